@@ -1,0 +1,12 @@
+//! The deciding half of squall: what happens to a tuple, and when a tree has ended.
+//!
+//! No sockets, files, threads, clocks or randomness of its own, and no Python: time and seeds come
+//! in as arguments, so the simulator runs the very code that ships. Value types are generic over
+//! the payload.
+
+pub mod ack;
+pub mod cell;
+pub mod ids;
+pub mod key;
+pub mod mailbox;
+pub mod route;

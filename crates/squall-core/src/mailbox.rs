@@ -1,0 +1,227 @@
+//! A task's inbox: a growable ring of tuples, with channels that can be held back.
+//!
+//! A channel is one (source task, stream) into this task; it is FIFO. Holding one back parks its
+//! tuples while the others flow (barriers need that). The price of the ability is one branch.
+
+use crate::cell::Local;
+use crate::ids::RootId;
+use std::collections::VecDeque;
+use std::mem::MaybeUninit;
+
+/// Index of a channel's sending end: one (source task, stream) of the topology.
+pub type Channel = u32;
+
+/// One tuple on its way to one task.
+pub struct Msg<P> {
+    /// The tree it belongs to, or [`RootId::NONE`].
+    pub root: RootId,
+    /// Its edge id; 0 when not tracked.
+    pub edge: u64,
+    /// Where it came from.
+    pub channel: Channel,
+    /// Its values.
+    pub row: P,
+}
+
+/// A power-of-two ring that doubles when full.
+pub struct Ring<T> {
+    buf: Box<[MaybeUninit<T>]>,
+    head: u32,
+    tail: u32,
+}
+
+const FIRST_CAPACITY: usize = 256;
+
+impl<T> Default for Ring<T> {
+    fn default() -> Self {
+        Ring { buf: uninit(FIRST_CAPACITY), head: 0, tail: 0 }
+    }
+}
+
+fn uninit<T>(n: usize) -> Box<[MaybeUninit<T>]> {
+    std::iter::repeat_with(MaybeUninit::uninit).take(n).collect()
+}
+
+impl<T> Ring<T> {
+    /// How many items wait.
+    #[inline(always)]
+    pub fn len(&self) -> usize {
+        self.tail.wrapping_sub(self.head) as usize
+    }
+
+    /// Whether none waits.
+    #[inline(always)]
+    pub fn is_empty(&self) -> bool {
+        self.head == self.tail
+    }
+
+    /// Appends one item.
+    #[inline(always)]
+    pub fn push(&mut self, item: T) {
+        if self.len() == self.buf.len() {
+            self.grow();
+        }
+        let at = self.tail as usize & (self.buf.len() - 1);
+        // SAFETY: `at` is masked by the length, a power of two.
+        unsafe { self.buf.get_unchecked_mut(at) }.write(item);
+        self.tail = self.tail.wrapping_add(1);
+    }
+
+    /// Takes the oldest item.
+    #[inline(always)]
+    pub fn pop(&mut self) -> Option<T> {
+        if self.head == self.tail {
+            return None;
+        }
+        let at = self.head as usize & (self.buf.len() - 1);
+        self.head = self.head.wrapping_add(1);
+        // SAFETY: between head and tail every place was written once and not read since.
+        Some(unsafe { self.buf.get_unchecked(at).assume_init_read() })
+    }
+
+    /// The oldest item, left in place.
+    pub fn front(&self) -> Option<&T> {
+        let at = self.head as usize & (self.buf.len() - 1);
+        // SAFETY: as in `pop`.
+        (!self.is_empty()).then(|| unsafe { self.buf.get_unchecked(at).assume_init_ref() })
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self) {
+        let n = self.buf.len();
+        let mut bigger = uninit(n * 2);
+        for (i, place) in bigger.iter_mut().take(n).enumerate() {
+            let at = (self.head as usize + i) & (n - 1);
+            // SAFETY: the ring is full, so each place is initialised; each is moved out once.
+            place.write(unsafe { self.buf[at].assume_init_read() });
+        }
+        self.buf = bigger;
+        self.head = 0;
+        self.tail = n as u32;
+    }
+}
+
+impl<T> Drop for Ring<T> {
+    fn drop(&mut self) {
+        while self.pop().is_some() {}
+    }
+}
+
+#[derive(Default)]
+struct Held<P> {
+    channels: Vec<Channel>,
+    parked: VecDeque<Msg<P>>,
+    released: VecDeque<Msg<P>>,
+}
+
+/// The inbox of one task.
+pub struct Mailbox<P> {
+    ring: Local<Ring<Msg<P>>>,
+    held: Local<Option<Box<Held<P>>>>,
+}
+
+impl<P> Default for Mailbox<P> {
+    fn default() -> Self {
+        Mailbox { ring: Local::new(Ring::default()), held: Local::new(None) }
+    }
+}
+
+impl<P> Mailbox<P> {
+    /// Puts a tuple at the end.
+    #[inline(always)]
+    pub fn push(&self, msg: Msg<P>) {
+        self.ring.with(|ring| ring.push(msg));
+    }
+
+    /// Takes the next tuple whose channel is not held back.
+    #[inline(always)]
+    pub fn pop(&self) -> Option<Msg<P>> {
+        if self.held.with(|held| held.is_some()) {
+            return self.pop_around_held();
+        }
+        self.ring.with(Ring::pop)
+    }
+
+    /// How many tuples wait, the parked ones too.
+    #[inline(always)]
+    pub fn len(&self) -> usize {
+        let parked = self.held.with(|held| held.as_ref().map_or(0, |h| h.parked.len() + h.released.len()));
+        self.ring.with(|ring| ring.len()) + parked
+    }
+
+    /// How many tuples [`Mailbox::pop`] could still give, at most.
+    #[inline(always)]
+    pub fn ready(&self) -> usize {
+        let released = self.held.with(|held| held.as_ref().map_or(0, |h| h.released.len()));
+        self.ring.with(|ring| ring.len()) + released
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Channel of the tuple that [`Mailbox::pop`] would give if nothing is held back.
+    #[inline(always)]
+    pub fn front_channel(&self) -> Option<Channel> {
+        self.ring.with(|ring| ring.front().map(|msg| msg.channel))
+    }
+
+    /// Parks what comes on `channel` from now on; the other channels flow.
+    pub fn hold(&self, channel: Channel) {
+        self.held.with(|held| {
+            let held = held.get_or_insert_with(|| {
+                Box::new(Held { channels: Vec::new(), parked: VecDeque::new(), released: VecDeque::new() })
+            });
+            if !held.channels.contains(&channel) {
+                held.channels.push(channel);
+            }
+        });
+    }
+
+    /// Lets `channel` flow again: what was parked comes first, in its order.
+    pub fn release(&self, channel: Channel) {
+        self.held.with(|slot| {
+            let Some(held) = slot else { return };
+            held.channels.retain(|c| *c != channel);
+            let parked = std::mem::take(&mut held.parked);
+            for msg in parked {
+                if msg.channel == channel { held.released.push_back(msg) } else { held.parked.push_back(msg) }
+            }
+            if held.channels.is_empty() && held.released.is_empty() {
+                *slot = None;
+            }
+        });
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn pop_around_held(&self) -> Option<Msg<P>> {
+        if let Some(msg) = self.held.with(|held| held.as_mut().and_then(|h| h.released.pop_front())) {
+            self.forget_empty_hold();
+            return Some(msg);
+        }
+        loop {
+            let msg = self.ring.with(Ring::pop)?;
+            let parked = self.held.with(|held| match held {
+                Some(held) if held.channels.contains(&msg.channel) => {
+                    held.parked.push_back(msg);
+                    None
+                }
+                _ => Some(msg),
+            });
+            if parked.is_some() {
+                return parked;
+            }
+        }
+    }
+
+    fn forget_empty_hold(&self) {
+        self.held.with(|slot| {
+            if slot.as_ref().is_some_and(|h| h.channels.is_empty() && h.parked.is_empty() && h.released.is_empty()) {
+                *slot = None;
+            }
+        });
+    }
+}

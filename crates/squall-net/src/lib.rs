@@ -1,0 +1,1 @@
+//! Sockets and threads of a worker: carries out what the core decides.

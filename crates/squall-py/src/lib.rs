@@ -1,0 +1,1 @@
+//! The private module `squall._core`.

@@ -1,0 +1,324 @@
+"""The compiled core: types and docs of the private module that runs a worker's tasks.
+
+Threading: everything here is guarded by the interpreter lock; what says "any thread" also wakes the run loop.
+Times are seconds (`float`), counts are exact.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Literal, Protocol, TypeVar
+
+_Row = TypeVar("_Row", bound=tuple[Any, ...])
+
+class Component:
+    """What a user's spout or bolt is to the core; its state is made in `__new__`."""
+
+    def __new__(cls, *args: object, **kwargs: object) -> Component: ...
+    @property
+    def context(self) -> Any:
+        """The task's context; RuntimeError before the task is bound."""
+
+class BoltBase(Component):
+    """Base of `squall.Bolt`."""
+
+    def emit(
+        self, *values: object, stream: str = "default", task: int | None = None, anchors: Sequence[Tuple] | None = None
+    ) -> None: ...
+    def ack(self, *tuples: Tuple) -> None: ...
+    def fail(self, *tuples: Tuple, error: BaseException | None = None) -> None: ...
+    def reset_timeout(self, *tuples: Tuple) -> None: ...
+
+class SpoutBase(Component):
+    """Base of `squall.Spout`."""
+
+    def emit(self, *values: object, id: object = None, stream: str = "default", task: int | None = None) -> None: ...
+
+class Emit:
+    """One output with everything about it; legal wherever an output is legal."""
+
+    def __init__(
+        self,
+        *values: object,
+        stream: str = "default",
+        task: int | None = None,
+        anchors: Sequence[Tuple] | None = None,
+        id: object = None,
+    ) -> None: ...
+    @property
+    def values(self) -> tuple[Any, ...]: ...
+    @property
+    def stream(self) -> str: ...
+    @property
+    def task(self) -> int | None: ...
+    @property
+    def anchors(self) -> Sequence[Tuple] | None: ...
+    @property
+    def id(self) -> object: ...
+
+class Batch:
+    """What `next_batch` returns when its rows have ids."""
+
+    def __init__(self, outputs: Sequence[object], /, *, ids: Sequence[object], stream: str = "default") -> None: ...
+    @property
+    def outputs(self) -> Sequence[object]: ...
+    @property
+    def ids(self) -> Sequence[object]: ...
+    @property
+    def stream(self) -> str: ...
+
+class Tuple:
+    """One input as a whole: values, where it came from, its tree."""
+
+    @property
+    def source(self) -> str: ...
+    @property
+    def stream(self) -> str: ...
+    @property
+    def source_task(self) -> int: ...
+    @property
+    def fields(self) -> tuple[str, ...]: ...
+    @property
+    def values(self) -> tuple[Any, ...]: ...
+    @property
+    def attempt(self) -> int: ...
+    @property
+    def roots(self) -> tuple[int, ...]: ...
+    @property
+    def age(self) -> timedelta: ...
+    def __len__(self) -> int: ...
+    def __getitem__(self, field: str | int, /) -> Any: ...
+    def get(self, field: str, default: object = None, /) -> Any: ...
+    def into(self, row: type[_Row], /) -> _Row: ...
+
+class Call:
+    """One call of a task whose code does not run on the loop's thread (async, blocking).
+
+    The offloader runs `function(*args)` with the context variable `current_call` set to this call, so that
+    `self.emit` finds its input, and then says `done` or `raised`, once, from any thread.
+    """
+
+    @property
+    def task(self) -> int:
+        """Index of the task."""
+    @property
+    def function(self) -> Callable[..., object]: ...
+    @property
+    def args(self) -> tuple[Any, ...]: ...
+    @property
+    def kind(self) -> Literal["process", "batch", "poll", "ack", "fail", "dead", "tick", "timer"]: ...
+    def done(self, result: object, /) -> None: ...
+    def raised(self, error: BaseException, /) -> None: ...
+
+ACTION_RETRY: int
+ACTION_DEAD: int
+ACTION_DROP: int
+ACTION_DIE: int
+ARG_TUPLE: int
+"""In the codes of `Worker.bind`: the whole tuple. Codes >= 0 are field numbers; `ARG_CONSTANT - i` is constant i."""
+ARG_CONSTANT: int
+
+class Hooks(Protocol):
+    """What the core asks of the runtime; all are called on the loop's thread and must not raise."""
+
+    def failed(self, task: int, error: BaseException, /) -> tuple[int, bool, float | None]:
+        """(action, counts as an attempt, retry after) for a tuple that `task` could not process."""
+    def error(self, task: int, where: str, error: BaseException, /) -> None:
+        """User code of `task` raised in `where` ("process", "tick", "ack", "next_tuple", …)."""
+    def spout_failed(self, task: int, error: BaseException, /) -> float | None:
+        """`next_tuple`, `next_batch` or a generator raised: pause before the next poll; None ends the spout."""
+    def dead(self, handle: int, letter: Mapping[str, Any], /) -> None:
+        """Make the letter durable, then call `Worker.dead_stored(handle)` (any thread)."""
+    def observe(self, event: str, task: int, message_id: object, attempt: int, /) -> None:
+        """Only if `Worker.observe` is on: "acked" or "failed" (one for each failed try) of a root."""
+
+class Worker:
+    """The tasks of one worker and the loop that runs them.
+
+    `virtual`: time stands still but for `advance_to`, nothing waits, no thread is needed (LocalCluster).
+    `settings`: the values of `topology.*` keys that the core reads, by key.
+    """
+
+    def __init__(
+        self, *, incarnation: int, seed: int, hooks: Hooks, virtual: bool, settings: Mapping[str, Any], page_fd: int | None = None
+    ) -> None: ...
+
+    # -- building, before the first run ------------------------------------------------------------------
+    def add_component(self, name: str, /) -> int: ...
+    def add_task(
+        self,
+        *,
+        component: int,
+        task_id: int,
+        instance: Component,
+        context: object,
+        spout: bool,
+        streams: Sequence[tuple[str, Sequence[str], bool]],
+        retries: int,
+    ) -> int:
+        """The task's index, counted from 0 in the order of the calls; bolts must come in topological order.
+
+        `streams`: (name, fields, direct) of each declared stream, "default" first if declared.
+        """
+    def configure_spout(
+        self,
+        task: int,
+        /,
+        *,
+        kind: Literal["next_tuple", "next_batch", "iterator", "tcp"],
+        source: object,
+        ack: Callable[[Any], object] | None,
+        ack_many: Callable[[list[Any]], object] | None,
+        fail: Callable[[Any], object] | None,
+        dead: Callable[[Any], object] | None,
+        rate_per_s: float | None,
+        idle_wait: float,
+        max_pending: int | None,
+        submit: Callable[[Call], None] | None,
+    ) -> None:
+        """`source`: the bound method, the iterator, or the `TcpSource`. `submit`: the offloader of a blocking spout."""
+    def configure_bolt(
+        self,
+        task: int,
+        /,
+        *,
+        manual_ack: bool,
+        hold_max: float,
+        batch_max: int,
+        batch_wait: float,
+        max_in_flight: int,
+        submit: Callable[[Call], None] | None,
+    ) -> None:
+        """`batch_max` 0: one call a tuple. `submit`: the offloader of an async or blocking bolt."""
+    def bind(
+        self,
+        task: int,
+        /,
+        *,
+        sources: Sequence[int],
+        stream: int,
+        function: Callable[..., object],
+        with_self: bool,
+        codes: Sequence[int],
+        constants: Sequence[object] = (),
+    ) -> None:
+        """Tuples of these tasks' stream are given to `function(self?, *arguments by codes)`."""
+    def subscribe(
+        self,
+        source: int,
+        stream: int,
+        /,
+        *,
+        targets: Sequence[int],
+        grouping: Literal["shuffle", "fields", "partial_key", "all", "global", "none", "direct", "custom"],
+        keys: Sequence[int] = (),
+        custom: Callable[[int, tuple[Any, ...]], Sequence[int]] | None = None,
+        closes_loop: bool = False,
+    ) -> None:
+        """Adds a subscription to a stream of task `source`; `targets` are task indexes in ascending order of task id.
+
+        local-or-shuffle is "shuffle" over the local targets, if there are any. `custom` returns task ids.
+        """
+    def set_tick(self, task: int, period: float, function: Callable[[], object], /) -> None: ...
+
+    # -- running ------------------------------------------------------------------------------------------
+    def run(self, *, until_idle: bool = False, deadline: float | None = None) -> str:
+        """Runs the tasks; says why it came back.
+
+        "exhausted": every spout is exhausted and nothing is pending. "stopped": `request_stop` was called.
+        "died": a failure said "die" (see `death`). "idle": nothing can run without time moving or the world
+        sending something (only with `until_idle`). "deadline": `monotonic()` reached `deadline`.
+        """
+    def request_stop(self) -> None:
+        """Makes `run` come back between two calls of user code. Any thread."""
+    def start_spouts(self) -> None:
+        """Spouts are polled from now on (all bolts are open)."""
+    def stop_spouts(self) -> None:
+        """Sources give what they hold already and then nothing; back-offs and batch waits are cut short."""
+    def spouts_finished(self) -> bool:
+        """After `stop_spouts`: native sources have given all they held and no offloaded poll is running."""
+    def advance_to(self, now: float, /) -> None:
+        """Virtual time only: moves the clock; what came due runs in the next `run`."""
+    def next_due(self) -> float | None:
+        """When the next timer, tick, back-off or time-out is due."""
+    def monotonic(self) -> float: ...
+    def emit_result(self, task: int, result: object, /) -> None:
+        """Sends what `open`, `drain` or another call outside a tuple returned; unanchored."""
+    def pause(self, task: int, delay: float, /) -> None: ...
+    def after(self, task: int, delay: float, function: Callable[..., object], args: tuple[Any, ...], /) -> int:
+        """Runs `function(*args)` as the task, between tuples (task -1: for the runtime). Any thread."""
+    def every(self, task: int, period: float, function: Callable[..., object], args: tuple[Any, ...], /) -> int: ...
+    def cancel_timer(self, timer: int, /) -> None: ...
+    def dead_stored(self, handle: int, /) -> None: ...
+    def replay(self, task: int, stream: int, values: tuple[Any, ...], /) -> None:
+        """Emits values as a new root of spout `task` (a dead letter's replay). Any thread."""
+
+    # -- looking ------------------------------------------------------------------------------------------
+    def pending(self) -> list[tuple[int, int]]:
+        """(spout task index, trees open), for spouts that have any."""
+    def busy(self) -> list[tuple[int, int, int]]:
+        """(task index, tuples queued, tuples in user hands), for tasks that have any."""
+    def snapshot(self) -> list[dict[str, Any]]:
+        """Counters and latencies of each task, by task index; see `squall.runtime.stats`."""
+    def death(self) -> tuple[int, BaseException] | None: ...
+
+    # -- for tests ----------------------------------------------------------------------------------------
+    def observe(self, on: bool, /) -> None: ...
+    def record(self, task: int, stream: int, rows: list[tuple[Any, ...]] | None, /) -> None:
+        """Every row emitted on the stream is appended to `rows` from now on."""
+    def intercept(self, task: int, function: Callable[[Tuple], None] | None, /) -> None:
+        """Called with each input before the task sees it; what it raises, the task raises."""
+
+class TcpSource:
+    """The native half of a listening TCP spout: an already listening socket and how its bytes become records.
+
+    `decode`: "text" (UTF-8, else the record goes to the dead letters as bytes) or "bytes".
+    """
+
+    def __init__(
+        self,
+        fd: int,
+        /,
+        *,
+        framing: Literal["lines", "delimiter", "fixed", "length_prefix"],
+        delimiter: bytes = b"",
+        size: int = 0,
+        prefix_bytes: int = 4,
+        big_endian: bool = True,
+        decode: Literal["text", "bytes"] = "text",
+        max_record: int,
+        max_connections: int,
+        client_buffer: int,
+    ) -> None: ...
+    def stats(self) -> dict[str, int]: ...
+
+class Session:
+    """The worker's end of the command session: a native thread that answers also while user code hangs."""
+
+    def __init__(self, worker: Worker, fd: int, handler: Callable[[bytes], bytes | None], /, *, dump_fd: int, stuck_after: float, timeout: float) -> None:
+        """`handler` is asked for what needs the interpreter; `stacks` and `stop` are answered without it.
+
+        `dump_fd`: the file that faulthandler writes stacks to on SIGUSR2.
+        """
+    def send(self, line: bytes, /) -> None:
+        """Sends one event line to the parent; never blocks."""
+
+def stable_hash(value: object, /) -> int:
+    """The 64-bit key hash of a value (semantics 29)."""
+
+def task_of(hash: int, tasks: int, /) -> int:
+    """The number of the task that owns the hash's key range (semantics 30)."""
+
+def set_key_reducer(reduce: Callable[[object], tuple[int, object]], /) -> None:
+    """`reduce(value)` names a value that the core does not know by (tag, value that it knows); raises for unstable types."""
+
+def page_create() -> int:
+    """A new page shared by parent and worker: its file descriptor."""
+
+def page_read(fd: int, /) -> tuple[int, int]:
+    """(component number whose code is running or 0, calls so far) of a shared page."""
+
+current_call: Any
+"""ContextVar[Call | None]: the offloaded call that the current coroutine or thread is running."""
+
+BUILD: Mapping[str, str]
+"""`profile`, `version`, `python` of the compiled core."""
