@@ -197,11 +197,10 @@ class Worker:
         sources: Sequence[int],
         stream: int,
         function: Callable[..., object],
-        with_self: bool,
         codes: Sequence[int],
         constants: Sequence[object] = (),
     ) -> None:
-        """Tuples of these tasks' stream are given to `function(self?, *arguments by codes)`."""
+        """Tuples of these tasks' stream are given to `function(*arguments by codes)`: a bound method or a plain function."""
     def subscribe(
         self,
         source: int,
@@ -259,7 +258,10 @@ class Worker:
         """(task index, tuples queued, tuples in user hands), for tasks that have any."""
     def snapshot(self) -> list[dict[str, Any]]:
         """Counters and latencies of each task, by task index; see `squall.runtime.stats`."""
-    def death(self) -> tuple[int, BaseException] | None: ...
+    def death(self) -> tuple[int, BaseException] | None:
+        """(task index, its exception) after `run` said "died"."""
+    def close(self) -> None:
+        """Lets go of every task and hook; the worker is of no use afterwards."""
 
     # -- for tests ----------------------------------------------------------------------------------------
     def observe(self, on: bool, /) -> None: ...

@@ -6,7 +6,12 @@
 
 pub mod ack;
 pub mod cell;
+pub mod flow;
+pub mod framing;
 pub mod ids;
 pub mod key;
 pub mod mailbox;
+pub mod metrics;
+pub mod retry;
 pub mod route;
+pub mod timers;

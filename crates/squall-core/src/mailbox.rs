@@ -168,6 +168,11 @@ impl<P> Mailbox<P> {
         self.ring.with(|ring| ring.front().map(|msg| msg.channel))
     }
 
+    /// Root of the tuple that [`Mailbox::pop`] would give if nothing is held back.
+    pub fn front_root(&self) -> Option<RootId> {
+        self.ring.with(|ring| ring.front().map(|msg| msg.root))
+    }
+
     /// Parks what comes on `channel` from now on; the other channels flow.
     pub fn hold(&self, channel: Channel) {
         self.held.with(|held| {

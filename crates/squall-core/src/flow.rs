@@ -1,0 +1,170 @@
+//! Flow control inside a worker: how many roots a spout may have open, and when a mailbox is full.
+
+use crate::ids::MAX_SLOTS;
+
+const FIRST_LIMIT: u32 = 4096;
+const LEAST_LIMIT: u32 = 64;
+/// Turns between two shrinkings, so that one long queue is answered once.
+const SHRINK_EVERY: u32 = 16;
+
+/// How many roots a spout's task may have pending (semantics 17).
+///
+/// A fixed limit is obeyed. Otherwise it adapts: down while mailboxes are over their high-water marks, doubled when
+/// it is reached while all mailboxes are empty; else a join or a count window could wait for ever for its next input.
+pub struct PendingLimit {
+    limit: u32,
+    fixed: bool,
+    since_shrunk: u32,
+}
+
+impl PendingLimit {
+    /// A fixed limit, or one that adapts.
+    pub fn new(fixed: Option<u32>) -> Self {
+        let limit = fixed.unwrap_or(FIRST_LIMIT).min(MAX_SLOTS / 2).max(1);
+        PendingLimit { limit, fixed: fixed.is_some(), since_shrunk: 0 }
+    }
+
+    /// How many more roots may be opened.
+    #[inline(always)]
+    pub fn room(&self, pending: u32) -> u32 {
+        self.limit.saturating_sub(pending)
+    }
+
+    /// The limit now.
+    pub fn limit(&self) -> u32 {
+        self.limit
+    }
+
+    /// Once a turn: what the worker looks like.
+    #[inline(always)]
+    pub fn observe(&mut self, pending: u32, over_high_water: bool, all_empty: bool) {
+        if self.fixed {
+            return;
+        }
+        self.since_shrunk = self.since_shrunk.saturating_add(1);
+        if over_high_water && self.since_shrunk > SHRINK_EVERY {
+            self.limit = (self.limit / 4 * 3).max(LEAST_LIMIT);
+            self.since_shrunk = 0;
+        } else if all_empty && pending >= self.limit {
+            self.limit = (self.limit * 2).min(MAX_SLOTS / 2);
+        }
+    }
+}
+
+/// Tells whether a queue is full, with hysteresis.
+pub struct HighWater {
+    high: usize,
+    low: usize,
+    full: bool,
+}
+
+impl HighWater {
+    /// Full from `high`·`capacity` on, until it has sunk to `low`·`capacity`.
+    pub fn new(capacity: usize, high: f64, low: f64) -> Self {
+        let at = |ratio: f64| (capacity as f64 * ratio) as usize;
+        HighWater { high: at(high).max(1), low: at(low), full: false }
+    }
+
+    /// Whether a queue that is now `len` long is full.
+    #[inline(always)]
+    pub fn full(&mut self, len: usize) -> bool {
+        self.full = len >= self.high || (self.full && len > self.low);
+        self.full
+    }
+}
+
+/// A token bucket: at most so many roots a second.
+pub struct RateLimit {
+    per_s: Option<f64>,
+    burst: f64,
+    tokens: f64,
+    at_ns: u64,
+}
+
+impl RateLimit {
+    /// No limit, or `per_s`, in bursts of at most a twentieth of a second's worth (and at least one).
+    pub fn new(per_s: Option<f64>) -> Self {
+        let burst = per_s.map_or(0.0, |rate| (rate / 20.0).max(1.0));
+        RateLimit { per_s, burst, tokens: 1.0, at_ns: 0 }
+    }
+
+    /// Takes up to `wanted` tokens at `now_ns`.
+    #[inline(always)]
+    pub fn take(&mut self, now_ns: u64, wanted: u32) -> u32 {
+        let Some(per_s) = self.per_s else { return wanted };
+        let elapsed_s = now_ns.saturating_sub(self.at_ns) as f64 / 1e9;
+        self.tokens = (self.tokens + elapsed_s * per_s).min(self.burst);
+        self.at_ns = self.at_ns.max(now_ns);
+        // A due time computed from the rate must find its token in spite of rounding.
+        let taken = wanted.min((self.tokens + 1e-6) as u32);
+        self.tokens = (self.tokens - taken as f64).max(0.0);
+        taken
+    }
+
+    /// Gives tokens back that were not used.
+    #[inline(always)]
+    pub fn give_back(&mut self, unused: u32) {
+        if self.per_s.is_some() {
+            self.tokens = (self.tokens + unused as f64).min(self.burst);
+        }
+    }
+
+    /// When the next token is there, if none is now.
+    pub fn next_at_ns(&self) -> u64 {
+        match self.per_s {
+            Some(per_s) if self.tokens < 1.0 => self.at_ns + ((1.0 - self.tokens) / per_s * 1e9).ceil() as u64,
+            _ => self.at_ns,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // semantics 17
+    #[test]
+    fn a_fixed_limit_is_obeyed() {
+        let mut limit = PendingLimit::new(Some(10));
+        (0..100).for_each(|_| limit.observe(10, false, true));
+        assert_eq!((limit.room(7), limit.room(10), limit.room(11)), (3, 0, 0));
+    }
+
+    // semantics 17
+    #[test]
+    fn an_adaptive_limit_doubles_when_it_alone_holds_the_spout_up() {
+        let mut limit = PendingLimit::new(None);
+        let before = limit.limit();
+        limit.observe(before, false, true);
+        assert_eq!(limit.limit(), before * 2);
+        (0..100).for_each(|_| limit.observe(u32::MAX, false, true));
+        assert_eq!(limit.limit(), MAX_SLOTS / 2);
+    }
+
+    // semantics 17
+    #[test]
+    fn an_adaptive_limit_shrinks_over_high_water_but_not_below_a_batch() {
+        let mut limit = PendingLimit::new(None);
+        (0..10_000).for_each(|_| limit.observe(100, true, false));
+        assert_eq!(limit.limit(), LEAST_LIMIT);
+    }
+
+    #[test]
+    fn a_full_queue_stays_full_until_the_low_mark() {
+        let mut mark = HighWater::new(100, 0.9, 0.4);
+        let states: Vec<bool> = [89, 90, 60, 41, 40, 89].into_iter().map(|len| mark.full(len)).collect();
+        assert_eq!(states, [false, true, true, true, false, false]);
+    }
+
+    #[test]
+    fn a_rate_is_kept_over_a_second() {
+        let mut rate = RateLimit::new(Some(5.0));
+        let mut taken = 0;
+        let mut now_ns = 0;
+        while now_ns <= 1_000_000_000 {
+            taken += rate.take(now_ns, 64);
+            now_ns = rate.next_at_ns().max(now_ns + 1);
+        }
+        assert!((5..=6).contains(&taken), "{taken}");
+    }
+}

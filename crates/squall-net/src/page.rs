@@ -1,0 +1,115 @@
+//! A page of memory that a worker shares with its parent: whose code is running, and how many calls were made.
+//!
+//! When the worker is gone without a word (a crash, `os._exit`), the parent reads here which component ran.
+
+use crate::sys;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+const SIZE: usize = 4096;
+
+#[repr(C)]
+struct Layout {
+    component: AtomicU32,
+    reserved: AtomicU32,
+    calls: AtomicU64,
+    overdue: AtomicU64,
+}
+
+struct Mapping(*mut Layout);
+
+// SAFETY: the layout consists of atomics.
+unsafe impl Send for Mapping {}
+unsafe impl Sync for Mapping {}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the mapping was made with this size and nothing points into it any more.
+        unsafe { libc::munmap(self.0.cast(), SIZE) };
+    }
+}
+
+/// One mapping of a shared page; cheap to clone.
+#[derive(Clone)]
+pub struct Page(Arc<Mapping>);
+
+impl Page {
+    /// A new page of zeros and the descriptor that others open it by.
+    pub fn create() -> io::Result<(Page, OwnedFd)> {
+        // SAFETY: the name is a literal.
+        let fd = sys::own(unsafe { libc::memfd_create(c"squall-page".as_ptr(), libc::MFD_CLOEXEC) })?;
+        // SAFETY: no pointers.
+        sys::check(unsafe { libc::ftruncate(fd.as_raw_fd(), SIZE as libc::off_t) })?;
+        Ok((Page::map(&fd)?, fd))
+    }
+
+    /// The page behind a descriptor.
+    pub fn open(fd: OwnedFd) -> io::Result<Page> {
+        Page::map(&fd)
+    }
+
+    fn map(fd: &OwnedFd) -> io::Result<Page> {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: a new mapping of an open descriptor.
+        let at = unsafe { libc::mmap(std::ptr::null_mut(), SIZE, protection, libc::MAP_SHARED, fd.as_raw_fd(), 0) };
+        if at == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Page(Arc::new(Mapping(at.cast()))))
+    }
+
+    #[inline(always)]
+    fn layout(&self) -> &Layout {
+        // SAFETY: the mapping is as long as the layout and lives as long as `self`.
+        unsafe { &*self.0.0 }
+    }
+
+    /// Code of this component runs from now on; 0: none.
+    #[inline(always)]
+    pub fn enter(&self, component: u32) {
+        self.layout().component.store(component, Ordering::Relaxed);
+    }
+
+    /// The `calls`-th call of user code begins.
+    #[inline(always)]
+    pub fn call(&self, calls: u64) {
+        self.layout().calls.store(calls, Ordering::Relaxed);
+    }
+
+    /// Whose code runs; 0: nobody's.
+    pub fn component(&self) -> u32 {
+        self.layout().component.load(Ordering::Relaxed)
+    }
+
+    /// How many calls were begun.
+    pub fn calls(&self) -> u64 {
+        self.layout().calls.load(Ordering::Relaxed)
+    }
+
+    /// The number of the call that took longer than the message time-out; 0: none.
+    #[inline(always)]
+    pub fn overdue(&self) -> u64 {
+        self.layout().overdue.load(Ordering::Relaxed)
+    }
+
+    /// Marks a call as overdue.
+    pub fn set_overdue(&self, call: u64) {
+        self.layout().overdue.store(call, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_one_mapping_writes_the_other_reads() {
+        let (ours, fd) = Page::create().unwrap();
+        let theirs = Page::open(fd).unwrap();
+        theirs.enter(3);
+        theirs.call(17);
+        assert_eq!((ours.component(), ours.calls()), (3, 17));
+    }
+}

@@ -1,0 +1,368 @@
+//! The bases of `squall.Spout` and `squall.Bolt`, and their emit slots.
+//!
+//! `emit` is a raw slot of CPython's fast calling convention: no argument parsing, no borrow flag, no guard. The
+//! descriptor that CPython makes checks the type of `self`.
+
+use crate::bolt::Input;
+use crate::call::Call;
+use crate::emit::{Anchor, unanchored};
+use crate::fault;
+use crate::gil::Gil;
+use crate::row::PyRow;
+use crate::task::{Cur, Task};
+use crate::tuple::{self, Standing, Tuple};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::ffi::*;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyTuple, PyType};
+use squall_core::cell::Local;
+use std::ffi::CStr;
+use std::ptr::{null, null_mut};
+use std::rc::Rc;
+
+/// What a user's spout or bolt is to the core; its state is made in `__new__`.
+#[pyclass(frozen, subclass, module = "squall._core")]
+pub struct Component(pub Gil<Local<Option<Rc<Task>>>>);
+
+#[pymethods]
+impl Component {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Component {
+        Component(Gil(Local::new(None)))
+    }
+
+    /// The task's context.
+    #[getter]
+    fn context(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let context = self.0.with(|task| {
+            task.as_ref().and_then(|task| task.context.with(|context| context.as_ref().map(|c| c.clone_ref(py))))
+        });
+        context.ok_or_else(|| PyRuntimeError::new_err("the component has no context before `open`"))
+    }
+}
+
+impl Component {
+    fn task(&self) -> Option<Rc<Task>> {
+        self.0.with(|task| task.clone())
+    }
+}
+
+/// Base of `squall.Bolt`.
+#[pyclass(frozen, subclass, extends = Component, module = "squall._core")]
+pub struct BoltBase;
+
+#[pymethods]
+impl BoltBase {
+    #[new]
+    #[pyo3(signature = (*args, **kwargs))]
+    fn new(args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> (BoltBase, Component) {
+        (BoltBase, Component::new(args, kwargs))
+    }
+
+    /// Ends each tuple's part in its trees well.
+    #[pyo3(signature = (*tuples))]
+    fn ack(slf: &Bound<'_, Self>, tuples: &Bound<'_, PyTuple>) -> PyResult<()> {
+        let task = bound_task(slf.as_super())?;
+        tuple::ack_all(&task, &tuple::extract_all(tuples.as_any())?);
+        Ok(())
+    }
+
+    /// Fails each tuple's roots: they are tried again, or given up after the last try.
+    #[pyo3(signature = (*tuples, error = None))]
+    fn fail(slf: &Bound<'_, Self>, tuples: &Bound<'_, PyTuple>, error: Option<Bound<'_, PyAny>>) -> PyResult<()> {
+        let py = slf.py();
+        let task = bound_task(slf.as_super())?;
+        for tuple in tuple::extract_all(tuples.as_any())? {
+            let inner = tuple.get().inner();
+            if inner.standing.get() == Standing::Live {
+                tuple::settle(inner, Standing::Failed);
+                let error = error.clone().map_or_else(|| fault::failed_by_user(&task), PyErr::from_value);
+                task.core().fail_tuple(py, &inner.task, tuple.unbind(), error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts each tuple's hold time-out anew.
+    #[pyo3(signature = (*tuples))]
+    fn reset_timeout(slf: &Bound<'_, Self>, tuples: &Bound<'_, PyTuple>) -> PyResult<()> {
+        let py = slf.py();
+        let task = bound_task(slf.as_super())?;
+        for tuple in tuple::extract_all(tuples.as_any())? {
+            let inner = tuple.get().inner();
+            if let Some(timer) = inner.hold.take() {
+                let _owned = task.core().timers.with(|timers| timers.cancel(timer));
+                inner.task.held.set(inner.task.held.get() - 1);
+                task.core().hold(py, &inner.task, &tuple.unbind(), task.bolt().hold_ns.get());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Base of `squall.Spout`.
+#[pyclass(frozen, subclass, extends = Component, module = "squall._core")]
+pub struct SpoutBase;
+
+#[pymethods]
+impl SpoutBase {
+    #[new]
+    #[pyo3(signature = (*args, **kwargs))]
+    fn new(args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> (SpoutBase, Component) {
+        (SpoutBase, Component::new(args, kwargs))
+    }
+}
+
+fn bound_task(component: &Bound<'_, Component>) -> PyResult<Rc<Task>> {
+    component.get().task().ok_or_else(fault::not_bound)
+}
+
+/// Gives a component to its task.
+pub fn bind(component: &Bound<'_, Component>, task: &Rc<Task>) {
+    component.get().0.replace(Some(task.clone()));
+}
+
+/// Takes a component from its task.
+pub fn unbind(component: &Bound<'_, Component>) {
+    drop(component.get().0.replace(None));
+}
+
+/// The task of the component that CPython has checked `slf` to be.
+#[inline(always)]
+unsafe fn task_of<'a>(slf: *mut PyObject) -> Option<&'a Task> {
+    unsafe {
+        let py = Python::assume_attached();
+        let component = Bound::ref_from_ptr(py, &slf).cast_unchecked::<Component>();
+        // The task lives as long as the component is bound to it, which is longer than this call.
+        component.get().0.with(|task| task.as_ref().map(|task| &*Rc::as_ptr(task)))
+    }
+}
+
+unsafe fn none() -> *mut PyObject {
+    unsafe {
+        let none = Py_None();
+        Py_INCREF(none);
+        none
+    }
+}
+
+unsafe extern "C" fn bolt_emit(
+    slf: *mut PyObject,
+    values: *const *mut PyObject,
+    count: Py_ssize_t,
+    names: *mut PyObject,
+) -> *mut PyObject {
+    unsafe {
+        if names.is_null() {
+            if let Some(task) = task_of(slf) {
+                if let Some(stream) = task.default_stream() {
+                    let here = PyThreadState_Get() == task.thread.get();
+                    if here && stream.fields.len() == count as usize && !stream.direct {
+                        let sent = PyRow::from_borrowed(values, count as usize)
+                            .and_then(|row| task.send(stream, row, &task.cur));
+                        return if sent.is_ok() { none() } else { null_mut() };
+                    }
+                }
+            }
+        }
+        answer(guarded(|py| emit_from_bolt(py, slf, values, count as usize, names)))
+    }
+}
+
+unsafe extern "C" fn spout_emit(
+    slf: *mut PyObject,
+    values: *const *mut PyObject,
+    count: Py_ssize_t,
+    names: *mut PyObject,
+) -> *mut PyObject {
+    unsafe { answer(guarded(|py| emit_from_spout(py, slf, values, count as usize, names))) }
+}
+
+/// A panic must not cross into the interpreter.
+unsafe fn guarded(body: impl FnOnce(Python<'_>) -> PyResult<()>) -> PyResult<()> {
+    let py = unsafe { Python::assume_attached() };
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| body(py))) {
+        Ok(result) => result,
+        Err(_) => Err(pyo3::panic::PanicException::new_err("the core panicked in `emit`")),
+    }
+}
+
+unsafe fn answer(result: PyResult<()>) -> *mut PyObject {
+    match result {
+        Ok(()) => unsafe { none() },
+        Err(error) => {
+            error.restore(unsafe { Python::assume_attached() });
+            null_mut()
+        }
+    }
+}
+
+/// The keyword arguments of an emit.
+#[derive(Default)]
+struct Options<'py> {
+    stream: Option<String>,
+    task: Option<i64>,
+    anchors: Option<Bound<'py, PyAny>>,
+    id: Option<Bound<'py, PyAny>>,
+}
+
+unsafe fn options<'py>(
+    py: Python<'py>,
+    values: *const *mut PyObject,
+    count: usize,
+    names: *mut PyObject,
+    allowed: &[&str],
+) -> PyResult<Options<'py>> {
+    let mut options = Options::default();
+    if names.is_null() {
+        return Ok(options);
+    }
+    let names = unsafe { Bound::from_borrowed_ptr(py, names).cast_into_unchecked::<PyTuple>() };
+    for (i, name) in names.iter().enumerate() {
+        let name: String = name.extract()?;
+        if !allowed.contains(&name.as_str()) {
+            return Err(PyTypeError::new_err(format!("emit() got an unexpected keyword argument '{name}'")));
+        }
+        let value = unsafe { Bound::from_borrowed_ptr(py, *values.add(count + i)) };
+        if value.is_none() {
+            continue;
+        }
+        match name.as_str() {
+            "stream" => options.stream = Some(value.extract()?),
+            "task" => options.task = Some(value.extract()?),
+            "anchors" => options.anchors = Some(value),
+            _ => options.id = Some(value),
+        }
+    }
+    Ok(options)
+}
+
+#[cold]
+#[inline(never)]
+unsafe fn emit_from_bolt(
+    py: Python<'_>,
+    slf: *mut PyObject,
+    values: *const *mut PyObject,
+    count: usize,
+    names: *mut PyObject,
+) -> PyResult<()> {
+    let options = unsafe { options(py, values, count, names, &["stream", "task", "anchors"])? };
+    let task = unsafe { task_of(slf) }.ok_or_else(fault::not_bound)?;
+    let name = options.stream.as_deref().unwrap_or("default");
+    let stream = task.stream(name).ok_or_else(|| fault::stream_unknown(task, name))?;
+    let row = unsafe { PyRow::from_borrowed(values, count) }.map_err(|error| error.take(py))?;
+    if let Some(anchors) = options.anchors {
+        let tuples = tuple::extract_all(&anchors)?;
+        task.send_with(stream, row, Anchor::Tuples(&tuples), options.task)?;
+    } else {
+        with_current_input(py, task, |cur| task.send_with(stream, row, Anchor::Cur(cur), options.task))?;
+    }
+    if unsafe { PyThreadState_Get() } != task.core().loop_thread.get() {
+        task.core().wake.wake();
+    }
+    Ok(())
+}
+
+/// The input that an emit belongs to: of the loop's call, of the current coroutine or thread, or none.
+fn with_current_input<R>(py: Python<'_>, task: &Task, send: impl FnOnce(&Cur) -> R) -> R {
+    // SAFETY: the interpreter lock is held.
+    let thread = unsafe { PyThreadState_Get() };
+    if thread == task.thread.get() {
+        return send(&task.cur);
+    }
+    let on_loop = thread == task.core().loop_thread.get();
+    if on_loop && !task.is_offloaded() {
+        let batch: *const [Input] = task.bolt().batch.get();
+        if !batch.is_null() {
+            // SAFETY: the pointer is set for the time of the call that owns the inputs.
+            task.core().share_batch(unsafe { &*batch }, &task.cur);
+            return send(&task.cur);
+        }
+    }
+    let call = current_call(py).and_then(|call| call.cast_into::<Call>().ok());
+    match call {
+        Some(call) if call.get().inner().task.index == task.index => {
+            let inner = call.get().inner();
+            inner.share_inputs();
+            send(&inner.cur)
+        }
+        _ => send(&unanchored()),
+    }
+}
+
+#[cold]
+#[inline(never)]
+unsafe fn emit_from_spout(
+    py: Python<'_>,
+    slf: *mut PyObject,
+    values: *const *mut PyObject,
+    count: usize,
+    names: *mut PyObject,
+) -> PyResult<()> {
+    let options = unsafe { options(py, values, count, names, &["stream", "task", "id"])? };
+    let task = unsafe { task_of(slf) }.ok_or_else(fault::not_bound)?;
+    let name = options.stream.as_deref().unwrap_or("default");
+    let stream = task.stream(name).ok_or_else(|| fault::stream_unknown(task, name))?;
+    let row = unsafe { PyRow::from_borrowed(values, count) }.map_err(|error| error.take(py))?;
+    task.emit_root(py, stream, row, options.id.as_ref(), options.task)?;
+    let state = task.spout();
+    state.emitted_in_poll.set(state.emitted_in_poll.get() + 1);
+    if unsafe { PyThreadState_Get() } != task.core().loop_thread.get() {
+        task.core().wake.wake();
+    }
+    Ok(())
+}
+
+static CURRENT_CALL: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
+/// The context variable `current_call`, made once.
+pub fn current_call_variable(py: Python<'_>) -> PyResult<&Py<PyAny>> {
+    CURRENT_CALL.get_or_try_init(py, || {
+        // SAFETY: the name is a literal; a null default means none.
+        unsafe {
+            let variable = PyContextVar_New(c"squall_current_call".as_ptr(), null_mut());
+            Ok(Bound::from_owned_ptr_or_err(py, variable)?.unbind())
+        }
+    })
+}
+
+fn current_call<'py>(py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+    let variable = current_call_variable(py).ok()?;
+    let mut value = null_mut();
+    // SAFETY: the variable is live; `value` gets an owned reference or null.
+    unsafe {
+        if PyContextVar_Get(variable.as_ptr(), null_mut(), &mut value) != 0 {
+            PyErr_Clear();
+            return None;
+        }
+        Bound::from_owned_ptr_or_opt(py, value)
+    }
+}
+
+/// Puts the raw emit slots on the two bases.
+pub fn install_slots(py: Python<'_>) -> PyResult<()> {
+    let bolt = c"emit(*values, stream='default', task=None, anchors=None)\n--\n\nSends one row, anchored to the current input.";
+    let spout = c"emit(*values, id=None, stream='default', task=None)\n--\n\nSends one row as a new root.";
+    install(&py.get_type::<BoltBase>(), bolt_emit, bolt)?;
+    install(&py.get_type::<SpoutBase>(), spout_emit, spout)
+}
+
+type FastWithNames =
+    unsafe extern "C" fn(*mut PyObject, *const *mut PyObject, Py_ssize_t, *mut PyObject) -> *mut PyObject;
+
+fn install(class: &Bound<'_, PyType>, function: FastWithNames, doc: &'static CStr) -> PyResult<()> {
+    let definition = Box::leak(Box::new(PyMethodDef {
+        ml_name: c"emit".as_ptr(),
+        ml_meth: PyMethodDefPointer { PyCFunctionFastWithKeywords: function },
+        ml_flags: METH_FASTCALL | METH_KEYWORDS,
+        ml_doc: doc.as_ptr(),
+    }));
+    debug_assert!(definition.ml_name != null());
+    // SAFETY: the definition is leaked, so it outlives the type.
+    let descriptor = unsafe {
+        Bound::from_owned_ptr_or_err(class.py(), PyDescr_NewMethod(class.as_type_ptr(), definition))?
+    };
+    class.setattr("emit", descriptor)
+}

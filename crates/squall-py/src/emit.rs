@@ -1,0 +1,283 @@
+//! From an output to the mailboxes: what `return`, `yield` and `self.emit` have in common.
+//!
+//! Hot: nothing here builds a Python object for a tuple on its way, and no borrow lives across anything that can run
+//! Python (hashing a key, a custom grouping, a decref).
+
+use crate::fault;
+use crate::row::{PyRow, Raised, raised};
+use crate::task::{Cur, Fast, Out, OutStream, Task};
+use crate::tuple::{self, Tuple};
+use crate::values::{Emit, emit_type};
+use pyo3::ffi::*;
+use pyo3::prelude::*;
+use squall_core::ids::RootId;
+use squall_core::mailbox::Msg;
+use squall_core::route::{Grouping, Payload, Pick};
+
+/// What a new tuple hangs on.
+#[derive(Clone, Copy)]
+pub enum Anchor<'a> {
+    /// The input being worked on (or the root just opened).
+    Cur(&'a Cur),
+    /// Exactly these tuples.
+    Tuples(&'a [Bound<'a, Tuple>]),
+}
+
+impl Task {
+    /// Sends one row of `stream` to its subscribers.
+    #[inline(always)]
+    pub fn send(&self, stream: &OutStream, row: PyRow, cur: &Cur) -> Result<(), Raised> {
+        stream.emitted.set(stream.emitted.get() + 1);
+        if !stream.tap.get().is_null() {
+            tap(stream, &row);
+        }
+        let Some((last, others)) = stream.outs.get().split_last() else { return Ok(()) };
+        for out in others {
+            self.send_out(stream, out, row.dup(), cur)?;
+        }
+        self.send_out(stream, last, row, cur)
+    }
+
+    #[inline(always)]
+    fn send_out(&self, stream: &OutStream, out: &Out, row: PyRow, cur: &Cur) -> Result<(), Raised> {
+        let target = match out.fast {
+            Fast::Only => 0,
+            Fast::Fields => match &out.route.grouping {
+                Grouping::Fields(fields) => squall_core::key::task_of(row.key(fields)?, out.route.targets),
+                _ => unreachable!("`fast` is derived from the grouping"),
+            },
+            Fast::Turns => match &out.route.grouping {
+                Grouping::Shuffle(turns) => turns.next_target(),
+                _ => unreachable!("`fast` is derived from the grouping"),
+            },
+            Fast::Other => return self.send_other(stream, out, row, Anchor::Cur(cur)),
+        };
+        // SAFETY: routes answer numbers below the number of targets.
+        self.deliver(stream, unsafe { out.targets.get_unchecked(target as usize) }, row, cur);
+        Ok(())
+    }
+
+    /// Puts the row in the target's mailbox, anchored to `cur`.
+    #[inline(always)]
+    pub fn deliver(&self, stream: &OutStream, target: &Task, row: PyRow, cur: &Cur) {
+        let root = cur.root.get();
+        let (mut msg_root, mut edge) = (root, 0);
+        if root.is_tracked() {
+            edge = self.core().edges.next_id();
+            cur.xor.set(cur.xor.get() ^ edge);
+            if root.is_bundle() {
+                msg_root = self.core().rebundle(root, edge);
+            }
+        }
+        stream.transferred.set(stream.transferred.get() + 1);
+        target.inbox.push(Msg { root: msg_root, edge, channel: stream.channel, row });
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn send_other(&self, stream: &OutStream, out: &Out, row: PyRow, anchor: Anchor<'_>) -> Result<(), Raised> {
+        for target in self.targets_of(out, &row)? {
+            self.deliver_to(stream, &out.targets[target as usize], row.dup(), anchor);
+        }
+        Ok(())
+    }
+
+    fn targets_of(&self, out: &Out, row: &PyRow) -> Result<Vec<u32>, Raised> {
+        if let Some(custom) = &out.custom {
+            return self.ask_custom(custom, out, row);
+        }
+        Ok(match out.route.pick(row)? {
+            Pick::One(target) => vec![target],
+            Pick::All => (0..out.route.targets).collect(),
+            Pick::Many(targets) => targets,
+        })
+    }
+
+    fn ask_custom(&self, custom: &Py<PyAny>, out: &Out, row: &PyRow) -> Result<Vec<u32>, Raised> {
+        // SAFETY: the interpreter lock is held wherever tuples move.
+        let py = unsafe { Python::assume_attached() };
+        let chosen = custom.call1(py, (self.task_id, row.to_tuple(py))).and_then(|ids| ids.extract::<Vec<i64>>(py));
+        let number = |id: i64| {
+            out.targets.iter().position(|task| task.task_id == id).map(|i| i as u32).ok_or_else(|| fault::task_unknown(self, id))
+        };
+        let numbers = chosen.and_then(|ids| ids.into_iter().map(number).collect());
+        numbers.map_err(|error: PyErr| raised(py, error))
+    }
+
+    fn deliver_to(&self, stream: &OutStream, target: &Task, row: PyRow, anchor: Anchor<'_>) {
+        match anchor {
+            Anchor::Cur(cur) => self.deliver(stream, target, row, cur),
+            Anchor::Tuples(tuples) => {
+                let (root, edge) = tuple::anchor_to(self.core(), tuples);
+                stream.transferred.set(stream.transferred.get() + 1);
+                target.inbox.push(Msg { root, edge, channel: stream.channel, row });
+            }
+        }
+    }
+
+    /// Sends one row with everything said about it: stream, direct task, anchors.
+    pub fn send_with(&self, stream: &OutStream, row: PyRow, anchor: Anchor<'_>, direct: Option<i64>) -> PyResult<()> {
+        let py = unsafe { Python::assume_attached() };
+        if row.len() != stream.fields.len() {
+            return Err(fault::arity(self, stream, row.len()));
+        }
+        match direct {
+            Some(_) if !stream.direct => return Err(fault::not_direct(self, stream)),
+            None if stream.direct => return Err(fault::only_direct(self, stream)),
+            _ => {}
+        }
+        if let Anchor::Tuples(tuples) = anchor {
+            tuple::check_anchors(self, tuples)?;
+        }
+        stream.emitted.set(stream.emitted.get() + 1);
+        if !stream.tap.get().is_null() {
+            tap(stream, &row);
+        }
+        for out in stream.outs.get() {
+            match direct {
+                None => self.send_other(stream, out, row.dup(), anchor).map_err(|error| error.take(py))?,
+                Some(id) => {
+                    if let Some(target) = out.targets.iter().find(|task| task.task_id == id) {
+                        self.deliver_to(stream, target, row.dup(), anchor);
+                    }
+                }
+            }
+        }
+        match direct {
+            Some(id) if !self.core().knows_task(id) => Err(fault::task_unknown(self, id)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sends whatever user code returned or yielded, by the rules of an output. Consumes the reference.
+    ///
+    /// # Safety
+    /// `output` is an owned reference.
+    #[inline(always)]
+    pub unsafe fn send_output(&self, output: *mut PyObject, cur: &Cur) -> Result<(), Raised> {
+        unsafe {
+            if output == Py_None() {
+                Py_DECREF(output);
+                return Ok(());
+            }
+            let result = self.send_borrowed(output, cur);
+            Py_DECREF(output);
+            result
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn send_borrowed(&self, output: *mut PyObject, cur: &Cur) -> Result<(), Raised> {
+        unsafe {
+            if PyList_CheckExact(output) != 0 {
+                return self.send_list(output, cur);
+            }
+            if PyUnicode_CheckExact(output) != 0 || PyLong_CheckExact(output) != 0 {
+                return self.send_value(output, cur);
+            }
+            self.send_any(output, cur)
+        }
+    }
+
+    #[inline(never)]
+    unsafe fn send_list(&self, list: *mut PyObject, cur: &Cur) -> Result<(), Raised> {
+        unsafe {
+            let mut i = 0;
+            while i < PyList_GET_SIZE(list) {
+                // Its size is read again each time: hashing a key may run user code.
+                self.send_borrowed(PyList_GET_ITEM(list, i), cur)?;
+                i += 1;
+            }
+            Ok(())
+        }
+    }
+
+    /// One value for the one field of the default stream.
+    #[inline(always)]
+    unsafe fn send_value(&self, value: *mut PyObject, cur: &Cur) -> Result<(), Raised> {
+        match self.default_stream() {
+            Some(stream) if stream.fields.len() == 1 && !stream.direct => {
+                unsafe { Py_INCREF(value) };
+                self.send(stream, PyRow::single(value), cur)
+            }
+            _ => Err(fault::raise_value(self, value)),
+        }
+    }
+
+    #[inline(never)]
+    unsafe fn send_any(&self, output: *mut PyObject, cur: &Cur) -> Result<(), Raised> {
+        unsafe {
+            if PyTuple_Check(output) != 0 {
+                let values = (*(output as *mut PyTupleObject)).ob_item.as_ptr();
+                let row = PyRow::from_borrowed(values, PyTuple_GET_SIZE(output) as usize)?;
+                return match self.default_stream() {
+                    Some(stream) if stream.fields.len() == row.len() && !stream.direct => self.send(stream, row, cur),
+                    _ => Err(fault::raise_row(self, row.len())),
+                };
+            }
+            if PyList_Check(output) != 0 {
+                return self.send_list(output, cur);
+            }
+            if output == Py_None() {
+                return Ok(());
+            }
+            let py = Python::assume_attached();
+            if PyObject_TypeCheck(output, emit_type(py)) != 0 {
+                let emit = Bound::from_borrowed_ptr(py, output).cast_into_unchecked::<Emit>();
+                return self.send_emit(&emit, cur).map_err(|error| raised(py, error));
+            }
+            if PyIter_Check(output) != 0 {
+                return self.send_iterator(output, cur);
+            }
+            self.send_value(output, cur)
+        }
+    }
+
+    unsafe fn send_iterator(&self, iterator: *mut PyObject, cur: &Cur) -> Result<(), Raised> {
+        loop {
+            let item = unsafe { PyIter_Next(iterator) };
+            if item.is_null() {
+                return if unsafe { PyErr_Occurred().is_null() } { Ok(()) } else { Err(Raised) };
+            }
+            unsafe { self.send_output(item, cur)? };
+        }
+    }
+
+    /// Sends an `Emit`.
+    pub fn send_emit(&self, emit: &Bound<'_, Emit>, cur: &Cur) -> PyResult<()> {
+        let py = emit.py();
+        let emit = emit.get();
+        let stream = self.stream(&emit.stream).ok_or_else(|| fault::stream_unknown(self, &emit.stream))?;
+        let row = emit.row(py)?;
+        if self.is_spout() {
+            return self.emit_root(py, stream, row, emit.id.as_ref().map(|id| id.bind(py)), emit.task);
+        }
+        if let Some(id) = &emit.id {
+            return Err(fault::id_from_bolt(self, id.bind(py)));
+        }
+        match &emit.anchors {
+            None => self.send_with(stream, row, Anchor::Cur(cur), emit.task),
+            Some(anchors) => {
+                let tuples = tuple::extract_all(anchors.bind(py))?;
+                self.send_with(stream, row, Anchor::Tuples(&tuples), emit.task)
+            }
+        }
+    }
+}
+
+/// A cur that anchors nothing.
+pub fn unanchored() -> Cur {
+    Cur { root: std::cell::Cell::new(RootId::NONE), xor: std::cell::Cell::new(0) }
+}
+
+#[cold]
+fn tap(stream: &OutStream, row: &PyRow) {
+    // SAFETY: the interpreter lock is held wherever tuples move; the stream owns the list.
+    unsafe {
+        let py = Python::assume_attached();
+        let list = Bound::from_borrowed_ptr(py, stream.tap.get());
+        if let Err(error) = list.cast_unchecked::<pyo3::types::PyList>().append(row.to_tuple(py)) {
+            error.write_unraisable(py, None);
+        }
+    }
+}

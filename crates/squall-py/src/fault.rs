@@ -1,0 +1,132 @@
+//! Errors that user code meets when it emits, anchors or acks wrongly: what happened to which named thing, the facts,
+//! the fix, the code. All are cold.
+
+use crate::row::{Raised, raised};
+use crate::task::{OutStream, Task};
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+
+/// An error of the project's tree, made by `squall.errors`.
+fn make(code: &str, message: String, facts: &[(&str, String)], fix: &str) -> PyErr {
+    Python::attach(|py| {
+        let made = py.import("squall.errors").and_then(|errors| {
+            errors.getattr("emission_error")?.call1((code, &message, facts.to_vec(), fix))
+        });
+        match made {
+            Ok(error) => PyErr::from_value(error),
+            Err(_) => PyRuntimeError::new_err(format!("{message}\n  fix: {fix}\n  code: {code}")),
+        }
+    })
+}
+
+fn who(task: &Task) -> String {
+    let kind = if task.is_spout() { "spout" } else { "bolt" };
+    format!("{kind} \"{}\"", task.core().component_name(task.component))
+}
+
+fn declared(stream: &OutStream) -> String {
+    if stream.fields.is_empty() { "no fields".to_owned() } else { stream.fields.join(", ") }
+}
+
+/// A row has not as many values as its stream has fields.
+pub fn arity(task: &Task, stream: &OutStream, given: usize) -> PyErr {
+    make(
+        "emit_arity",
+        format!("{} emitted {given} values to stream \"{}\", which has {} fields", who(task), stream.name, stream.fields.len()),
+        &[("declared", declared(stream))],
+        "emit one value for each declared field; `([1, 2],)` is how to say one value that is a list",
+    )
+}
+
+/// A stream was named that the component does not declare.
+pub fn stream_unknown(task: &Task, name: &str) -> PyErr {
+    let names: Vec<&str> = task.streams.iter().map(|stream| stream.name.as_str()).collect();
+    make(
+        "emit_stream_unknown",
+        format!("{} emitted to stream \"{name}\", which it does not declare", who(task)),
+        &[("declared", if names.is_empty() { "no streams".to_owned() } else { names.join(", ") })],
+        "declare it in `outputs` (stream \"default\") or `streams`",
+    )
+}
+
+/// A task was named that does not exist (or, by a custom grouping, that does not subscribe).
+pub fn task_unknown(task: &Task, id: i64) -> PyErr {
+    make(
+        "emit_task_unknown",
+        format!("{} chose task {id}, which is no task of a subscriber", who(task)),
+        &[("tasks", format!("{:?}", task.core().task_ids()))],
+        "choose among `context.tasks(component)` or among the tasks given to the grouping's `prepare`",
+    )
+}
+
+/// `task=` on a stream that is not direct.
+pub fn not_direct(task: &Task, stream: &OutStream) -> PyErr {
+    make(
+        "emit_not_direct",
+        format!("{} emitted with `task=` to stream \"{}\", which is not direct", who(task), stream.name),
+        &[],
+        "declare the stream with `Fields(..., direct=True)`, or leave `task=` out",
+    )
+}
+
+/// No `task=` on a direct stream.
+pub fn only_direct(task: &Task, stream: &OutStream) -> PyErr {
+    make(
+        "emit_direct_needs_task",
+        format!("{} emitted without `task=` to direct stream \"{}\"", who(task), stream.name),
+        &[],
+        "say which task receives it: `Emit(..., stream=..., task=...)`",
+    )
+}
+
+/// A bolt gave an id.
+pub fn id_from_bolt(task: &Task, id: &Bound<'_, PyAny>) -> PyErr {
+    let id = id.repr().map_or_else(|_| "?".to_owned(), |id| id.to_string());
+    make(
+        "emit_id_from_bolt",
+        format!("{} emitted with id={id}, but only a spout's outputs have ids", who(task)),
+        &[],
+        "leave `id=` out; what a bolt emits belongs to the trees of its anchors",
+    )
+}
+
+/// An anchor was acked already, so its trees may have ended.
+pub fn anchor_acked(task: &Task) -> PyErr {
+    make(
+        "anchor_acked",
+        format!("{} anchored an output to a tuple that is acked already", who(task)),
+        &[],
+        "emit before you ack; or pass `anchors=()` for an output that belongs to no tree",
+    )
+}
+
+/// The component has no task yet.
+pub fn not_bound() -> PyErr {
+    make("emit_before_open", "a component emitted before it was opened".to_owned(), &[], "emit from `open` on, not in `__init__`")
+}
+
+/// 2^20 trees are open.
+pub fn ledger_full(task: &Task) -> PyErr {
+    make(
+        "pending_full",
+        format!("{} emitted while 1,048,576 of this worker's tuples were pending", who(task)),
+        &[],
+        "emit less in one call, or set `topology.max.spout.pending`",
+    )
+}
+
+/// Raises the arity error for a row given to the default stream.
+pub fn raise_row(task: &Task, given: usize) -> Raised {
+    let error = match task.default_stream() {
+        None => stream_unknown(task, "default"),
+        Some(stream) if stream.direct => only_direct(task, stream),
+        Some(stream) => arity(task, stream, given),
+    };
+    // SAFETY: the interpreter lock is held wherever tuples move.
+    raised(unsafe { Python::assume_attached() }, error)
+}
+
+/// Raises the error for one value where a row was needed.
+pub fn raise_value(task: &Task, _value: *mut pyo3::ffi::PyObject) -> Raised {
+    raise_row(task, 1)
+}

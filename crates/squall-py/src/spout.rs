@@ -1,0 +1,573 @@
+//! Polling a spout: how many roots it may open now, and taking what it gives.
+
+use crate::call::{Kind, offload};
+use crate::fault;
+use crate::method::Method;
+use crate::row::{PyRow, Raised, raised};
+use crate::task::{OutStream, Task};
+use crate::tcp::TcpReader;
+use crate::trees::{Pending, Told};
+use crate::values::{Batch, Emit, emit_type};
+use crate::worker::{Core, Due};
+use pyo3::exceptions::PyStopIteration;
+use pyo3::ffi::*;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList};
+use squall_core::cell::Local;
+use squall_core::flow::{PendingLimit, RateLimit};
+use std::cell::Cell;
+use std::ptr::null_mut;
+use std::rc::Rc;
+
+/// Most roots that one poll opens, so that bolts run between.
+const POLL: u32 = 64;
+
+/// Where a spout's outputs come from.
+pub enum Source {
+    NextTuple(Method),
+    NextBatch(Method),
+    Iterator(Py<PyAny>),
+    Tcp(TcpReader),
+}
+
+/// What a spout's task knows beside what every task knows.
+pub struct SpoutState {
+    pub source: Local<Option<Source>>,
+    ack: Local<Option<Method>>,
+    fail: Local<Option<Method>>,
+    dead: Local<Option<Method>>,
+    /// The spout re-emits failed ids itself; else the engine keeps the values.
+    pub has_fail: Cell<bool>,
+    /// `ack_many` is called with what a turn collected.
+    pub collects_acks: Cell<bool>,
+    pub rate: Local<RateLimit>,
+    pub limit: Local<PendingLimit>,
+    pub idle_ns: Cell<u64>,
+    pub next_poll_ns: Cell<u64>,
+    pub pending: Cell<u32>,
+    pub retrying: Cell<u32>,
+    pub burying: Cell<u32>,
+    pub exhausted: Cell<bool>,
+    pub polling: Cell<bool>,
+    pub emitted_in_poll: Cell<u32>,
+    pub acked: Local<Vec<*mut PyObject>>,
+    pub later: Local<Vec<(Told, *mut PyObject)>>,
+    /// Of a spout with `fail`: id → (tries counted, whether it is to run alone), while it is neither acked nor dead.
+    pub failed_ids: Local<Option<Py<PyDict>>>,
+    /// Bolts' tasks that this spout's tuples can reach, loops left out.
+    pub reach: Local<Vec<Rc<Task>>>,
+}
+
+/// The callbacks and limits of a spout.
+pub struct SpoutOptions {
+    pub source: Source,
+    pub ack: Option<Method>,
+    pub collects_acks: bool,
+    pub fail: Option<Method>,
+    pub dead: Option<Method>,
+    pub rate_per_s: Option<f64>,
+    pub idle_ns: u64,
+    pub max_pending: Option<u32>,
+}
+
+impl SpoutState {
+    /// A spout before it is configured.
+    pub fn new() -> SpoutState {
+        SpoutState {
+            source: Local::new(None),
+            ack: Local::new(None),
+            fail: Local::new(None),
+            dead: Local::new(None),
+            has_fail: Cell::new(false),
+            collects_acks: Cell::new(false),
+            rate: Local::new(RateLimit::new(None)),
+            limit: Local::new(PendingLimit::new(None)),
+            idle_ns: Cell::new(1_000_000),
+            next_poll_ns: Cell::new(0),
+            pending: Cell::new(0),
+            retrying: Cell::new(0),
+            burying: Cell::new(0),
+            exhausted: Cell::new(false),
+            polling: Cell::new(false),
+            emitted_in_poll: Cell::new(0),
+            acked: Local::new(Vec::new()),
+            later: Local::new(Vec::new()),
+            failed_ids: Local::new(None),
+            reach: Local::new(Vec::new()),
+        }
+    }
+
+    /// Takes the callbacks and limits.
+    pub fn configure(&self, options: SpoutOptions) {
+        self.has_fail.set(options.fail.is_some());
+        self.collects_acks.set(options.collects_acks);
+        self.rate.replace(RateLimit::new(options.rate_per_s));
+        self.limit.replace(PendingLimit::new(options.max_pending));
+        self.idle_ns.set(options.idle_ns);
+        self.source.replace(Some(options.source));
+        self.ack.replace(options.ack);
+        self.fail.replace(options.fail);
+        self.dead.replace(options.dead);
+    }
+
+    /// The callback for one kind of news.
+    #[inline(always)]
+    pub fn callback(&self, what: Told) -> Option<&Method> {
+        let slot = match what {
+            Told::Ack => &self.ack,
+            Told::Fail => &self.fail,
+            Told::Dead => &self.dead,
+        };
+        // SAFETY: callbacks are set before the first run and dropped by `release`, which is not called from within one.
+        slot.with(|method| unsafe { (*(method as *const Option<Method>)).as_ref() })
+    }
+
+    /// What user code calls the callback.
+    pub fn name_of(&self, what: Told) -> &'static str {
+        match what {
+            Told::Ack if self.collects_acks.get() => "ack_many",
+            Told::Ack => "ack",
+            Told::Fail => "fail",
+            Told::Dead => "dead",
+        }
+    }
+
+    /// Roots that count against the limit.
+    pub fn outstanding(&self) -> u32 {
+        self.pending.get() + self.retrying.get() + self.burying.get()
+    }
+
+    /// (tries counted, whether alone) of an id that failed before; the first try otherwise.
+    #[cold]
+    pub fn known_attempt(&self, id: *mut PyObject) -> (u32, bool) {
+        let py = unsafe { Python::assume_attached() };
+        let ids = self.failed_ids.with(|ids| ids.as_ref().map(|ids| ids.clone_ref(py)));
+        let id = unsafe { Bound::from_borrowed_ptr(py, id) };
+        let known = ids.and_then(|ids| ids.bind(py).get_item(id).ok().flatten());
+        known.and_then(|known| known.extract().ok()).unwrap_or((1, false))
+    }
+
+    /// Remembers how often an id was tried.
+    pub fn remember(&self, py: Python<'_>, pending: &Pending) {
+        let ids = self.failed_ids.with(|ids| ids.get_or_insert_with(|| PyDict::new(py).unbind()).clone_ref(py));
+        let id = unsafe { Bound::from_borrowed_ptr(py, pending.id) };
+        if let Err(error) = ids.bind(py).set_item(id, (pending.attempt, pending.solo)) {
+            error.write_unraisable(py, None);
+        }
+    }
+
+    /// Forgets an id that was acked or given up. The id is borrowed.
+    #[inline(always)]
+    pub fn forget(&self, id: *mut PyObject) {
+        if self.failed_ids.with(|ids| ids.is_some()) {
+            self.forget_failed(id);
+        }
+    }
+
+    #[cold]
+    fn forget_failed(&self, id: *mut PyObject) {
+        let py = unsafe { Python::assume_attached() };
+        let Some(ids) = self.failed_ids.with(|ids| ids.as_ref().map(|ids| ids.clone_ref(py))) else { return };
+        // SAFETY: `id` is live; a missing key is no error here.
+        unsafe {
+            if PyDict_DelItem(ids.as_ptr(), id) != 0 {
+                PyErr_Clear();
+            }
+        }
+        if ids.bind(py).is_empty() {
+            drop(self.failed_ids.replace(None));
+        }
+    }
+
+    /// Drops what belongs to the interpreter.
+    pub fn release(&self) {
+        drop(self.source.replace(None));
+        drop((self.ack.replace(None), self.fail.replace(None), self.dead.replace(None)));
+        drop(self.failed_ids.replace(None));
+        drop(self.reach.replace(Vec::new()));
+        let ids = self.acked.replace(Vec::new()).into_iter();
+        for id in ids.chain(self.later.replace(Vec::new()).into_iter().map(|(_, id)| id)) {
+            // SAFETY: owned references.
+            unsafe { Py_DECREF(id) };
+        }
+    }
+}
+
+/// What a poll of user code came to.
+enum Polled {
+    /// Outputs were sent; there may be more.
+    Some,
+    /// Nothing for now.
+    Nothing,
+    /// Nothing will come any more.
+    Ended,
+    /// User code raised.
+    Raised(PyErr),
+}
+
+impl Core {
+    /// Polls a spout, if it may open roots now. Whether it gave anything.
+    pub fn run_spout(&self, py: Python<'_>, task: &Rc<Task>) -> bool {
+        let state = task.spout();
+        let now_ns = self.now_ns.get();
+        if state.exhausted.get() || state.next_poll_ns.get() > now_ns || task.paused_until_ns.get() > now_ns {
+            return false;
+        }
+        let room = state.limit.with(|limit| limit.room(state.outstanding())).min(POLL);
+        if room == 0 || self.is_blocked(task) {
+            return false;
+        }
+        let room = state.rate.with(|rate| rate.take(now_ns, room));
+        if room == 0 {
+            let next = state.rate.with(|rate| rate.next_at_ns());
+            state.next_poll_ns.set(next.max(now_ns + 1));
+            return false;
+        }
+        let outer = self.enter(task);
+        self.page_call();
+        state.polling.set(true);
+        state.emitted_in_poll.set(0);
+        let polled = self.poll(py, task, room);
+        state.polling.set(false);
+        self.leave(outer);
+        let used = state.emitted_in_poll.get();
+        state.rate.with(|rate| rate.give_back(room.saturating_sub(used)));
+        if !state.later.with(|later| later.is_empty()) {
+            self.flush_acks(py, task);
+        }
+        self.after_poll(py, task, polled) || used > 0
+    }
+
+    /// Whether a bolt that the spout can reach is over its high-water mark.
+    pub fn is_blocked(&self, task: &Task) -> bool {
+        task.spout().reach.with(|reach| reach.iter().any(|bolt| bolt.is_full()))
+    }
+
+    fn after_poll(&self, py: Python<'_>, task: &Rc<Task>, polled: Polled) -> bool {
+        let state = task.spout();
+        match polled {
+            Polled::Some => return true,
+            Polled::Nothing => self.rest_spout(state),
+            Polled::Ended => state.exhausted.set(true),
+            Polled::Raised(error) => self.spout_raised(py, task, error),
+        }
+        false
+    }
+
+    fn rest_spout(&self, state: &SpoutState) {
+        match self.draining.get() {
+            true => state.exhausted.set(true),
+            false => state.next_poll_ns.set(self.now_ns.get() + state.idle_ns.get()),
+        }
+    }
+
+    #[cold]
+    fn spout_raised(&self, py: Python<'_>, task: &Rc<Task>, error: PyErr) {
+        let state = task.spout();
+        task.counts.errors.set(task.counts.errors.get() + 1);
+        if !error.is_instance_of::<pyo3::exceptions::PyException>(py) {
+            return self.die(py, task, &error);
+        }
+        let told = self.hooks(py).call_method1("spout_failed", (task.index, error.value(py)));
+        match told.and_then(|told| told.extract::<Option<f64>>()) {
+            Ok(Some(pause_s)) if !self.draining.get() => {
+                state.next_poll_ns.set(self.now_ns.get() + (pause_s.max(0.0) * 1e9) as u64);
+            }
+            Ok(Some(_)) => state.exhausted.set(true),
+            Ok(None) => state.exhausted.set(true),
+            Err(fault) => {
+                fault.write_unraisable(py, None);
+                state.exhausted.set(true);
+            }
+        }
+    }
+
+    fn poll(&self, py: Python<'_>, task: &Rc<Task>, room: u32) -> Polled {
+        let state = task.spout();
+        // SAFETY: the source is set before the first run and dropped by `release`, which is not called from within one.
+        let source = state.source.with(|source| unsafe { (*(source as *mut Option<Source>)).as_mut() });
+        let Some(source) = source else { return Polled::Ended };
+        if self.draining.get() && !matches!(source, Source::Tcp(_)) {
+            return Polled::Ended;
+        }
+        if task.is_offloaded() {
+            return self.poll_offloaded(py, task, source, room);
+        }
+        match source {
+            Source::NextTuple(method) => self.poll_next_tuple(py, task, method, room),
+            Source::NextBatch(method) => self.poll_next_batch(py, task, method, room),
+            Source::Iterator(iterator) => self.poll_iterator(py, task, iterator.as_ptr(), room),
+            Source::Tcp(reader) => match reader.poll(py, task, room) {
+                Err(error) => Polled::Raised(error),
+                Ok(true) => Polled::Some,
+                Ok(false) if self.draining.get() && reader.finished() => Polled::Ended,
+                Ok(false) => {
+                    // It wakes the loop itself; meanwhile there is nothing to ask for.
+                    let pause_ns = if self.draining.get() { 1_000_000 } else { u64::MAX / 4 };
+                    state.next_poll_ns.set(self.now_ns.get() + pause_ns);
+                    reader.listen_for_more(task);
+                    Polled::Some
+                }
+            },
+        }
+    }
+
+    #[inline(always)]
+    fn poll_next_tuple(&self, py: Python<'_>, task: &Rc<Task>, method: &Method, room: u32) -> Polled {
+        let state = task.spout();
+        let mut calls = 0;
+        while state.emitted_in_poll.get() < room && calls < room {
+            calls += 1;
+            let before = state.emitted_in_poll.get();
+            // SAFETY: no arguments; an owned reference comes back, or null.
+            let result = unsafe { method.call([]) };
+            if result.is_null() {
+                return raised_or_ended(py);
+            }
+            if let Err(error) = unsafe { task.send_root_output(result) } {
+                return Polled::Raised(error.take(py));
+            }
+            if state.emitted_in_poll.get() == before {
+                return if before == 0 { Polled::Nothing } else { Polled::Some };
+            }
+        }
+        Polled::Some
+    }
+
+    fn poll_next_batch(&self, py: Python<'_>, task: &Rc<Task>, method: &Method, room: u32) -> Polled {
+        let limit = unsafe { Bound::from_owned_ptr(py, PyLong_FromLong(room as _)) };
+        // SAFETY: the argument is live during the call.
+        let result = unsafe { method.call([limit.as_ptr()]) };
+        if result.is_null() {
+            return raised_or_ended(py);
+        }
+        let result = unsafe { Bound::from_owned_ptr(py, result) };
+        match task.send_batch(&result, room) {
+            Err(error) => Polled::Raised(error),
+            Ok(()) if task.spout().emitted_in_poll.get() == 0 => Polled::Nothing,
+            Ok(()) => Polled::Some,
+        }
+    }
+
+    #[inline(always)]
+    fn poll_iterator(&self, py: Python<'_>, task: &Rc<Task>, iterator: *mut PyObject, room: u32) -> Polled {
+        let state = task.spout();
+        while state.emitted_in_poll.get() < room {
+            // SAFETY: the planner checked that it is an iterator; the reference that comes back is owned.
+            let output = unsafe { PyIter_Next(iterator) };
+            if output.is_null() {
+                return match unsafe { PyErr_Occurred().is_null() } {
+                    true => Polled::Ended,
+                    false => Polled::Raised(PyErr::fetch(py)),
+                };
+            }
+            let before = state.emitted_in_poll.get();
+            if let Err(error) = unsafe { task.send_root_output(output) } {
+                return Polled::Raised(error.take(py));
+            }
+            if state.emitted_in_poll.get() == before {
+                return if before == 0 { Polled::Nothing } else { Polled::Some };
+            }
+        }
+        Polled::Some
+    }
+
+    fn poll_offloaded(&self, py: Python<'_>, task: &Rc<Task>, source: &Source, room: u32) -> Polled {
+        let state = task.spout();
+        state.next_poll_ns.set(u64::MAX); // until this poll has ended
+        let (function, args) = match source {
+            Source::NextTuple(method) => (method.callable(py), Vec::new()),
+            Source::NextBatch(method) => {
+                let limit = room.into_pyobject(py).expect("an int").into_any().unbind();
+                (method.callable(py), vec![limit])
+            }
+            Source::Iterator(iterator) => match iterator.getattr(py, "__next__") {
+                Ok(next) => (next, Vec::new()),
+                Err(error) => return Polled::Raised(error),
+            },
+            Source::Tcp(_) => unreachable!("native sources have threads of their own"),
+        };
+        offload(py, task, Kind::Poll, function, args);
+        Polled::Some
+    }
+
+    /// An offloaded poll ended.
+    pub fn finish_poll(&self, py: Python<'_>, task: &Rc<Task>, outcome: PyResult<Bound<'_, PyAny>>) {
+        let state = task.spout();
+        let emitted_by_call = state.emitted_in_poll.replace(0);
+        state.next_poll_ns.set(0);
+        let polled = match outcome {
+            Err(error) if error.is_instance_of::<PyStopIteration>(py) => Polled::Ended,
+            Err(error) => Polled::Raised(error),
+            Ok(result) => {
+                let batch = state.source.with(|source| matches!(source, Some(Source::NextBatch(_))));
+                let sent = match batch {
+                    true => task.send_batch(&result, u32::MAX),
+                    false => unsafe { task.send_root_output(result.into_ptr()) }.map_err(|error| error.take(py)),
+                };
+                match sent {
+                    Err(error) => Polled::Raised(error),
+                    Ok(()) if emitted_by_call + state.emitted_in_poll.get() == 0 => Polled::Nothing,
+                    Ok(()) => Polled::Some,
+                }
+            }
+        };
+        self.after_poll(py, task, polled);
+    }
+}
+
+#[cold]
+fn raised_or_ended(py: Python<'_>) -> Polled {
+    Polled::Raised(PyErr::fetch(py))
+}
+
+impl Task {
+    /// Opens roots for what a spout returned or yielded, by the rules of an output. Consumes the reference.
+    ///
+    /// # Safety
+    /// `output` is an owned reference.
+    #[inline(always)]
+    pub unsafe fn send_root_output(&self, output: *mut PyObject) -> Result<(), Raised> {
+        unsafe {
+            if output == Py_None() {
+                Py_DECREF(output);
+                return Ok(());
+            }
+            if PyUnicode_CheckExact(output) != 0 || PyLong_CheckExact(output) != 0 {
+                return match self.default_stream() {
+                    Some(stream) if stream.fields.len() == 1 && !stream.direct => {
+                        self.count_root();
+                        self.open_root(stream, PyRow::single(output), null_mut(), None)
+                    }
+                    _ => {
+                        Py_DECREF(output);
+                        Err(fault::raise_row(self, 1))
+                    }
+                };
+            }
+            let py = Python::assume_attached();
+            let output = Bound::from_owned_ptr(py, output);
+            self.send_root_any(py, &output, None).map_err(|error| raised(py, error))
+        }
+    }
+
+    #[inline(always)]
+    fn count_root(&self) {
+        let state = self.spout();
+        state.emitted_in_poll.set(state.emitted_in_poll.get() + 1);
+    }
+
+    fn send_root_any(&self, py: Python<'_>, output: &Bound<'_, PyAny>, id: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let raw = output.as_ptr();
+        // SAFETY: `output` is live; the checks look at its type only.
+        let (is_tuple, is_list, is_emit, is_iterator) = unsafe {
+            (
+                PyTuple_Check(raw) != 0,
+                PyList_Check(raw) != 0,
+                PyObject_TypeCheck(raw, emit_type(py)) != 0,
+                PyIter_Check(raw) != 0,
+            )
+        };
+        if output.is_none() {
+            return Ok(());
+        }
+        if is_emit {
+            self.count_root();
+            let emit = unsafe { output.cast_unchecked::<Emit>() };
+            let name = &emit.get().stream;
+            let stream = self.stream(name).ok_or_else(|| fault::stream_unknown(self, name))?;
+            let id = emit.get().id.as_ref().map(|id| id.bind(py)).or(id);
+            return self.emit_root(py, stream, emit.get().row(py)?, id, emit.get().task);
+        }
+        if !is_tuple && output.is_instance_of::<Batch>() {
+            return self.send_batch(output, u32::MAX);
+        }
+        if !is_tuple && (is_list || is_iterator) {
+            for item in output.try_iter()? {
+                self.send_root_any(py, &item?, None)?;
+            }
+            return Ok(());
+        }
+        self.count_root();
+        let stream = self.default_stream().ok_or_else(|| fault::stream_unknown(self, "default"))?;
+        self.emit_root(py, stream, row_of_output(output)?, id, None)
+    }
+
+    /// Opens roots for what `next_batch` returned: rows, or a `Batch`.
+    pub fn send_batch(&self, result: &Bound<'_, PyAny>, limit: u32) -> PyResult<()> {
+        let py = result.py();
+        if result.is_none() {
+            return Ok(());
+        }
+        if let Ok(batch) = result.cast::<Batch>() {
+            let batch = batch.get();
+            let (outputs, ids) = (batch.outputs.bind(py), batch.ids.bind(py));
+            let (rows, named) = (outputs.len()?, ids.len()?);
+            if rows != named {
+                return Err(fault::batch_ids(self, rows, named));
+            }
+            self.check_limit(rows, limit)?;
+            let stream = self.stream(&batch.stream).ok_or_else(|| fault::stream_unknown(self, &batch.stream))?;
+            return self.send_rows(py, stream, outputs, ids);
+        }
+        if let Ok(rows) = result.cast::<PyList>() {
+            self.check_limit(rows.len(), limit)?;
+        }
+        // SAFETY: a new reference is made for the call to consume.
+        unsafe { self.send_root_output(result.clone().into_ptr()) }.map_err(|error| error.take(py))
+    }
+
+    fn check_limit(&self, rows: usize, limit: u32) -> PyResult<()> {
+        if rows > limit as usize { Err(fault::batch_too_long(self, rows, limit)) } else { Ok(()) }
+    }
+
+    fn send_rows(
+        &self,
+        py: Python<'_>,
+        stream: &OutStream,
+        outputs: &Bound<'_, PyAny>,
+        ids: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let emit = emit_type(py);
+        for (output, id) in outputs.try_iter()?.zip(ids.try_iter()?) {
+            let (output, id) = (output?, id?);
+            // SAFETY: looks at the type only.
+            if unsafe { PyObject_TypeCheck(output.as_ptr(), emit) } != 0 {
+                self.send_root_any(py, &output, Some(&id))?;
+                continue;
+            }
+            self.count_root();
+            self.emit_root(py, stream, row_of_output(&output)?, Some(&id), None)?;
+        }
+        Ok(())
+    }
+}
+
+/// A tuple is a row; anything else is one value.
+fn row_of_output(output: &Bound<'_, PyAny>) -> PyResult<PyRow> {
+    match output.cast::<pyo3::types::PyTuple>() {
+        Ok(tuple) => crate::values::row_of(tuple),
+        Err(_) => Ok(PyRow::single(output.clone().into_ptr())),
+    }
+}
+
+impl Core {
+    /// Sources give what they hold already and then nothing; back-offs and batch waits are cut short.
+    pub fn drain_sources(&self, now_ns: u64) {
+        self.draining.set(true);
+        for task in self.tasks.get().iter().filter(|task| task.is_spout()) {
+            let state = task.spout();
+            if state.next_poll_ns.get() != u64::MAX {
+                state.next_poll_ns.set(0);
+            }
+            task.paused_until_ns.set(0);
+            state.rate.replace(RateLimit::new(None));
+            state.source.with(|source| {
+                if let Some(Source::Tcp(reader)) = source {
+                    reader.stop_accepting();
+                }
+            });
+        }
+        self.timers.with(|timers| timers.pull_forward(now_ns, |due| matches!(due, Due::Retry(_) | Due::Wake)));
+    }
+}

@@ -1,0 +1,197 @@
+//! One task: its inbox, its streams with their routes, and the input it is working on.
+
+use crate::bolt::BoltState;
+use crate::gil::Fixed;
+use crate::row::PyRow;
+use crate::spout::SpoutState;
+use crate::worker::Core;
+use pyo3::ffi::{PyObject, PyThreadState};
+use pyo3::prelude::*;
+use squall_core::cell::Local;
+use squall_core::ids::RootId;
+use squall_core::mailbox::{Channel, Mailbox};
+use squall_core::metrics::{Latency, Sampler};
+use squall_core::route::Route;
+use std::cell::Cell;
+use std::rc::Rc;
+
+/// The input that is being worked on: its root, and the XOR of the edges anchored to it so far.
+#[derive(Default)]
+pub struct Cur {
+    pub root: Cell<RootId>,
+    pub xor: Cell<u64>,
+}
+
+/// How a subscription picks, told apart once so that the common ones cost a comparison.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Fast {
+    /// There is one target and every tuple goes to it.
+    Only,
+    /// By key, over several targets.
+    Fields,
+    /// In turn, over several targets.
+    Turns,
+    /// Whatever else.
+    Other,
+}
+
+/// One subscription to a stream of this task.
+pub struct Out {
+    pub fast: Fast,
+    pub route: Route,
+    pub targets: Box<[Rc<Task>]>,
+    pub custom: Option<Py<PyAny>>,
+    /// Bounded by `topology.loop.max.queued` instead of by high-water marks.
+    pub closes_loop: bool,
+}
+
+/// One declared stream of this task.
+pub struct OutStream {
+    pub name: String,
+    pub fields: Box<[String]>,
+    pub direct: bool,
+    pub channel: Channel,
+    pub outs: Fixed<Out>,
+    pub emitted: Cell<u64>,
+    pub transferred: Cell<u64>,
+    /// A list that each emitted row is appended to (tests, taps); null when off.
+    pub tap: Cell<*mut PyObject>,
+}
+
+/// What the task does.
+pub enum Role {
+    Spout(SpoutState),
+    Bolt(BoltState),
+}
+
+/// Counters that both kinds have.
+#[derive(Default)]
+pub struct Counts {
+    pub acked: Cell<u64>,
+    pub failed: Cell<u64>,
+    pub dropped: Cell<u64>,
+    pub dead: Cell<u64>,
+    pub errors: Cell<u64>,
+}
+
+/// Sampled times, in nanoseconds.
+pub struct Times {
+    pub sampler: Local<Sampler>,
+    pub execute: Local<Latency>,
+    pub process: Local<Latency>,
+    pub complete: Local<Latency>,
+}
+
+/// One task of the worker.
+pub struct Task {
+    pub core: Rc<Core>,
+    pub index: u32,
+    pub task_id: i64,
+    pub component: u32,
+    pub retries: u32,
+    /// The user's object (or the bare base, for a function); owned until the worker closes.
+    pub instance: Cell<*mut PyObject>,
+    pub context: Local<Option<Py<PyAny>>>,
+    /// The loop's thread while the task's code runs on it; null when its code runs elsewhere.
+    pub thread: Cell<*mut PyThreadState>,
+    pub streams: Box<[OutStream]>,
+    /// The stream called "default", or null.
+    pub default: Cell<*const OutStream>,
+    pub inbox: Mailbox<PyRow>,
+    pub cur: Cur,
+    pub role: Role,
+    pub counts: Counts,
+    pub times: Times,
+    /// Where code of offloaded tasks runs; None: on the loop's thread.
+    pub submit: Local<Option<Py<PyAny>>>,
+    pub in_flight: Cell<u32>,
+    pub held: Cell<u32>,
+    pub paused_until_ns: Cell<u64>,
+    /// Asked before each input (tests).
+    pub intercept: Local<Option<Py<PyAny>>>,
+}
+
+impl Task {
+    /// The worker's shared state.
+    #[inline(always)]
+    pub fn core(&self) -> &Core {
+        &self.core
+    }
+
+    /// The state of a spout; panics for a bolt.
+    #[inline(always)]
+    pub fn spout(&self) -> &SpoutState {
+        match &self.role {
+            Role::Spout(state) => state,
+            Role::Bolt(_) => unreachable!("asked a bolt for its spout state"),
+        }
+    }
+
+    /// The state of a bolt; panics for a spout.
+    #[inline(always)]
+    pub fn bolt(&self) -> &BoltState {
+        match &self.role {
+            Role::Bolt(state) => state,
+            Role::Spout(_) => unreachable!("asked a spout for its bolt state"),
+        }
+    }
+
+    /// Whether the task is a spout.
+    pub fn is_spout(&self) -> bool {
+        matches!(self.role, Role::Spout(_))
+    }
+
+    /// The stream called `name`.
+    pub fn stream(&self, name: &str) -> Option<&OutStream> {
+        self.streams.iter().find(|stream| stream.name == name)
+    }
+
+    /// The default stream, if the component declares it.
+    #[inline(always)]
+    pub fn default_stream(&self) -> Option<&OutStream> {
+        // SAFETY: it points into `streams`, which never move.
+        unsafe { self.default.get().as_ref() }
+    }
+
+    /// Whether the code of the task runs on other threads than the loop's.
+    pub fn is_offloaded(&self) -> bool {
+        self.submit.with(|submit| submit.is_some())
+    }
+
+    /// Whether a task that this one feeds is over its high-water mark.
+    pub fn is_held_up(&self) -> bool {
+        let full = |out: &Out| !out.closes_loop && out.targets.iter().any(|task| task.is_full());
+        self.streams.iter().any(|stream| stream.outs.get().iter().any(full))
+    }
+
+    /// Whether the inbox is over its high-water mark, and has not sunk to the low one since.
+    pub fn is_full(&self) -> bool {
+        let waiting = self.inbox.len();
+        self.bolt().high_water.with(|mark| mark.full(waiting))
+    }
+
+    /// Lets go of everything that belongs to the interpreter, so that cycles through the core end here.
+    pub fn release(&self) {
+        while self.inbox.pop().is_some() {}
+        drop(self.context.replace(None));
+        drop(self.submit.replace(None));
+        drop(self.intercept.replace(None));
+        match &self.role {
+            Role::Spout(state) => state.release(),
+            Role::Bolt(state) => state.release(),
+        }
+        for stream in &self.streams {
+            stream.outs.clear();
+            let tap = stream.tap.replace(std::ptr::null_mut());
+            if !tap.is_null() {
+                // SAFETY: the stream owned the reference.
+                unsafe { pyo3::ffi::Py_DECREF(tap) };
+            }
+        }
+        let instance = self.instance.replace(std::ptr::null_mut());
+        if !instance.is_null() {
+            // SAFETY: the task owned the reference.
+            unsafe { pyo3::ffi::Py_DECREF(instance) };
+        }
+    }
+}
