@@ -154,9 +154,7 @@ impl<E> Ledger<E> {
     #[inline(always)]
     fn settle(&mut self, at: usize) -> Option<E> {
         // SAFETY: the caller found `at` open.
-        let done = unsafe {
-            self.slots.get_unchecked(at).xor == 0 && *self.open.get_unchecked(at) & INITED != 0
-        };
+        let done = unsafe { self.slots.get_unchecked(at).xor == 0 && *self.open.get_unchecked(at) & INITED != 0 };
         done.then(|| self.close(at))
     }
 

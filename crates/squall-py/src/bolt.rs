@@ -204,7 +204,13 @@ impl Core {
 
     /// Inputs that need more than their fields in order: tuples, constants, wide rows, manual acks, tests' interceptors.
     #[inline(never)]
-    fn run_peculiar(&self, py: Python<'_>, task: &Rc<Task>, binding: &Binding, msg: Msg<PyRow>) -> std::ops::ControlFlow<()> {
+    fn run_peculiar(
+        &self,
+        py: Python<'_>,
+        task: &Rc<Task>,
+        binding: &Binding,
+        msg: Msg<PyRow>,
+    ) -> std::ops::ControlFlow<()> {
         let state = task.bolt();
         let weight = task.times.sampler.with(|sampler| sampler.hit()).unwrap_or(0);
         let started_ns = if weight > 0 { self.now_precise_ns() } else { 0 };
@@ -385,13 +391,8 @@ impl Core {
         task.counts.failed.set(task.counts.failed.get() + 1);
         let pairs = self.pairs_of(input.root, input.edge);
         self.forget_bundle(input.root);
-        let failure = Failure {
-            task: task.clone(),
-            error: error.into_value(py).into_any(),
-            verdict,
-            input: tuple,
-            together,
-        };
+        let failure =
+            Failure { task: task.clone(), error: error.into_value(py).into_any(), verdict, input: tuple, together };
         self.fail_pairs(py, &pairs, &failure);
     }
 
@@ -516,7 +517,7 @@ impl Core {
         let n = inputs.len();
         binding.executed.set(binding.executed.get() + n as u64);
         self.page_call();
-        let weight = task.times.sampler.with(|sampler| sampler.hit_of(n as u32));
+        let weight: u32 = (0..n).filter_map(|_| task.times.sampler.with(|sampler| sampler.hit())).sum();
         let started_ns = if weight > 0 { self.now_precise_ns() } else { 0 };
         let tuples = match self.batch_tuples(py, task, binding, &inputs, started_ns) {
             Ok(tuples) => tuples,

@@ -256,7 +256,9 @@ impl Core {
         }
         match (inner.kind, outcome) {
             (Kind::Poll, outcome) => self.finish_poll(py, task, outcome.map(|result| result.into_bound(py))),
-            (Kind::Tick | Kind::Timer, Ok(result)) => self.send_unanchored(py, task, result.into_bound(py), inner.kind.name()),
+            (Kind::Tick | Kind::Timer, Ok(result)) => {
+                self.send_unanchored(py, task, result.into_bound(py), inner.kind.name())
+            }
             (_, Ok(_)) => {}
             (kind, Err(error)) => self.report(py, task, kind.name(), error),
         }

@@ -10,7 +10,7 @@ use crate::fault;
 use crate::gil::Gil;
 use crate::row::PyRow;
 use crate::task::{Cur, Task};
-use crate::tuple::{self, Standing, Tuple};
+use crate::tuple::{self, Standing};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::ffi::*;
 use pyo3::prelude::*;
@@ -57,8 +57,8 @@ pub struct BoltBase;
 impl BoltBase {
     #[new]
     #[pyo3(signature = (*args, **kwargs))]
-    fn new(args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> (BoltBase, Component) {
-        (BoltBase, Component::new(args, kwargs))
+    fn new(args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> PyClassInitializer<BoltBase> {
+        PyClassInitializer::from(Component::new(args, kwargs)).add_subclass(BoltBase)
     }
 
     /// Ends each tuple's part in its trees well.
@@ -79,7 +79,8 @@ impl BoltBase {
             if inner.standing.get() == Standing::Live {
                 tuple::settle(inner, Standing::Failed);
                 let error = error.clone().map_or_else(|| fault::failed_by_user(&task), PyErr::from_value);
-                task.core().fail_tuple(py, &inner.task, tuple.unbind(), error);
+                let holder = inner.task.clone();
+                task.core().fail_tuple(py, &holder, tuple.unbind(), error);
             }
         }
         Ok(())
@@ -94,8 +95,9 @@ impl BoltBase {
             let inner = tuple.get().inner();
             if let Some(timer) = inner.hold.take() {
                 let _owned = task.core().timers.with(|timers| timers.cancel(timer));
-                inner.task.held.set(inner.task.held.get() - 1);
-                task.core().hold(py, &inner.task, &tuple.unbind(), task.bolt().hold_ns.get());
+                let holder = inner.task.clone();
+                holder.held.set(holder.held.get() - 1);
+                task.core().hold(py, &holder, &tuple.unbind(), task.bolt().hold_ns.get());
             }
         }
         Ok(())
@@ -110,8 +112,8 @@ pub struct SpoutBase;
 impl SpoutBase {
     #[new]
     #[pyo3(signature = (*args, **kwargs))]
-    fn new(args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> (SpoutBase, Component) {
-        (SpoutBase, Component::new(args, kwargs))
+    fn new(args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> PyClassInitializer<SpoutBase> {
+        PyClassInitializer::from(Component::new(args, kwargs)).add_subclass(SpoutBase)
     }
 }
 
@@ -361,8 +363,7 @@ fn install(class: &Bound<'_, PyType>, function: FastWithNames, doc: &'static CSt
     }));
     debug_assert!(definition.ml_name != null());
     // SAFETY: the definition is leaked, so it outlives the type.
-    let descriptor = unsafe {
-        Bound::from_owned_ptr_or_err(class.py(), PyDescr_NewMethod(class.as_type_ptr(), definition))?
-    };
+    let descriptor =
+        unsafe { Bound::from_owned_ptr_or_err(class.py(), PyDescr_NewMethod(class.as_type_ptr(), definition))? };
     class.setattr("emit", descriptor)
 }

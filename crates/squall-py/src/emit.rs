@@ -8,6 +8,7 @@ use crate::row::{PyRow, Raised, raised};
 use crate::task::{Cur, Fast, Out, OutStream, Task};
 use crate::tuple::{self, Tuple};
 use crate::values::{Emit, emit_type};
+use crate::worker;
 use pyo3::ffi::*;
 use pyo3::prelude::*;
 use squall_core::ids::RootId;
@@ -77,6 +78,9 @@ impl Task {
     #[inline(never)]
     fn send_other(&self, stream: &OutStream, out: &Out, row: PyRow, anchor: Anchor<'_>) -> Result<(), Raised> {
         for target in self.targets_of(out, &row)? {
+            if out.closes_loop && out.targets[target as usize].inbox.len() >= self.core().loop_max() {
+                return Err(worker::loop_overflow(self));
+            }
             self.deliver_to(stream, &out.targets[target as usize], row.dup(), anchor);
         }
         Ok(())
@@ -98,7 +102,11 @@ impl Task {
         let py = unsafe { Python::assume_attached() };
         let chosen = custom.call1(py, (self.task_id, row.to_tuple(py))).and_then(|ids| ids.extract::<Vec<i64>>(py));
         let number = |id: i64| {
-            out.targets.iter().position(|task| task.task_id == id).map(|i| i as u32).ok_or_else(|| fault::task_unknown(self, id))
+            out.targets
+                .iter()
+                .position(|task| task.task_id == id)
+                .map(|i| i as u32)
+                .ok_or_else(|| fault::task_unknown(self, id))
         };
         let numbers = chosen.and_then(|ids| ids.into_iter().map(number).collect());
         numbers.map_err(|error: PyErr| raised(py, error))

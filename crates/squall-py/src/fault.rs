@@ -9,9 +9,9 @@ use pyo3::prelude::*;
 /// An error of the project's tree, made by `squall.errors`.
 fn make(code: &str, message: String, facts: &[(&str, String)], fix: &str) -> PyErr {
     Python::attach(|py| {
-        let made = py.import("squall.errors").and_then(|errors| {
-            errors.getattr("emission_error")?.call1((code, &message, facts.to_vec(), fix))
-        });
+        let made = py
+            .import("squall.errors")
+            .and_then(|errors| errors.getattr("emission_error")?.call1((code, &message, facts.to_vec(), fix)));
         match made {
             Ok(error) => PyErr::from_value(error),
             Err(_) => PyRuntimeError::new_err(format!("{message}\n  fix: {fix}\n  code: {code}")),
@@ -32,7 +32,12 @@ fn declared(stream: &OutStream) -> String {
 pub fn arity(task: &Task, stream: &OutStream, given: usize) -> PyErr {
     make(
         "emit_arity",
-        format!("{} emitted {given} values to stream \"{}\", which has {} fields", who(task), stream.name, stream.fields.len()),
+        format!(
+            "{} emitted {given} values to stream \"{}\", which has {} fields",
+            who(task),
+            stream.name,
+            stream.fields.len()
+        ),
         &[("declared", declared(stream))],
         "emit one value for each declared field; `([1, 2],)` is how to say one value that is a list",
     )
@@ -102,7 +107,12 @@ pub fn anchor_acked(task: &Task) -> PyErr {
 
 /// The component has no task yet.
 pub fn not_bound() -> PyErr {
-    make("emit_before_open", "a component emitted before it was opened".to_owned(), &[], "emit from `open` on, not in `__init__`")
+    make(
+        "emit_before_open",
+        "a component emitted before it was opened".to_owned(),
+        &[],
+        "emit from `open` on, not in `__init__`",
+    )
 }
 
 /// 2^20 trees are open.
@@ -129,4 +139,85 @@ pub fn raise_row(task: &Task, given: usize) -> Raised {
 /// Raises the error for one value where a row was needed.
 pub fn raise_value(task: &Task, _value: *mut pyo3::ffi::PyObject) -> Raised {
     raise_row(task, 1)
+}
+
+/// An edge that closes a loop holds too many tuples.
+pub fn loop_overflow(task: &Task) -> PyErr {
+    make(
+        "loop_overflow",
+        format!("{} emitted into a loop that already holds {} tuples", who(task), task.core().loop_max()),
+        &[],
+        "emit less than comes in, end the loop for old tuples, or raise `topology.loop.max.queued`",
+    )
+}
+
+/// A call took longer than the message time-out.
+pub fn overdue(task: &Task) -> PyErr {
+    make(
+        "call_overdue",
+        format!("a call of {} took longer than `topology.message.timeout.secs`", who(task)),
+        &[],
+        "make the call shorter, declare `blocking = True`, or raise the time-out",
+    )
+}
+
+/// A tuple was in user hands for too long.
+pub fn held_too_long(task: &Task) -> PyErr {
+    make(
+        "held_too_long",
+        format!("{} held a tuple for longer than its time-out without acking or failing it", who(task)),
+        &[],
+        "ack or fail it, call `reset_timeout`, or set `hold_max`",
+    )
+}
+
+/// User code called `fail` without an error.
+pub fn failed_by_user(task: &Task) -> PyErr {
+    make("failed_by_user", format!("{} failed the tuple", who(task)), &[], "see why the component calls `fail`")
+}
+
+/// `process_batch` returned another number of entries than there were rows.
+pub fn batch_length(task: &Task, entries: usize) -> PyErr {
+    make(
+        "batch_length",
+        format!("`process_batch` of {} returned {entries} entries, which is not one for each row", who(task)),
+        &[],
+        "return one entry a row (an output, a list of outputs, None or an exception), or None for the whole batch",
+    )
+}
+
+/// `process_batch` returned something that is no sequence.
+pub fn batch_type(task: &Task, result: &Bound<'_, PyAny>) -> PyErr {
+    let kind = result.get_type().name().map_or_else(|_| "object".to_owned(), |name| name.to_string());
+    make(
+        "batch_type",
+        format!("`process_batch` of {} returned a {kind}, which has no length", who(task)),
+        &[],
+        "return a list with one entry a row, or None; collect a generator into a list",
+    )
+}
+
+/// `next_batch` gave another number of ids than rows.
+pub fn batch_ids(task: &Task, rows: usize, ids: usize) -> PyErr {
+    make(
+        "batch_ids",
+        format!("{} returned a Batch of {rows} outputs with {ids} ids", who(task)),
+        &[],
+        "give one id for each output",
+    )
+}
+
+/// `next_batch` gave more than it was asked for.
+pub fn batch_too_long(task: &Task, rows: usize, limit: u32) -> PyErr {
+    make(
+        "batch_too_long",
+        format!("`next_batch` of {} returned {rows} rows when asked for at most {limit}", who(task)),
+        &[],
+        "return at most `limit` rows and keep the others for the next call",
+    )
+}
+
+/// A record of a native source was refused.
+pub fn record(task: &Task, what: &str) -> PyErr {
+    make("record_refused", format!("{}: {what}", who(task)), &[], "raise `max_record`, or mend the sender's framing")
 }

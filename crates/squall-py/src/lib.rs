@@ -1,1 +1,97 @@
-//! The private module `squall._core`.
+//! The private module `squall._core`: the core's tasks with Python code in them.
+//!
+//! Everything is guarded by the interpreter lock. Hot paths use the C calling conventions directly and keep no borrow
+//! across anything that can run Python; cold ones use PyO3.
+
+mod bolt;
+mod call;
+mod component;
+mod emit;
+mod fault;
+mod gil;
+mod keyhash;
+mod method;
+mod row;
+mod session;
+mod spout;
+mod stats;
+mod task;
+mod tcp;
+mod trees;
+mod tuple;
+mod values;
+mod worker;
+
+use pyo3::exceptions::PyImportError;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use squall_net::page::Page;
+use std::os::fd::{BorrowedFd, IntoRawFd};
+
+/// A new page shared by parent and worker: its file descriptor.
+#[pyfunction]
+fn page_create() -> PyResult<i32> {
+    let (_page, fd) = Page::create()?;
+    Ok(fd.into_raw_fd())
+}
+
+/// (component number whose code is running or 0, calls so far) of a shared page.
+#[pyfunction]
+fn page_read(fd: i32) -> PyResult<(u32, u64)> {
+    // SAFETY: the descriptor is the caller's and is only duplicated.
+    let copy = unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned()?;
+    let page = Page::open(copy)?;
+    Ok((page.component(), page.calls()))
+}
+
+/// The core relies on the interpreter lock (semantics 6).
+fn refuse_free_threading(py: Python<'_>) -> PyResult<()> {
+    let config = py.import("sysconfig")?.call_method1("get_config_var", ("Py_GIL_DISABLED",))?;
+    match config.is_truthy()? {
+        true => Err(PyImportError::new_err(
+            "squall needs a build of Python with an interpreter lock, and this one has none",
+        )),
+        false => Ok(()),
+    }
+}
+
+fn build_facts(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+    let facts = PyDict::new(py);
+    facts.set_item(
+        "profile",
+        if cfg!(debug_assertions) { "dev" } else { option_env!("SQUALL_PROFILE").unwrap_or("release") },
+    )?;
+    facts.set_item("version", env!("CARGO_PKG_VERSION"))?;
+    facts.set_item("python", py.version_str().split(' ').next().unwrap_or_default())?;
+    Ok(facts)
+}
+
+#[pymodule]
+fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = m.py();
+    refuse_free_threading(py)?;
+    m.add_class::<component::Component>()?;
+    m.add_class::<component::BoltBase>()?;
+    m.add_class::<component::SpoutBase>()?;
+    m.add_class::<values::Emit>()?;
+    m.add_class::<values::Batch>()?;
+    m.add_class::<tuple::Tuple>()?;
+    m.add_class::<call::Call>()?;
+    m.add_class::<worker::Worker>()?;
+    m.add_class::<tcp::TcpSource>()?;
+    m.add_class::<session::Session>()?;
+    component::install_slots(py)?;
+    m.add_function(wrap_pyfunction!(keyhash::stable_hash, m)?)?;
+    m.add_function(wrap_pyfunction!(keyhash::task_of, m)?)?;
+    m.add_function(wrap_pyfunction!(keyhash::set_key_reducer, m)?)?;
+    m.add_function(wrap_pyfunction!(page_create, m)?)?;
+    m.add_function(wrap_pyfunction!(page_read, m)?)?;
+    for (name, code) in worker::CODES {
+        m.add(name, code)?;
+    }
+    for (name, action) in [("ACTION_RETRY", 0), ("ACTION_DEAD", 1), ("ACTION_DROP", 2), ("ACTION_DIE", 3)] {
+        m.add(name, action)?;
+    }
+    m.add("current_call", component::current_call_variable(py)?)?;
+    m.add("BUILD", build_facts(py)?)
+}

@@ -5,26 +5,23 @@ use pyo3::prelude::*;
 use std::mem::MaybeUninit;
 use std::ptr::null_mut;
 
-/// A function and, of a bound method, its `self`; owns both.
+/// A function and, of a bound method, its `self`; owns both, and the callable they were taken from.
 pub struct Method {
     function: *mut PyObject,
     this: *mut PyObject,
+    whole: Py<PyAny>,
 }
 
 impl Method {
     /// Takes a bound method apart; keeps any other callable as it is.
     pub fn of(callable: &Bound<'_, PyAny>) -> Method {
-        // SAFETY: `callable` is live; the references taken are owned.
-        unsafe {
-            let object = callable.as_ptr();
-            let (function, this) = match PyMethod_Check(object) {
-                0 => (object, null_mut()),
-                _ => (PyMethod_GET_FUNCTION(object), PyMethod_GET_SELF(object)),
-            };
-            Py_INCREF(function);
-            Py_XINCREF(this);
-            Method { function, this }
-        }
+        let part = |name: &str| callable.getattr(name).map_or(null_mut(), Bound::into_ptr);
+        let is_bound = callable.get_type().name().is_ok_and(|name| name == "method");
+        let (function, this) = match is_bound {
+            true => (part("__func__"), part("__self__")),
+            false => (callable.clone().into_ptr(), null_mut()),
+        };
+        Method { function, this, whole: callable.clone().unbind() }
     }
 
     /// Calls with up to three arguments; a new reference or null.
@@ -59,15 +56,9 @@ impl Method {
         }
     }
 
-    /// The callable, put together again (for offloaded calls).
+    /// The callable itself (for offloaded calls).
     pub fn callable(&self, py: Python<'_>) -> Py<PyAny> {
-        // SAFETY: both are live as long as the method.
-        unsafe {
-            if self.this.is_null() {
-                return Bound::from_borrowed_ptr(py, self.function).unbind();
-            }
-            Bound::from_owned_ptr(py, PyMethod_New(self.function, self.this)).unbind()
-        }
+        self.whole.clone_ref(py)
     }
 }
 

@@ -195,7 +195,13 @@ impl Task {
     }
 
     #[cold]
-    fn send_untracked(&self, stream: &OutStream, row: PyRow, id: *mut PyObject, direct: Option<i64>) -> Result<(), Raised> {
+    fn send_untracked(
+        &self,
+        stream: &OutStream,
+        row: PyRow,
+        id: *mut PyObject,
+        direct: Option<i64>,
+    ) -> Result<(), Raised> {
         let none = crate::emit::unanchored();
         match direct {
             None => self.send(stream, row, &none)?,
@@ -361,7 +367,8 @@ impl Core {
         }
         let hooks = self.hooks(py);
         let value = error.value(py);
-        let judged = hooks.call_method1("failed", (task.index, value)).and_then(|v| v.extract::<(u8, bool, Option<f64>)>());
+        let judged =
+            hooks.call_method1("failed", (task.index, value)).and_then(|v| v.extract::<(u8, bool, Option<f64>)>());
         let (action, counts, after) = match judged {
             Ok(judged) => judged,
             Err(fault) => {
@@ -538,5 +545,16 @@ impl Core {
         if let Err(fault) = told {
             fault.write_unraisable(py, None);
         }
+    }
+}
+
+impl Core {
+    /// Writes the dead letter of a root that was never sent.
+    #[cold]
+    pub fn bury_at_once(&self, py: Python<'_>, spout: Rc<Task>, pending: Pending, error: PyErr) {
+        let verdict = retry::Failure { action: Action::Dead, counts: true, after_ns: None };
+        let error = error.into_value(py).into_any();
+        let failure = Failure { task: spout.clone(), error, verdict, input: None, together: false };
+        self.bury(py, spout, pending, RootId::NONE, &failure);
     }
 }

@@ -164,7 +164,11 @@ impl Tuple {
         }
         let name: String = field.extract()?;
         let at = self.field(&name).ok_or_else(|| {
-            PyKeyError::new_err(format!("{name:?}; stream {:?} declares: {}", self.stream(), self.stream_of().fields.join(", ")))
+            PyKeyError::new_err(format!(
+                "{name:?}; stream {:?} declares: {}",
+                self.stream(),
+                self.stream_of().fields.join(", ")
+            ))
         })?;
         Ok(self.value(py, at))
     }

@@ -16,10 +16,11 @@ use crate::task::{Counts, Cur, Fast, Out, OutStream, Role, Task, Times};
 use crate::tcp::TcpSource;
 use crate::trees::{Buried, Pending, Retry};
 use crate::tuple::Tuple;
+use pyo3::conversion::FromPyObjectOwned;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::ffi::{PyErr_CheckSignals, PyThreadState, PyThreadState_Get};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyTuple};
+use pyo3::types::{PyList, PyTuple};
 use squall_core::ack::{Bundles, Ledger};
 use squall_core::cell::Local;
 use squall_core::ids::{EdgeIds, Incarnation, RootId, mix};
@@ -547,9 +548,7 @@ impl Core {
     /// Whether no bolt has anything queued or running elsewhere.
     fn is_quiet(&self) -> bool {
         let busy = |task: &Rc<Task>| {
-            !task.inbox.is_empty()
-                || task.in_flight.get() > 0
-                || task.bolt().paused.with(|paused| paused.is_some())
+            !task.inbox.is_empty() || task.in_flight.get() > 0 || task.bolt().paused.with(|paused| paused.is_some())
         };
         !self.order.with(|order| order.iter().any(busy)) && self.completions.with(|waiting| waiting.is_empty())
     }
@@ -636,7 +635,6 @@ fn setting<'py, T: FromPyObjectOwned<'py>>(settings: &Bound<'py, PyAny>, key: &s
         value => value.extract::<T>().map_err(Into::into),
     }
 }
-use pyo3::conversion::FromPyObjectOwned;
 
 fn seconds_ns(seconds: f64) -> u64 {
     (seconds.max(0.0) * 1e9) as u64
@@ -950,9 +948,10 @@ impl Worker {
         let core = self.core();
         find_reach(core);
         core.started.set(true);
-        let turns = core.tasks.get().iter().any(|task| {
-            task.streams.iter().any(|stream| stream.outs.get().iter().any(|out| out.fast == Fast::Turns))
-        });
+        let turns =
+            core.tasks.get().iter().any(|task| {
+                task.streams.iter().any(|stream| stream.outs.get().iter().any(|out| out.fast == Fast::Turns))
+            });
         if turns && core.settings.load_aware {
             let due = core.now_precise_ns() + 1_000_000_000;
             core.timers.with(|timers| timers.at(due, Due::Reweigh));
@@ -1176,13 +1175,4 @@ pub fn loop_overflow(task: &Task) -> crate::row::Raised {
     // SAFETY: the interpreter lock is held wherever tuples move.
     let py = unsafe { Python::assume_attached() };
     raised(py, fault::loop_overflow(task))
-}
-
-/// A dictionary with one entry a counter.
-pub fn counters<'py>(py: Python<'py>, pairs: &[(&str, u64)]) -> PyResult<Bound<'py, PyDict>> {
-    let dict = PyDict::new(py);
-    for (name, value) in pairs {
-        dict.set_item(name, value)?;
-    }
-    Ok(dict)
 }
