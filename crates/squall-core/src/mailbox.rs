@@ -108,11 +108,17 @@ impl<T> Drop for Ring<T> {
     }
 }
 
-#[derive(Default)]
+/// What a mailbox with held channels keeps beside its ring. Tuples that wait here are older than the ring's.
 struct Held<P> {
     channels: Vec<Channel>,
     parked: VecDeque<Msg<P>>,
     released: VecDeque<Msg<P>>,
+}
+
+impl<P> Default for Held<P> {
+    fn default() -> Self {
+        Held { channels: Vec::new(), parked: VecDeque::new(), released: VecDeque::new() }
+    }
 }
 
 /// The inbox of one task.
@@ -162,23 +168,34 @@ impl<P> Mailbox<P> {
         self.len() == 0
     }
 
-    /// Channel of the tuple that [`Mailbox::pop`] would give if nothing is held back.
+    /// Channel of the tuple that [`Mailbox::pop`] would give.
     #[inline(always)]
     pub fn front_channel(&self) -> Option<Channel> {
-        self.ring.with(|ring| ring.front().map(|msg| msg.channel))
+        self.front(|msg| msg.channel)
     }
 
-    /// Root of the tuple that [`Mailbox::pop`] would give if nothing is held back.
+    /// Root of the tuple that [`Mailbox::pop`] would give.
+    #[inline(always)]
     pub fn front_root(&self) -> Option<RootId> {
-        self.ring.with(|ring| ring.front().map(|msg| msg.root))
+        self.front(|msg| msg.root)
     }
 
-    /// Parks what comes on `channel` from now on; the other channels flow.
+    #[inline(always)]
+    fn front<R>(&self, look: impl Fn(&Msg<P>) -> R) -> Option<R> {
+        if self.held.with(|held| held.is_some()) {
+            self.park_held_fronts();
+            let released = self.held.with(|held| held.as_ref().and_then(|h| h.released.front()).map(&look));
+            if released.is_some() {
+                return released;
+            }
+        }
+        self.ring.with(|ring| ring.front().map(&look))
+    }
+
+    /// Parks what waits or comes on `channel`; the other channels flow.
     pub fn hold(&self, channel: Channel) {
         self.held.with(|held| {
-            let held = held.get_or_insert_with(|| {
-                Box::new(Held { channels: Vec::new(), parked: VecDeque::new(), released: VecDeque::new() })
-            });
+            let held = held.get_or_insert_default();
             if !held.channels.contains(&channel) {
                 held.channels.push(channel);
             }
@@ -190,36 +207,41 @@ impl<P> Mailbox<P> {
         self.held.with(|slot| {
             let Some(held) = slot else { return };
             held.channels.retain(|c| *c != channel);
-            let parked = std::mem::take(&mut held.parked);
-            for msg in parked {
-                if msg.channel == channel { held.released.push_back(msg) } else { held.parked.push_back(msg) }
-            }
-            if held.channels.is_empty() && held.released.is_empty() {
-                *slot = None;
-            }
+            // `released` may still hold tuples of this channel from an earlier release, which are older.
+            let (freed, parked) = std::mem::take(&mut held.parked).into_iter().partition(|msg| msg.channel == channel);
+            held.parked = parked;
+            let mut freed: VecDeque<Msg<P>> = freed;
+            held.released.append(&mut freed);
         });
+        self.forget_empty_hold();
     }
 
     #[cold]
     #[inline(never)]
     fn pop_around_held(&self) -> Option<Msg<P>> {
-        if let Some(msg) = self.held.with(|held| held.as_mut().and_then(|h| h.released.pop_front())) {
-            self.forget_empty_hold();
-            return Some(msg);
-        }
-        loop {
-            let msg = self.ring.with(Ring::pop)?;
-            let parked = self.held.with(|held| match held {
-                Some(held) if held.channels.contains(&msg.channel) => {
-                    held.parked.push_back(msg);
-                    None
-                }
-                _ => Some(msg),
-            });
-            if parked.is_some() {
-                return parked;
+        self.park_held_fronts();
+        let released = self.held.with(|held| held.as_mut().and_then(|h| h.released.pop_front()));
+        self.forget_empty_hold();
+        released.or_else(|| self.ring.with(Ring::pop))
+    }
+
+    /// Moves tuples of held channels aside until the oldest tuple is one that may flow.
+    #[cold]
+    #[inline(never)]
+    fn park_held_fronts(&self) {
+        self.held.with(|slot| {
+            let Some(held) = slot else { return };
+            while held.released.front().is_some_and(|msg| held.channels.contains(&msg.channel)) {
+                held.parked.extend(held.released.pop_front());
             }
-        }
+            if held.released.is_empty() {
+                self.ring.with(|ring| {
+                    while ring.front().is_some_and(|msg| held.channels.contains(&msg.channel)) {
+                        held.parked.extend(ring.pop());
+                    }
+                });
+            }
+        });
     }
 
     fn forget_empty_hold(&self) {

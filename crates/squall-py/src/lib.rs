@@ -62,7 +62,7 @@ fn build_facts(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
         if cfg!(debug_assertions) { "dev" } else { option_env!("SQUALL_PROFILE").unwrap_or("release") },
     )?;
     facts.set_item("version", env!("CARGO_PKG_VERSION"))?;
-    facts.set_item("python", py.version_str().split(' ').next().unwrap_or_default())?;
+    facts.set_item("python", Python::version_str().split(' ').next().unwrap_or_default())?;
     Ok(facts)
 }
 

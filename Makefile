@@ -1,0 +1,80 @@
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.PHONY: help setup run test rust-test python-test lint bench wheel lock clean
+
+PYTHON ?= python3
+FOR ?= 20s
+BIN := .venv/bin
+UV := VIRTUAL_ENV=.venv UV_PYTHON_DOWNLOADS=never $(BIN)/uv
+S := .build
+SAY = printf '\033[1m[%s]\033[0m %s\n'
+RUST := Cargo.toml Cargo.lock $(shell find crates -name '*.rs' -o -name Cargo.toml)
+
+help:            ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
+
+$(S):
+	@mkdir -p $@
+
+# System packages: only what is missing, and only then is root asked for.
+$(S)/system: | $(S)
+	@missing=(); need() { command -v "$$1" >/dev/null || missing+=("$${@:2}"); }; \
+	need cc build-essential; need $(PYTHON) python3 python3-venv; \
+	if (($${#missing[@]})); then $(SAY) 1/3 "installing $${missing[*]}"; apt-get update -qq; \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$${missing[@]}"; fi
+	@command -v cargo >/dev/null || { echo 'Rust 1.90 or newer is needed and cargo was not found. Install it from your system or with rustup, then run make again.' >&2; exit 2; }
+	@touch $@
+
+$(S)/python: requirements.lock bootstrap.lock $(S)/system
+	@$(SAY) 2/3 "Python environment in .venv (about 20 s the first time)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r bootstrap.lock
+	@$(UV) pip sync -q --require-hashes requirements.lock
+	@rm -f $(S)/core
+	@touch $@
+
+$(S)/core: $(S)/python $(RUST) pyproject.toml
+	@$(SAY) 3/3 "building the Rust core (about 2 minutes the first time)"
+	@began=$$SECONDS; PATH="$$PWD/$(BIN):$$PATH" VIRTUAL_ENV="$$PWD/.venv" SQUALL_PROFILE=dist \
+	  $(BIN)/maturin develop --profile dist --uv -q; $(SAY) 3/3 "the core is built ($$((SECONDS - began)) s)"
+	@touch $@
+
+setup: $(S)/core ## the environment and the core, nothing else
+
+run: $(S)/core  ## set up everything and count words on a live TCP connection (FOR=20s)
+	@$(BIN)/python examples/run_word_count.py --for $(FOR)
+
+test: $(S)/core lint rust-test python-test ## set up everything and pass every test
+
+rust-test: $(S)/system
+	cargo test --release -q --workspace --exclude squall-py
+
+python-test: $(S)/core
+	$(BIN)/python -m pytest -n 2
+
+lint: $(S)/core  ## formats, lints, types, layers
+	cargo fmt --check
+	cargo clippy -q --release --workspace --exclude squall-py --all-targets -- -D warnings
+	PYO3_PYTHON=$$PWD/$(BIN)/python cargo clippy -q --release -p squall-py -- -D warnings
+	$(BIN)/ruff format --check -q .
+	$(BIN)/ruff check -q .
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports --no-cache
+
+bench: $(S)/core ## measure against bare Python loops and write docs/benchmarks.md
+	$(BIN)/python -m benchmarks
+
+wheel: $(S)/python ## the wheel
+	PATH="$$PWD/$(BIN):$$PATH" SQUALL_PROFILE=dist $(BIN)/maturin build --profile dist -o dist
+
+lock:            ## write the lock files anew
+	@test -x $(BIN)/uv || { $(PYTHON) -m venv .venv; $(BIN)/python -m pip install -q uv; }
+	$(UV) pip compile pyproject.toml --group dev --universal --python-version 3.11 --upgrade \
+	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header -q -o requirements.lock
+	grep -A999 '^uv==' requirements.lock | awk 'NR>1 && /^[a-z]/ {exit} {print}' > bootstrap.lock
+	! grep -nE 'https?://' requirements.lock bootstrap.lock
+
+clean:           ## remove what was built
+	rm -rf .venv .build target dist python/squall/_core*.so

@@ -1,0 +1,125 @@
+"""`Spout` and `Bolt`: what users subclass.
+
+The bases are compiled; `emit`, `ack`, `fail` and `reset_timeout` come from there and are never wrapped, since they are
+the hot path. What stands here are the declarations that a subclass may override.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypeVar
+
+from squall import _core
+
+if TYPE_CHECKING:
+    from squall.api.context import TopologyContext
+    from squall.api.fields import Fields, FieldsLike
+
+    class _Base:
+        @property
+        def context(self) -> TopologyContext: ...
+
+        def open(self, context: TopologyContext, /) -> Awaitable[None] | None: ...
+
+        def tick(self) -> object: ...
+
+        def close(self) -> Awaitable[None] | None: ...
+
+else:
+    _Base = object
+
+Seconds: TypeAlias = float | timedelta
+Action: TypeAlias = Literal["retry", "dead", "drop", "die"]
+OnError: TypeAlias = Action | Mapping[type[Exception], Action]
+
+_C = TypeVar("_C")
+
+
+def copied(component: _C, memo: dict[int, Any]) -> _C:
+    """A deep copy of a component: its compiled base is made anew, its attributes are copied."""
+    cls = type(component)
+    new = cls.__new__(cls)
+    memo[id(component)] = new
+    for name, value in vars(component).items():
+        object.__setattr__(new, name, copy.deepcopy(value, memo))
+    for name in _slots(cls):
+        if hasattr(component, name):
+            object.__setattr__(new, name, copy.deepcopy(getattr(component, name), memo))
+    return new
+
+
+def _slots(cls: type) -> set[str]:
+    def of(base: type) -> tuple[str, ...]:
+        slots = vars(base).get("__slots__", ())
+        return (slots,) if isinstance(slots, str) else tuple(slots)
+
+    return {name for base in cls.__mro__ for name in of(base)} - {"__dict__", "__weakref__"}
+
+
+class Spout(_core.SpoutBase, _Base):
+    """A source of tuples. Override `next_batch` or `next_tuple`; `ack` and `fail` where the source can replay.
+
+    Delivery: at least once. Without `fail` the engine keeps the values of each pending root and emits them again.
+    Threading: all methods run on the task's executor, one at a time.
+    """
+
+    outputs: ClassVar[FieldsLike | Fields] = ()
+    streams: ClassVar[Mapping[str, FieldsLike | Fields]] = {}
+    blocking: ClassVar[bool] = False
+    tick_every: ClassVar[Seconds | None] = None
+    on_error: ClassVar[OnError] = "retry"
+    rate_per_s: ClassVar[float | None] = None
+    idle_wait: ClassVar[Seconds] = 0.001
+
+    if TYPE_CHECKING:
+
+        def next_batch(self, limit: int, /) -> object: ...
+
+        def next_tuple(self) -> object: ...
+
+        ack: Callable[[Any], object]
+        ack_many: Callable[[list[Any]], object]
+        fail: Callable[[Any], object]
+        dead: Callable[[Any], object]
+        position: Callable[[], bytes]
+        seek: Callable[[bytes], object]
+        commit: Callable[[bytes], object]
+
+        def activate(self) -> None: ...
+
+        def deactivate(self) -> None: ...
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Spout:
+        return copied(self, memo)
+
+
+class Bolt(_core.BoltBase, _Base):
+    """A processing step. Override `process` (one call a tuple) or `process_batch` (one call for many).
+
+    Delivery: an input is acked when its call returns, unless `manual_ack`; an exception fails it.
+    Threading: all methods run on the task's executor; an `async` bolt interleaves only at `await`.
+    """
+
+    outputs: ClassVar[FieldsLike | Fields] = ()
+    streams: ClassVar[Mapping[str, FieldsLike | Fields]] = {}
+    blocking: ClassVar[bool] = False
+    tick_every: ClassVar[Seconds | None] = None
+    on_error: ClassVar[OnError] = "retry"
+    manual_ack: ClassVar[bool] = False
+    hold_max: ClassVar[Seconds | None] = None
+    batch_max: ClassVar[int] = 256
+    batch_wait: ClassVar[Seconds] = 0.0
+    max_in_flight: ClassVar[int] = 100
+    timeout: ClassVar[Seconds | None] = None
+    ordered: ClassVar[bool] = False
+
+    if TYPE_CHECKING:
+        process: Callable[..., object]
+        process_batch: Callable[..., object]
+
+        def drain(self) -> object: ...
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Bolt:
+        return copied(self, memo)

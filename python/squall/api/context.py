@@ -1,0 +1,215 @@
+"""What a task knows of itself and of its topology, and what it can ask for."""
+
+from __future__ import annotations
+
+import math
+import threading
+from bisect import insort
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from logging import Logger, LoggerAdapter
+from pathlib import Path
+from random import Random
+from typing import Any, Protocol, TypeVar
+
+from squall.api.components import Seconds
+
+_T = TypeVar("_T")
+
+RESERVOIR = 1024
+"""How many of a histogram's newest values its percentiles are of."""
+
+
+def seconds(value: Seconds) -> float:
+    """A duration as seconds."""
+    return float(value) if isinstance(value, int | float) else value.total_seconds()
+
+
+class Timer:
+    """A timer that can be cancelled."""
+
+    def __init__(self, cancel: Callable[[], None]) -> None:
+        self._cancel = cancel
+
+    def cancel(self) -> None:
+        """Ends the timer; nothing happens if it has run already."""
+        self._cancel()
+
+
+class Counter:
+    """A user's counter; exact."""
+
+    def __init__(self) -> None:
+        self.value = 0
+        self._lock = threading.Lock()
+
+    def add(self, n: int = 1, /) -> None:
+        """Adds `n`. Any thread."""
+        with self._lock:
+            self.value += n
+
+
+class Histogram:
+    """A user's distribution: exact count, sum and maximum; percentiles of the newest values.
+
+    Bound: keeps 1,024 values.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.sum = 0.0
+        self.max = -math.inf
+        self._newest: list[float] = []
+        self._lock = threading.Lock()
+
+    def record(self, value: float, /) -> None:
+        """Records one value. Any thread."""
+        with self._lock:
+            self.count += 1
+            self.sum += value
+            self.max = max(self.max, value)
+            self._newest.append(value)
+            if len(self._newest) > RESERVOIR:
+                del self._newest[: RESERVOIR // 2]
+
+    def percentile(self, percent: float) -> float:
+        """The value that `percent` of the newest ones do not exceed; 0 when there is none."""
+        with self._lock:
+            ordered: list[float] = []
+            for value in self._newest:
+                insort(ordered, value)
+        return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))] if ordered else 0.0
+
+
+class TaskRuntime(Protocol):
+    """What a context asks of the worker that runs its task."""
+
+    topology: str
+    topology_id: str
+    component: str
+    task_id: int
+    task_index: int
+    task_count: int
+    worker: int
+    settings: Mapping[str, Any]
+    work_dir: Path
+    log: LoggerAdapter[Logger]
+    random: Random
+
+    def tasks(self, component: str) -> tuple[int, ...]: ...
+    def now(self) -> datetime: ...
+    def monotonic(self) -> float: ...
+    def after(self, delay_s: float, call: Callable[..., object], args: tuple[object, ...]) -> Timer: ...
+    def every(self, period_s: float, call: Callable[..., object], args: tuple[object, ...]) -> Timer: ...
+    def shared(self, key: str, make: Callable[[], Any]) -> Any: ...
+    def pause(self, delay_s: float) -> None: ...
+    def report_error(self, error: BaseException) -> None: ...
+    def counter(self, name: str) -> Counter: ...
+    def histogram(self, name: str) -> Histogram: ...
+    def gauge(self, name: str, read: Callable[[], float]) -> None: ...
+
+
+class TopologyContext:
+    """A task's place in its topology and the services of its worker."""
+
+    def __init__(self, runtime: TaskRuntime) -> None:
+        self._runtime = runtime
+
+    @property
+    def topology(self) -> str:
+        """Name of the topology."""
+        return self._runtime.topology
+
+    @property
+    def topology_id(self) -> str:
+        """Id of this run of the topology: name, counter and start in epoch seconds."""
+        return self._runtime.topology_id
+
+    @property
+    def component(self) -> str:
+        """Name of the component."""
+        return self._runtime.component
+
+    @property
+    def task_id(self) -> int:
+        """Id of the task, unique in the topology."""
+        return self._runtime.task_id
+
+    @property
+    def task_index(self) -> int:
+        """Place of the task among its component's, from 0."""
+        return self._runtime.task_index
+
+    @property
+    def task_count(self) -> int:
+        """How many tasks the component has."""
+        return self._runtime.task_count
+
+    @property
+    def worker(self) -> int:
+        """Number of the worker."""
+        return self._runtime.worker
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The component's settings, by key."""
+        return self._runtime.settings
+
+    @property
+    def work_dir(self) -> Path:
+        """A folder of the task's own; it lasts as long as the run."""
+        return self._runtime.work_dir
+
+    @property
+    def log(self) -> LoggerAdapter[Logger]:
+        """A logger whose records carry component, task and worker."""
+        return self._runtime.log
+
+    @property
+    def random(self) -> Random:
+        """A random generator of the task's own, seeded by the run."""
+        return self._runtime.random
+
+    def tasks(self, component: str, /) -> tuple[int, ...]:
+        """Ids of a component's tasks, ascending."""
+        return self._runtime.tasks(component)
+
+    def now(self) -> datetime:
+        """The wall clock, aware, in UTC; virtual in simulated time."""
+        return self._runtime.now()
+
+    def monotonic(self) -> float:
+        """Seconds of a clock that never jumps; virtual in simulated time."""
+        return self._runtime.monotonic()
+
+    def after(self, delay: Seconds, call: Callable[..., object], /, *args: object) -> Timer:
+        """Runs `call(*args)` once after `delay`, on the task's executor, between tuples; what it emits is unanchored."""
+        return self._runtime.after(seconds(delay), call, args)
+
+    def every(self, period: Seconds, call: Callable[..., object], /, *args: object) -> Timer:
+        """Runs `call(*args)` each `period`, on the task's executor, between tuples."""
+        return self._runtime.every(seconds(period), call, args)
+
+    def shared(self, key: str, make: Callable[[], _T], /) -> _T:
+        """What `make` returned when a task of this worker first asked for `key` (a model, a pool)."""
+        return self._runtime.shared(key, make)
+
+    def pause(self, delay: Seconds, /) -> None:
+        """Delivers nothing to this task for `delay`."""
+        self._runtime.pause(seconds(delay))
+
+    def report_error(self, error: BaseException, /) -> None:
+        """Shows an error among the component's, without failing anything."""
+        self._runtime.report_error(error)
+
+    def counter(self, name: str, /) -> Counter:
+        """The counter called `name`, made at first use."""
+        return self._runtime.counter(name)
+
+    def histogram(self, name: str, /) -> Histogram:
+        """The histogram called `name`, made at first use."""
+        return self._runtime.histogram(name)
+
+    def gauge(self, name: str, read: Callable[[], float], /) -> None:
+        """Shows what `read()` returns at each report under `name`."""
+        self._runtime.gauge(name, read)

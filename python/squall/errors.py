@@ -1,0 +1,128 @@
+"""Every error of squall: one tree, a class for each thing that a caller can do about it, a stable code for each case.
+
+A message says what happened to which named thing, the facts, the fix and the code; `squall explain CODE` prints the
+code's page. `docs/errors/` holds the pages; a test keeps codes and pages in step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from difflib import get_close_matches
+
+__all__ = [
+    "ClusterError",
+    "ConfigError",
+    "DeadLetter",
+    "Defect",
+    "DropTuple",
+    "EmissionError",
+    "Exhausted",
+    "RetryTuple",
+    "SquallError",
+    "SquallInternalError",
+    "StateError",
+    "TopologyError",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Defect:
+    """One thing that is wrong: what happened, the facts, the fix, the code."""
+
+    code: str
+    message: str
+    facts: tuple[tuple[str, str], ...] = ()
+    fix: str = ""
+
+    def __str__(self) -> str:
+        lines = [self.message, *(f"  {name}: {value}" for name, value in self.facts)]
+        if self.fix:
+            lines.append(f"  fix: {self.fix}")
+        return "\n".join([*lines, f"  code: {self.code}"])
+
+
+class SquallError(Exception):
+    """Base of all errors of squall; holds one defect or several."""
+
+    def __init__(self, *defects: Defect) -> None:
+        super().__init__("\n\n".join(map(str, defects)))
+        self.defects = defects
+
+    @property
+    def code(self) -> str:
+        """The code of the first defect."""
+        return self.defects[0].code
+
+
+class TopologyError(SquallError):
+    """The code of a topology is to be fixed."""
+
+
+class EmissionError(TopologyError):
+    """User code emitted, anchored or acked wrongly while running; fails the tuple like any other exception."""
+
+
+class ConfigError(SquallError):
+    """A setting is to be fixed."""
+
+
+class ClusterError(SquallError):
+    """The cluster, a process or the machine is to be looked at; `retryable` says whether trying again may help."""
+
+    def __init__(self, *defects: Defect, retryable: bool = False) -> None:
+        super().__init__(*defects)
+        self.retryable = retryable
+
+
+class StateError(SquallError):
+    """Stored data cannot be read and is to be restored."""
+
+
+class SquallInternalError(SquallError):
+    """A defect of squall itself: tell us."""
+
+
+class RetryTuple(Exception):  # noqa: N818 - the name says what happens to the tuple
+    """Fails the input so that its root is tried again.
+
+    Args:
+        reason: shown in error reports.
+        after: pause before the next try; None: the usual back-off.
+        counts: whether the try counts against `retries`.
+    """
+
+    def __init__(self, reason: str = "", *, after: float | timedelta | None = None, counts: bool = True) -> None:
+        super().__init__(reason)
+        self.after = after.total_seconds() if isinstance(after, timedelta) else after
+        self.counts = counts
+
+
+class DeadLetter(Exception):  # noqa: N818
+    """Gives the input's roots up at once: they go to the dead letters."""
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(reason)
+
+
+class DropTuple(Exception):  # noqa: N818
+    """Acks the input without output; counted as dropped."""
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(reason)
+
+
+class Exhausted(Exception):  # noqa: N818
+    """Raised by a spout: nothing will come any more."""
+
+
+def emission_error(code: str, message: str, facts: Sequence[tuple[str, str]], fix: str) -> EmissionError:
+    """The error of one wrong emission; called by the compiled core."""
+    return EmissionError(Defect(code, message, tuple(facts), fix))
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str | None:
+    """The nearest of the known names, if one is near."""
+    near = get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return near[0] if near else None
