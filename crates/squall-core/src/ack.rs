@@ -57,7 +57,7 @@ impl<E> Ledger<E> {
         self.pending
     }
 
-    /// How many acks and fails came for trees that had ended.
+    /// How many inits, acks and fails came for trees that had ended.
     pub fn stale(&self) -> u64 {
         self.stale
     }

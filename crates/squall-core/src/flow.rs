@@ -20,7 +20,7 @@ pub struct PendingLimit {
 impl PendingLimit {
     /// A fixed limit, or one that adapts.
     pub fn new(fixed: Option<u32>) -> Self {
-        let limit = fixed.unwrap_or(FIRST_LIMIT).min(MAX_SLOTS / 2).max(1);
+        let limit = fixed.unwrap_or(FIRST_LIMIT).clamp(1, MAX_SLOTS / 2);
         PendingLimit { limit, fixed: fixed.is_some(), since_shrunk: 0 }
     }
 
@@ -112,7 +112,9 @@ impl RateLimit {
     /// When the next token is there, if none is now.
     pub fn next_at_ns(&self) -> u64 {
         match self.per_s {
-            Some(per_s) if self.tokens < 1.0 => self.at_ns + ((1.0 - self.tokens) / per_s * 1e9).ceil() as u64,
+            Some(per_s) if self.tokens < 1.0 => {
+                self.at_ns.saturating_add(((1.0 - self.tokens) / per_s * 1e9).ceil() as u64)
+            }
             _ => self.at_ns,
         }
     }

@@ -12,14 +12,51 @@ pub const KEY_RANGES: u32 = 1024;
 /// The modulus of Python's numeric hash: the Mersenne prime 2^61 − 1.
 const MODULUS: u64 = (1 << 61) - 1;
 
-/// What kind of value a composed hash is of.
+/// What kind of value a composed hash is of. The numbers are part of the hash: none is ever given another meaning.
 pub type Tag = u64;
-/// Tuples and lists alike.
+/// Not mixed in: the value is the modular hash of a number, for [`number`].
+pub const TAG_MODULAR: Tag = 0;
+/// Tuples and lists alike, and named tuples.
 pub const TAG_SEQUENCE: Tag = 1;
 /// Sets and frozen sets.
 pub const TAG_SET: Tag = 2;
-/// Dictionaries.
+/// Dictionaries; each item is a sequence of two.
 pub const TAG_DICT: Tag = 3;
+/// Aware datetimes, by their instant.
+pub const TAG_INSTANT: Tag = 4;
+/// Naive datetimes, by their fields.
+pub const TAG_NAIVE_DATETIME: Tag = 5;
+/// Dates.
+pub const TAG_DATE: Tag = 6;
+/// Times of day.
+pub const TAG_TIME: Tag = 7;
+/// Durations.
+pub const TAG_TIMEDELTA: Tag = 8;
+/// UUIDs.
+pub const TAG_UUID: Tag = 9;
+/// Dataclasses, by their fields.
+pub const TAG_DATACLASS: Tag = 10;
+/// Not mixed in: the value hashes as the one that stands for it (an enum's value, a memory view's bytes).
+pub const TAG_SAME: Tag = 11;
+/// Registered types, by the key that was registered for them.
+pub const TAG_REGISTERED: Tag = 12;
+
+/// Every tag by its name, for those who compose hashes in another language.
+pub const TAGS: [(&str, Tag); 13] = [
+    ("modular", TAG_MODULAR),
+    ("sequence", TAG_SEQUENCE),
+    ("set", TAG_SET),
+    ("dict", TAG_DICT),
+    ("instant", TAG_INSTANT),
+    ("naive_datetime", TAG_NAIVE_DATETIME),
+    ("date", TAG_DATE),
+    ("time", TAG_TIME),
+    ("timedelta", TAG_TIMEDELTA),
+    ("uuid", TAG_UUID),
+    ("dataclass", TAG_DATACLASS),
+    ("same", TAG_SAME),
+    ("registered", TAG_REGISTERED),
+];
 
 const TEXT_SEED: u64 = 0x7465_7874;
 const BYTES_SEED: u64 = 0x6279_7465;

@@ -7,6 +7,7 @@
 pub mod ack;
 pub mod cell;
 pub mod flow;
+pub mod frame;
 pub mod framing;
 pub mod ids;
 pub mod key;
@@ -15,3 +16,4 @@ pub mod metrics;
 pub mod retry;
 pub mod route;
 pub mod timers;
+pub mod tracker;

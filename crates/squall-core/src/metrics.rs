@@ -116,63 +116,171 @@ impl Latency {
     }
 }
 
-/// Storm's windows, in seconds; all-time is what the total itself says.
-pub const WINDOWS_S: [u64; 3] = [600, 10_800, 86_400];
+/// The spans that figures are told for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Window {
+    /// 600 seconds.
+    TenMinutes,
+    /// 10,800 seconds.
+    ThreeHours,
+    /// 86,400 seconds.
+    Day,
+    /// Since counting began.
+    AllTime,
+}
+
+impl Window {
+    /// All of them, the shortest first.
+    pub const ALL: [Window; 4] = [Window::TenMinutes, Window::ThreeHours, Window::Day, Window::AllTime];
+
+    /// Its length; `None` for all time.
+    pub const fn length_ns(self) -> Option<u64> {
+        match self {
+            Window::TenMinutes => Some(600 * S),
+            Window::ThreeHours => Some(10_800 * S),
+            Window::Day => Some(86_400 * S),
+            Window::AllTime => None,
+        }
+    }
+
+    /// What Storm's API calls it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Window::TenMinutes => "600",
+            Window::ThreeHours => "10800",
+            Window::Day => "86400",
+            Window::AllTime => ":all-time",
+        }
+    }
+}
+
+const S: u64 = 1_000_000_000;
 const BUCKETS: u64 = 20;
 
-/// How a growing total grew in each of Storm's windows.
+/// What a total was at a border of a bucket.
+#[derive(Clone, Copy)]
+struct Mark {
+    at_ns: u64,
+    total: u64,
+}
+
+/// How a growing total grew in each window.
 ///
-/// Fed with the total, so that the hot path only counts. Each window keeps the total at 20 bucket borders and
-/// interpolates in the oldest bucket.
+/// Fed with the total, so that the hot path only counts. Each window keeps the total at the borders of 20 buckets and
+/// interpolates in the oldest.
+///
+/// Bound: 22 marks a window.
 pub struct Windows {
-    marks: [VecDeque<(u64, f64)>; 3],
+    marks: [VecDeque<Mark>; 3],
+    latest: Mark,
 }
 
 impl Windows {
     /// Counting starts at `now_ns`, from zero.
     pub fn new(now_ns: u64) -> Self {
-        Windows { marks: std::array::from_fn(|_| VecDeque::from([(now_ns, 0.0)])) }
+        let start = Mark { at_ns: now_ns, total: 0 };
+        Windows { marks: std::array::from_fn(|_| VecDeque::from([start])), latest: start }
     }
 
-    /// Says what the total is now; at least once in the shortest bucket (31 s).
-    pub fn observe(&mut self, now_ns: u64, total: f64) {
-        for (marks, window_s) in self.marks.iter_mut().zip(WINDOWS_S) {
-            let (window_ns, bucket_ns) = (window_s * 1_000_000_000, window_s * 1_000_000_000 / (BUCKETS - 1));
-            if marks.back().is_none_or(|(at, _)| now_ns >= at + bucket_ns) {
-                marks.push_back((now_ns, total));
+    /// Says what the total is now; to be called at least once in the shortest bucket (31 s).
+    pub fn observe(&mut self, now_ns: u64, total: u64) {
+        self.latest = Mark { at_ns: now_ns, total };
+        for (window, marks) in Window::ALL.into_iter().zip(&mut self.marks) {
+            let Some(window_ns) = window.length_ns() else { continue };
+            let bucket_ns = window_ns / (BUCKETS - 1);
+            if marks.back().is_none_or(|newest| now_ns >= newest.at_ns + bucket_ns) {
+                marks.push_back(self.latest);
             }
-            while marks.len() > 1 && marks[1].0 + window_ns <= now_ns {
+            while marks.len() > 1 && marks[1].at_ns + window_ns <= now_ns {
                 marks.pop_front();
             }
         }
     }
 
-    /// How much of `total` came in window number `window` of [`WINDOWS_S`].
-    pub fn over(&self, window: usize, now_ns: u64, total: f64) -> f64 {
-        let marks = &self.marks[window];
-        let window_ns = WINDOWS_S[window] * 1_000_000_000;
-        let Some(begin_ns) = now_ns.checked_sub(window_ns) else { return total - marks[0].1 };
-        let (first_ns, first) = marks[0];
-        if begin_ns <= first_ns {
-            return total - first;
-        }
-        let (next_ns, next) = marks.get(1).copied().unwrap_or((now_ns, total));
-        let share = (begin_ns - first_ns) as f64 / (next_ns - first_ns).max(1) as f64;
-        total - (first + (next - first) * share.min(1.0))
+    /// How much of the total, as last observed, came in the window that ends at `now_ns`.
+    pub fn over(&self, window: Window, now_ns: u64) -> f64 {
+        let total = self.latest.total as f64;
+        let (Some(window_ns), Some(marks)) = (window.length_ns(), self.marks.get(window as usize)) else {
+            return total;
+        };
+        let begin_ns = now_ns.saturating_sub(window_ns);
+        let later = marks.partition_point(|mark| mark.at_ns <= begin_ns);
+        let Some(before) = later.checked_sub(1).map(|at| marks[at]) else { return total - marks[0].total as f64 };
+        let after = marks.get(later).copied().unwrap_or(self.latest);
+        let share = (begin_ns - before.at_ns) as f64 / (after.at_ns - before.at_ns).max(1) as f64;
+        total - (before.total as f64 + (after.total - before.total) as f64 * share.min(1.0))
     }
 }
 
-/// The share of its time that a bolt's task was executing: 1 is saturated.
-pub fn capacity(execute_ns_over_window: f64, uptime_ns: u64) -> f64 {
-    let window_ns = uptime_ns.min(WINDOWS_S[0] * 1_000_000_000);
-    if window_ns == 0 { 0.0 } else { execute_ns_over_window / window_ns as f64 }
+/// The mean of a duration in each window, from the totals of a [`Latency`].
+pub struct MeanWindows {
+    sum_ns: Windows,
+    weight: Windows,
+}
+
+impl MeanWindows {
+    /// Counting starts at `now_ns`.
+    pub fn new(now_ns: u64) -> Self {
+        MeanWindows { sum_ns: Windows::new(now_ns), weight: Windows::new(now_ns) }
+    }
+
+    /// Says what was recorded up to now; as [`Windows::observe`].
+    pub fn observe(&mut self, now_ns: u64, latency: &Latency) {
+        self.sum_ns.observe(now_ns, latency.sum_ns.min(u64::MAX as u128) as u64);
+        self.weight.observe(now_ns, latency.weight);
+    }
+
+    /// The mean in the window that ends at `now_ns`; 0 when nothing was recorded.
+    pub fn mean_ns(&self, window: Window, now_ns: u64) -> f64 {
+        let weight = self.weight.over(window, now_ns);
+        if weight < 0.5 { 0.0 } else { self.sum_ns.over(window, now_ns) / weight }
+    }
+}
+
+/// The share of its time, over the last ten minutes, that a bolt's task was executing: 1 is saturated.
+pub fn capacity(mean_execute_ns: f64, executed: f64, uptime_ns: u64) -> f64 {
+    let window_ns = uptime_ns.min(600 * S);
+    if window_ns == 0 { 0.0 } else { mean_execute_ns * executed / window_ns as f64 }
+}
+
+/// Lets the first few errors of each interval through.
+pub struct ErrorThrottle {
+    interval_ns: u64,
+    max: u32,
+    since_ns: Option<u64>,
+    allowed: u32,
+    suppressed: u64,
+}
+
+impl ErrorThrottle {
+    /// At most `max` errors in `interval_ns`.
+    pub fn new(interval_ns: u64, max: u32) -> Self {
+        ErrorThrottle { interval_ns, max, since_ns: None, allowed: 0, suppressed: 0 }
+    }
+
+    /// Whether an error that happens now is to be reported. The interval begins with its first error.
+    pub fn allow(&mut self, now_ns: u64) -> bool {
+        if self.since_ns.is_none_or(|since_ns| now_ns.saturating_sub(since_ns) >= self.interval_ns) {
+            (self.since_ns, self.allowed) = (Some(now_ns), 0);
+        }
+        let allow = self.allowed < self.max;
+        if allow {
+            self.allowed += 1
+        } else {
+            self.suppressed += 1
+        }
+        allow
+    }
+
+    /// How many errors were not reported.
+    pub fn suppressed(&self) -> u64 {
+        self.suppressed
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const S: u64 = 1_000_000_000;
 
     // semantics 37
     #[test]
@@ -204,19 +312,55 @@ mod tests {
     fn a_window_forgets_what_is_older() {
         let mut windows = Windows::new(0);
         for second in 0..=1200 {
-            windows.observe(second * S, second.min(300) as f64 * 10.0);
+            windows.observe(second * S, second.min(300) * 10);
         }
-        assert_eq!(windows.over(0, 1200 * S, 3000.0), 0.0);
-        assert_eq!(windows.over(1, 1200 * S, 3000.0), 3000.0);
+        let over = Window::ALL.map(|window| windows.over(window, 1200 * S));
+        assert_eq!(over, [0.0, 3000.0, 3000.0, 3000.0]);
     }
 
     #[test]
     fn a_window_interpolates_its_oldest_bucket() {
         let mut windows = Windows::new(0);
         for second in 0..=1000 {
-            windows.observe(second * S, second as f64);
+            windows.observe(second * S, second);
         }
-        let counted = windows.over(0, 1000 * S, 1000.0);
+        let counted = windows.over(Window::TenMinutes, 1000 * S);
         assert!((counted - 600.0).abs() < 1.0, "{counted}");
+        assert!(windows.marks[0].len() as u64 <= BUCKETS + 2);
+    }
+
+    #[test]
+    fn a_window_goes_on_forgetting_when_nothing_is_observed() {
+        let mut windows = Windows::new(0);
+        (0..=100).for_each(|second| windows.observe(second * S, second));
+        assert_eq!(windows.over(Window::TenMinutes, 2000 * S), 0.0);
+    }
+
+    #[test]
+    fn a_windowed_mean_follows_the_newest_durations() {
+        let (mut latency, mut means) = (Latency::new(), MeanWindows::new(0));
+        for second in 0..=3000_u64 {
+            latency.record(if second <= 1500 { 10_000 } else { 30_000 }, 1);
+            means.observe(second * S, &latency);
+        }
+        let mean = |window| (means.mean_ns(window, 3000 * S) / 1000.0).round();
+        assert_eq!((mean(Window::TenMinutes), mean(Window::AllTime)), (30.0, 20.0));
+    }
+
+    #[test]
+    fn capacity_is_one_when_a_task_does_nothing_but_execute() {
+        assert_eq!(capacity(1e6, 60_000.0, 60 * S), 1.0);
+        assert_eq!(capacity(1e6, 60_000.0, 6_000 * S), 0.1);
+        assert_eq!(capacity(1e6, 1.0, 0), 0.0);
+    }
+
+    #[test]
+    fn five_errors_in_ten_seconds_are_reported() {
+        let mut throttle = ErrorThrottle::new(10 * S, 5);
+        let allowed = |throttle: &mut ErrorThrottle, at| (0..8).filter(|_| throttle.allow(at)).count();
+        assert_eq!(allowed(&mut throttle, 3 * S), 5);
+        assert_eq!(allowed(&mut throttle, 12 * S), 0);
+        assert_eq!(allowed(&mut throttle, 13 * S), 5);
+        assert_eq!(throttle.suppressed(), 3 + 8 + 3);
     }
 }

@@ -111,9 +111,11 @@ impl Turns {
         target
     }
 
-    /// Gives a target with load `l` (0 idle to 1 full) 101 − 100·l turns to each other's.
+    /// Gives a target with load `l` (0 idle to 1 full) ⌊101 − 100·l⌋ turns in each round; an unknown load is full.
     pub fn reweigh(&self, loads: &[f64], seed: u64) {
-        let weights: Vec<u32> = loads.iter().map(|load| (101.0 - load.clamp(0.0, 1.0) * 100.0) as u32).collect();
+        // A load that is no number makes 0 turns of it; one turn is the least.
+        let turns = |load: &f64| ((101.0 - load.clamp(0.0, 1.0) * 100.0) as u32).max(1);
+        let weights: Vec<u32> = loads.iter().map(turns).collect();
         let mut order: Vec<u32> = match weights.iter().all(|w| *w == weights[0]) {
             true => (0..weights.len() as u32).collect(),
             false => spread(&weights),

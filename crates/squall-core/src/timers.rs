@@ -1,10 +1,13 @@
 //! Timers in the order of their due times, first in first out among equals.
 //!
-//! A binary heap with cancellation by forgetting: a cancelled timer's item is dropped at once and its place in the
-//! heap when it surfaces. A hierarchical wheel would be cheaper per timer and coarser in time.
+//! A binary heap with cancellation by forgetting: a cancelled timer's item is given back at once, its place in the
+//! heap when it surfaces or when most of the heap is such places. A hierarchical wheel would be cheaper for each timer
+//! and coarser in time.
 
+use crate::ids::mix;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
 
 /// Names one timer; never given twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -13,13 +16,31 @@ pub struct TimerId(pub u64);
 /// Items that are due at some time, in nanoseconds of the caller's clock.
 pub struct Timers<T> {
     heap: BinaryHeap<Reverse<(u64, TimerId)>>,
-    items: HashMap<TimerId, T>,
+    items: HashMap<TimerId, T, BuildHasherDefault<IdHasher>>,
     next: u64,
+}
+
+/// Ids are our own and in sequence, so nobody can choose them to collide: no keyed hash, no seed of the system's.
+#[derive(Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(*byte as u64));
+    }
+
+    fn write_u64(&mut self, id: u64) {
+        self.0 = mix(self.0 ^ id);
+    }
 }
 
 impl<T> Default for Timers<T> {
     fn default() -> Self {
-        Timers { heap: BinaryHeap::new(), items: HashMap::new(), next: 1 }
+        Timers { heap: BinaryHeap::new(), items: HashMap::default(), next: 1 }
     }
 }
 

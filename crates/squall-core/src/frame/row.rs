@@ -1,0 +1,142 @@
+//! The tuples of a data frame.
+//!
+//! | bytes | row |
+//! |---|---|
+//! | 0..4 | source task |
+//! | 4..6 | stream |
+//! | 6 | flags |
+//! | 7 | number of trees |
+//! | 8..16 | sequence number in its channel |
+//! | … | (root, edge), 16 bytes for each tree |
+//! | 2 + … | the extension's length and bytes, if flagged |
+//! | 4 + … | the values' length and bytes |
+//!
+//! A tuple in more than 255 trees (a large join) is rare; it carries the number in an extended form, 255 and then
+//! 4 bytes.
+
+use super::Fault;
+use super::bytes::{Cursor, Items, put};
+use crate::ids::RootId;
+use std::fmt;
+
+/// What is special about a tuple.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RowFlags {
+    /// Its latencies are measured.
+    pub sampled: bool,
+    /// Its way is recorded.
+    pub traced: bool,
+    /// Its root was tried before.
+    pub replay: bool,
+}
+
+const SAMPLED: u8 = 1;
+const TRACED: u8 = 2;
+const REPLAY: u8 = 4;
+const EXTENDED: u8 = 8;
+const MANY_TREES: u8 = u8::MAX;
+
+/// One tuple in a data frame.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Row<'a> {
+    /// The emitting task.
+    pub source: u32,
+    /// The stream's number in the topology.
+    pub stream: u16,
+    /// What is special about it.
+    pub flags: RowFlags,
+    /// Its number in its channel, which survives reconnects (semantics 23).
+    pub sequence: u64,
+    /// The trees it belongs to, with its edge in each; none when it is not tracked.
+    pub trees: Items<'a, (RootId, u64)>,
+    /// What later versions add; at most 65,535 bytes, ignored where it is not known.
+    pub extension: Option<&'a [u8]>,
+    /// The values, by the codec.
+    pub values: &'a [u8],
+}
+
+/// Appends a row; an extension of more than 65,535 bytes is refused, and `out` is as it was.
+pub fn write_row(out: &mut Vec<u8>, row: &Row<'_>) -> Result<(), Fault> {
+    if row.extension.is_some_and(|extension| extension.len() > u16::MAX as usize)
+        || row.values.len() > u32::MAX as usize
+    {
+        return Err(Fault::TooLong(row.values.len() as u64));
+    }
+    let flag = |set: bool, bit: u8| if set { bit } else { 0 };
+    let flags = flag(row.flags.sampled, SAMPLED)
+        | flag(row.flags.traced, TRACED)
+        | flag(row.flags.replay, REPLAY)
+        | flag(row.extension.is_some(), EXTENDED);
+    put(out, &row.source.to_le_bytes());
+    put(out, &row.stream.to_le_bytes());
+    let trees = row.trees.len();
+    put(out, &[flags, trees.min(MANY_TREES as usize) as u8]);
+    put(out, &row.sequence.to_le_bytes());
+    if trees >= MANY_TREES as usize {
+        put(out, &(trees as u32).to_le_bytes());
+    }
+    put(out, row.trees.as_bytes());
+    if let Some(extension) = row.extension {
+        put(out, &(extension.len() as u16).to_le_bytes());
+        put(out, extension);
+    }
+    put(out, &(row.values.len() as u32).to_le_bytes());
+    put(out, row.values);
+    Ok(())
+}
+
+fn read_row<'a>(cursor: &mut Cursor<'a>) -> Result<Row<'a>, Fault> {
+    let (source, stream) = (cursor.u32()?, cursor.u16()?);
+    let (flags, trees, sequence) = (cursor.u8()?, cursor.u8()?, cursor.u64()?);
+    if flags & !(SAMPLED | TRACED | REPLAY | EXTENDED) != 0 {
+        return Err(Fault::Malformed);
+    }
+    let trees = if trees == MANY_TREES { cursor.u32()? as usize } else { trees as usize };
+    let trees = Items::new(cursor.take(trees.saturating_mul(16))?)?;
+    let extension = match flags & EXTENDED {
+        0 => None,
+        _ => {
+            let bytes = cursor.u16()? as usize;
+            Some(cursor.take(bytes)?)
+        }
+    };
+    let values_bytes = cursor.u32()? as usize;
+    let values = cursor.take(values_bytes)?;
+    let flags = RowFlags { sampled: flags & SAMPLED != 0, traced: flags & TRACED != 0, replay: flags & REPLAY != 0 };
+    Ok(Row { source, stream, flags, sequence, trees, extension, values })
+}
+
+/// The rows of a data frame, as a view of its bytes, known to be well formed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Rows<'a>(&'a [u8]);
+
+impl<'a> Rows<'a> {
+    /// A view of `bytes`, which must be whole rows.
+    ///
+    /// They are walked once here, so that a bad row refuses the frame and never half of it is delivered.
+    pub fn new(bytes: &'a [u8]) -> Result<Self, Fault> {
+        let mut cursor = Cursor(bytes);
+        while !cursor.0.is_empty() {
+            read_row(&mut cursor)?;
+        }
+        Ok(Rows(bytes))
+    }
+
+    /// The rows in their order.
+    pub fn iter(self) -> impl Iterator<Item = Row<'a>> {
+        let mut cursor = Cursor(self.0);
+        // `new` has read each row once, so the end of the bytes is the only reason to stop.
+        std::iter::from_fn(move || read_row(&mut cursor).ok())
+    }
+
+    /// The bytes as they are in the frame.
+    pub fn as_bytes(self) -> &'a [u8] {
+        self.0
+    }
+}
+
+impl fmt::Debug for Rows<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
