@@ -163,9 +163,16 @@ unsafe fn number(value: *mut PyObject) -> Result<u64, Raised> {
     if hash == -1 { Err(Raised) } else { Ok(key::number(hash as i64)) }
 }
 
+/// The named value is hashed in place of the other.
+pub const TAG_SAME: i64 = -1;
+/// The named value is a number's modular hash.
+pub const TAG_NUMBER: i64 = -2;
+/// The value is not a number.
+pub const TAG_NAN: i64 = -3;
+
 static REDUCER: pyo3::sync::PyOnceLock<Py<PyAny>> = pyo3::sync::PyOnceLock::new();
 
-/// A value that only Python can name: (tag, value that the core knows). Tag 0 is a number's modular hash.
+/// A value that only Python can name: (tag, value that the core knows).
 #[cold]
 unsafe fn reduced(value: *mut PyObject) -> Result<u64, Raised> {
     // SAFETY: the interpreter lock is held.
@@ -174,10 +181,13 @@ unsafe fn reduced(value: *mut PyObject) -> Result<u64, Raised> {
         return Err(raised(py, PyTypeError::new_err("no key reducer is installed")));
     };
     let value = unsafe { Bound::from_borrowed_ptr(py, value) };
-    let named = reducer.call1(py, (value,)).and_then(|named| named.extract::<(u32, Py<PyAny>)>(py));
+    let named = reducer.call1(py, (value,)).and_then(|named| named.extract::<(i64, Py<PyAny>)>(py));
     let (tag, known) = named.map_err(|error| raised(py, error))?;
-    if tag == 0 {
-        return Ok(key::number(known.extract::<i64>(py).map_err(|error| raised(py, error))?));
+    match tag {
+        TAG_SAME => return unsafe { nested(known.as_ptr(), |known| of(known)) },
+        TAG_NUMBER => return Ok(key::number(known.extract::<i64>(py).map_err(|error| raised(py, error))?)),
+        TAG_NAN => return Ok(key::NAN),
+        _ => {}
     }
     unsafe {
         nested(known.as_ptr(), |known| {

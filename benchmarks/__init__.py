@@ -1,0 +1,1 @@
+"""Measurements against bare Python loops, always as ratios of paired runs."""

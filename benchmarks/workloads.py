@@ -1,0 +1,202 @@
+"""The two workloads: W1 = sentences → split → fields-grouped count; W2 = identity hops.
+
+Each is given as plain functions in a loop, and as topologies made of the same functions through the public API.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+
+from squall import Bolt, Spout, Topology
+
+_R = random.Random(7)
+_VOCABULARY = ["".join(_R.choices("abcdefghijklmnopqrstuvwxyz", k=_R.randint(2, 9))) for _ in range(5000)]
+_WEIGHTS = [1 / (i + 1) for i in range(5000)]
+SENTENCES = [" ".join(_R.choices(_VOCABULARY, _WEIGHTS, k=_R.randint(8, 12))) for _ in range(1000)]
+PICK = [_R.choice(SENTENCES) for _ in range(1 << 16)]
+MASK = (1 << 16) - 1
+ACKING_OFF = {"topology.acker.executors": 0}
+
+
+class PlainSplit:
+    def process(self, sentence):
+        return sentence.split()
+
+
+class PlainCount:
+    def __init__(self):
+        self.counts = {}
+
+    def process(self, word):
+        counts = self.counts
+        counts[word] = counts.get(word, 0) + 1
+
+
+def plain_w1(n: int) -> Counter[str]:
+    """W1 as a loop: one call for each sentence and one for each word."""
+    split, count = PlainSplit(), PlainCount()
+    split_process, count_process = split.process, count.process
+    for i in range(1, n + 1):
+        for word in split_process(PICK[i & MASK]):
+            count_process(word)
+    return Counter(count.counts)
+
+
+class PlainIdentity:
+    def process(self, x):
+        return x
+
+
+class PlainSink:
+    def process(self, x):
+        pass
+
+
+def plain_w2(n: int) -> None:
+    """W2 as a loop: two calls for each root."""
+    identity, sink = PlainIdentity().process, PlainSink().process
+    for _ in range(n):
+        sink(identity(1))
+
+
+class Sentences(Spout):
+    """One sentence a call, with an id and the three callbacks that a replaying spout has."""
+
+    outputs = ("sentence",)
+
+    def __init__(self, n: int) -> None:
+        self.n, self.i, self.acked = n, 0, 0
+
+    def next_tuple(self):
+        i = self.i = self.i + 1
+        if i > self.n:
+            from squall import Exhausted
+
+            raise Exhausted
+        self.emit(PICK[i & MASK], id=i)
+
+    def ack(self, i):
+        self.acked += 1
+
+    def fail(self, i):
+        raise AssertionError("nothing fails here")
+
+
+class SplitList(Bolt):
+    outputs = ("word",)
+
+    def process(self, sentence):
+        return sentence.split()
+
+
+class SplitEmit(Bolt):
+    outputs = ("word",)
+
+    def process(self, sentence):
+        for word in sentence.split():
+            self.emit(word)
+
+
+class Count(Bolt):
+    def __init__(self):
+        self.counts = {}
+
+    def process(self, word):
+        counts = self.counts
+        counts[word] = counts.get(word, 0) + 1
+
+
+class CountBatch(Bolt):
+    batch_max = 1024
+
+    def __init__(self):
+        self.counts = {}
+
+    def process_batch(self, word):
+        counts = self.counts
+        get = counts.get
+        for one in word:
+            counts[one] = get(one, 0) + 1
+
+
+def w1(n: int, split: type[Bolt] = SplitList, count: type[Bolt] = Count) -> Topology:
+    """W1 acked, with a class spout, through the public API."""
+    topology = Topology("w1")
+    sentences = topology.spout("sentences", lambda: Sentences(n))
+    words = topology.bolt("split", split).shuffle(sentences)
+    topology.bolt("count", count, parallelism=2).fields(words, "word")
+    return topology
+
+
+class Ones(Spout):
+    """A one each call; `id` as the variant says."""
+
+    outputs = ("x",)
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+
+    def next_tuple(self):
+        n = self.n
+        if n == 0:
+            from squall import Exhausted
+
+            raise Exhausted
+        self.n = n - 1
+        self.emit(1)
+
+
+class OnesAcked(Ones):
+    """With ids and a Python `ack`."""
+
+    acked = 0
+
+    def next_tuple(self):
+        n = self.n
+        if n == 0:
+            from squall import Exhausted
+
+            raise Exhausted
+        self.n = n - 1
+        self.emit(1, id=n)
+
+    def ack(self, i):
+        self.acked += 1
+
+    def fail(self, i):
+        raise AssertionError("nothing fails here")
+
+
+class Identity(Bolt):
+    outputs = ("x",)
+
+    def process(self, x):
+        self.emit(x)
+
+
+class Sink(Bolt):
+    def process(self, x):
+        pass
+
+
+def ones(n: int) -> Iterator[int]:
+    """A generator spout: the engine keeps its values and can replay them."""
+    for _ in range(n):
+        yield 1
+
+
+def w2(n: int, spout: str = "plain") -> Topology:
+    """W2 with one of its spouts: "plain" (engine keeps values), "ack" (Python `ack`), "generator", "unacked"."""
+    topology = Topology("w2", settings=ACKING_OFF if spout == "unacked" else {})
+    source = {
+        "plain": lambda: Ones(n),
+        "unacked": lambda: Ones(n),
+        "ack": lambda: OnesAcked(n),
+        "generator": lambda: ones(n),
+    }[spout]
+    numbers = topology.spout("numbers", source, outputs=("x",))
+    same = topology.bolt("identity", Identity).shuffle(numbers)
+    topology.bolt("sink", Sink).shuffle(same)
+    return topology

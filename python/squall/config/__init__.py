@@ -1,0 +1,1 @@
+"""Settings: one table, and where values come from."""

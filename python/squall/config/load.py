@@ -1,0 +1,184 @@
+"""From files, environment and command line to checked values.
+
+Weakest first: default, `squall.yaml` (in the current folder, or the file that SQUALL_CONFIG names), environment
+(`SQUALL_TOPOLOGY_RETRIES=5`), `-c KEY=VALUE`. What the topology's own code says is laid on top by the planner.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from squall.config.table import DEFAULTS, SETTINGS, Scope, Setting
+from squall.errors import ConfigError, Defect, did_you_mean
+
+FILE_NAME = "squall.yaml"
+TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A value and who said it."""
+
+    key: str
+    value: object
+    source: str
+
+
+def local_dir(settings: Mapping[str, Any]) -> Path:
+    """The folder for runs, logs and dead letters."""
+    if configured := settings.get("storm.local.dir"):
+        return Path(str(configured)).expanduser().absolute()
+    state = os.environ.get("XDG_STATE_HOME")
+    return (Path(state) if state else Path.home() / ".local" / "state") / "squall"
+
+
+def load(overrides: Iterable[str] = (), *, folder: Path | None = None) -> dict[str, Any]:
+    """The settings of this machine and this command.
+
+    Args:
+        overrides: `KEY=VALUE` texts of the command line, strongest last.
+        folder: where `squall.yaml` is looked for; the current folder if not given.
+
+    Raises:
+        ConfigError: everything that is wrong, at once: unknown keys, wrong values, an unreadable file.
+    """
+    given, defects = _file(folder or Path.cwd())
+    given += _environment()
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if equals:
+            given.append(Given(key.strip(), value.strip(), f"-c {text}"))
+        else:
+            fix = "write -c KEY=VALUE"
+            defects.append(Defect("setting_syntax", f'"-c {text}" has no value', (), fix))
+    settings = dict(DEFAULTS)
+    for one in given:
+        try:
+            settings[one.key] = checked(one.key, one.value, one.source, Scope.LOCAL)
+        except ConfigError as error:
+            defects.extend(error.defects)
+    if defects:
+        raise ConfigError(*defects)
+    return settings
+
+
+def checked(key: str, value: object, source: str, scope: Scope) -> Any:
+    """The value of a setting as its type.
+
+    Args:
+        scope: where it was given: LOCAL (file, environment, command line), TOPOLOGY or COMPONENT.
+
+    Raises:
+        ConfigError: an unknown key (`setting_unknown`), a value that does not fit (`setting_invalid`), or a key that
+            may not be given there (`setting_scope`).
+    """
+    row = SETTINGS.get(key)
+    if row is None:
+        near = did_you_mean(key, SETTINGS)
+        fix = f'did you mean "{near}"?' if near else "see docs/settings.md for all keys"
+        raise ConfigError(Defect("setting_unknown", f'there is no setting "{key}"', (("given by", source),), fix))
+    if not _allowed(row.scope, scope):
+        facts = (("given by", source), ("may be given for", row.scope.value))
+        raise ConfigError(Defect("setting_scope", f'setting "{key}" may not be given here', facts, "move it up"))
+    return _converted(row, value, source)
+
+
+def _allowed(row: Scope, given: Scope) -> bool:
+    order = [Scope.LOCAL, Scope.TOPOLOGY, Scope.COMPONENT]
+    return order.index(given) <= order.index(row)
+
+
+def _converted(row: Setting, value: object, source: str) -> Any:
+    if value is None or (isinstance(value, str) and value.lower() in ("null", "none", "") and row.default is None):
+        if row.default is None:
+            return None
+        raise _invalid(row, value, source)
+    try:
+        converted = _typed(row, value)
+    except (ValueError, OverflowError):
+        raise _invalid(row, value, source) from None
+    in_bounds = row.kind not in (int, float) or (
+        (row.at_least is None or converted >= row.at_least) and (row.at_most is None or converted <= row.at_most)
+    )
+    if not in_bounds or (row.choices and converted not in row.choices):
+        raise _invalid(row, value, source)
+    return converted
+
+
+def _typed(row: Setting, value: object) -> Any:
+    if row.kind is bool:
+        if isinstance(value, bool):
+            return value
+        if isinstance(value, str) and value.lower() in TRUE + FALSE:
+            return value.lower() in TRUE
+        raise ValueError
+    if isinstance(value, bool):
+        raise ValueError
+    if row.kind is str:
+        if not isinstance(value, str):
+            raise ValueError
+        return value.upper() if row.choices and value.upper() in row.choices else value
+    if not isinstance(value, int | float | str):
+        raise ValueError
+    number = float(value)
+    if number != number or number in (float("inf"), float("-inf")):
+        raise ValueError
+    if row.kind is int:
+        whole = int(value) if isinstance(value, int | str) else int(number)
+        if whole != number:
+            raise ValueError
+        return whole
+    return number
+
+
+def _invalid(row: Setting, value: object, source: str) -> ConfigError:
+    wanted = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}[row.kind]
+    if row.choices:
+        wanted = "one of " + ", ".join(row.choices)
+    elif row.at_least is not None:
+        wanted += f" from {row.at_least:g}" + (f" to {row.at_most:g}" if row.at_most is not None else "")
+    if row.unit:
+        wanted += f" ({row.unit})"
+    facts = (("value", repr(value)), ("given by", source), ("wanted", wanted))
+    return ConfigError(Defect("setting_invalid", f'setting "{row.key}" has a wrong value', facts, row.doc))
+
+
+def _environment() -> list[Given]:
+    names = {"SQUALL_" + key.replace(".", "_").upper(): key for key in SETTINGS}
+    return [
+        Given(names[name], value, f"environment variable {name}")
+        for name, value in sorted(os.environ.items())
+        if name in names
+    ]
+
+
+def _file(folder: Path) -> tuple[list[Given], list[Defect]]:
+    named = os.environ.get("SQUALL_CONFIG")
+    path = Path(named) if named else folder / FILE_NAME
+    if not named and not path.exists():
+        return [], []
+    import yaml
+
+    def unreadable(why: str) -> tuple[list[Given], list[Defect]]:
+        facts = (("file", str(path)), ("because", why))
+        return [], [Defect("settings_file", "the settings file cannot be read", facts, "mend or remove the file")]
+
+    try:
+        text = path.read_text(encoding="utf-8")
+        content: Any = yaml.safe_load(text)
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except OSError as error:
+        return unreadable(error.strerror or str(error))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        return unreadable(" ".join(str(error).split()))
+    if content is None:
+        return [], []
+    if not isinstance(content, dict) or not isinstance(node, yaml.MappingNode):
+        return unreadable("it holds no mapping of keys to values")
+    lines = {str(key.value): key.start_mark.line + 1 for key, _ in node.value}
+    items: dict[object, object] = content
+    return [Given(str(key), value, f"{path}:{lines.get(str(key), 1)}") for key, value in items.items()], []

@@ -1,0 +1,1 @@
+"""From what was declared to what will run: checks, bindings, task numbers. Pure."""

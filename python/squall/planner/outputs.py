@@ -1,0 +1,63 @@
+"""Declared outputs in their one form: `StreamSpec`s."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from squall.api.fields import Fields
+from squall.errors import Defect
+from squall.model.graph import DEFAULT_STREAM, StreamSpec
+
+
+def streams_of(who: str, outputs: object, streams: object, defects: list[Defect]) -> dict[str, StreamSpec]:
+    """The streams of a component, "default" first, from `outputs` and `streams`."""
+    specs: dict[str, StreamSpec] = {}
+    if not (isinstance(outputs, tuple) and not outputs):
+        _add(specs, who, DEFAULT_STREAM, outputs, defects)
+    if not isinstance(streams, Mapping):
+        message = f"{who} declares `streams` as {type(streams).__name__}"
+        defects.append(Defect("streams_invalid", message, (), "write a mapping: streams={'name': ('field',)}"))
+        return specs
+    named: Mapping[Any, Any] = streams
+    for name, fields in named.items():
+        if not isinstance(name, str):
+            message = f"{who} declares a stream whose name is {name!r}"
+            defects.append(Defect("streams_invalid", message, (), "name streams by strings"))
+            continue
+        _add(specs, who, name, fields, defects)
+    return specs
+
+
+def _add(specs: dict[str, StreamSpec], who: str, name: str, fields: object, defects: list[Defect]) -> None:
+    direct = isinstance(fields, Fields) and fields.direct
+    declared = fields.fields if isinstance(fields, Fields) else fields
+    spec = _spec(who, name, declared, direct, defects)
+    if spec is not None:
+        repeated = sorted({field for field in spec.fields if spec.fields.count(field) > 1})
+        if repeated:
+            message = f'{who} declares field "{repeated[0]}" twice in stream "{name}"'
+            defects.append(Defect("fields_repeated", message, (), "give each field a name of its own"))
+        specs[name] = spec
+
+
+def _spec(who: str, name: str, fields: Any, direct: bool, defects: list[Defect]) -> StreamSpec | None:
+    if isinstance(fields, type) and issubclass(fields, tuple) and hasattr(fields, "_fields"):
+        row: Any = fields
+        hints = dict(getattr(row, "__annotations__", {}))
+        return StreamSpec(name, tuple(row._fields), direct, MappingProxyType(hints), row)
+    if isinstance(fields, Mapping):
+        typed: Mapping[Any, Any] = fields
+        if all(isinstance(field, str) for field in typed):
+            return StreamSpec(name, tuple(typed), direct, MappingProxyType(dict(typed)))
+    if isinstance(fields, tuple | list):
+        names: tuple[Any, ...] = tuple(fields)
+        if all(isinstance(field, str) for field in names):
+            return StreamSpec(name, names, direct)
+    fix = "write a tuple of names, a mapping of names to types, or a NamedTuple class"
+    if isinstance(fields, str):
+        fix = f'write ("{fields}",) with a comma: ("{fields}") is just a string'
+    facts = (("declared", repr(fields)),)
+    defects.append(Defect("outputs_invalid", f'{who} declares stream "{name}" in a form that is not understood', facts, fix))
+    return None

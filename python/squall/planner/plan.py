@@ -1,0 +1,27 @@
+"""Task numbers and executors.
+
+Source: Storm 1.2.1 `daemon/common.clj`: components by name, tasks counted from 1, contiguous executors, larger first.
+"""
+
+from __future__ import annotations
+
+from squall.model.graph import Graph, Plan, TaskSpec
+
+
+def plan(graph: Graph) -> Plan:
+    """Numbers the tasks of a graph and puts them into executors; here all run in one worker."""
+    tasks: list[TaskSpec] = []
+    for name in sorted(graph.components):
+        spec = graph.components[name]
+        executors = split(spec.tasks, spec.parallelism)
+        first = len(tasks) + 1
+        for index, executor in enumerate(executors):
+            tasks.append(TaskSpec(first + index, name, index, executor))
+    return Plan(graph, tuple(tasks))
+
+
+def split(tasks: int, executors: int) -> list[int]:
+    """The executor of each task: contiguous ranges whose sizes differ by at most one, larger ranges first."""
+    size, larger = divmod(tasks, executors)
+    sizes = [size + (number < larger) for number in range(executors)]
+    return [number for number, count in enumerate(sizes) for _ in range(count)]

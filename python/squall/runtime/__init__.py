@@ -1,0 +1,1 @@
+"""Inside a worker: from a plan to running tasks."""

@@ -1,0 +1,255 @@
+"""The only place that turns a plan into core calls; for real workers and for `LocalCluster` alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from squall import _core
+from squall.api.components import Bolt, Spout
+from squall.api.context import TopologyContext, seconds
+from squall.model.graph import (
+    ARG_CONTEXT,
+    ARG_TUPLE,
+    Binding,
+    ComponentSpec,
+    GroupingKind,
+    Kind,
+    Mode,
+    Plan,
+    TaskSpec,
+)
+from squall.runtime import keys
+from squall.runtime.context import ContextRuntime, WorkerServices
+
+
+class Offloader(Protocol):
+    """Runs calls of one task away from the loop's thread."""
+
+    def submit(self, call: _core.Call, /) -> None:
+        """Takes a call over."""
+        ...
+
+    def run(self, function: Callable[..., object], /, *args: object) -> object:
+        """Runs one call of the task's life (open, drain, close) and waits for it."""
+        ...
+
+    def close(self) -> None:
+        """Ends; no call is running any more."""
+        ...
+
+
+@dataclass
+class Task:
+    """A task that is built: its instance, its place in the core, where its code runs."""
+
+    spec: ComponentSpec
+    task: TaskSpec
+    index: int
+    instance: Any
+    context: TopologyContext
+    runtime: ContextRuntime
+    offloader: Offloader | None
+    native: bool = False
+
+
+@dataclass
+class Built:
+    """A worker's tasks, in the order of their indexes in the core: spouts, then bolts in topological order."""
+
+    plan: Plan
+    tasks: list[Task] = field(default_factory=list[Task])
+
+    def of(self, component: str) -> list[Task]:
+        """The tasks of one component."""
+        return [task for task in self.tasks if task.spec.name == component]
+
+
+def build(
+    services: WorkerServices,
+    *,
+    offloader: Callable[[ComponentSpec, Any], Offloader | None],
+    replace_spout: Callable[[ComponentSpec, TaskSpec], Spout | None] = lambda _spec, _task: None,
+) -> Built:
+    """Makes every task of the plan and wires it into the worker.
+
+    Args:
+        offloader: gives the place where a component's code runs; None for the loop's thread.
+        replace_spout: gives another spout in place of a component's own (dead letters, tests).
+    """
+    keys.install()
+    worker, plan = services.worker, services.plan
+    built = Built(plan)
+    names = [*(s.name for s in plan.graph.spouts), *plan.graph.order]
+    for name in names:
+        spec = plan.graph.components[name]
+        number = worker.add_component(name)
+        for task in plan.tasks_of(name):
+            built.tasks.append(_task(services, spec, task, number, len(built.tasks), offloader, replace_spout))
+    for name in plan.graph.order:
+        _connect(worker, built, plan.graph.components[name])
+    return built
+
+
+def _task(
+    services: WorkerServices,
+    spec: ComponentSpec,
+    task: TaskSpec,
+    number: int,
+    index: int,
+    offloader: Callable[[ComponentSpec, Any], Offloader | None],
+    replace_spout: Callable[[ComponentSpec, TaskSpec], Spout | None],
+) -> Task:
+    runtime = ContextRuntime(services, spec, task)
+    runtime.bind(index)
+    context = TopologyContext(runtime)
+    is_spout = spec.kind is Kind.SPOUT
+    instance: Any = (replace_spout(spec, task) if is_spout else None) or spec.make(context)
+    holder = instance if isinstance(instance, Spout | Bolt) else (Spout() if is_spout else Bolt())
+    streams = [(s.name, s.fields, s.direct) for s in spec.streams.values()]
+    made = services.worker.add_task(
+        component=number,
+        task_id=task.task_id,
+        instance=holder,
+        context=context,
+        spout=is_spout,
+        streams=streams,
+        retries=spec.retry.retries,
+    )
+    assert made == index
+    place = offloader(spec, instance)
+    built = Task(spec, task, index, instance, context, runtime, place)
+    if is_spout:
+        _configure_spout(services.worker, built)
+    else:
+        _configure_bolt(services.worker, built, holder)
+    return built
+
+
+def _callback(instance: object, name: str) -> Callable[..., object] | None:
+    found = getattr(instance, name, None)
+    return found if callable(found) else None
+
+
+def _configure_spout(worker: _core.Worker, task: Task) -> None:
+    instance, settings = task.instance, task.spec.settings
+    is_component = isinstance(instance, Spout)
+    idle_ms = settings["topology.sleep.spout.wait.strategy.time.ms"]
+    idle_wait = seconds(instance.idle_wait) if is_component and "idle_wait" in _declared(instance) else idle_ms / 1000
+    kind, source = _source(instance)
+    task.native = kind == "tcp"
+    callbacks = {name: _callback(instance, name) if is_component else None for name in ("ack", "ack_many", "fail", "dead")}
+    worker.configure_spout(
+        task.index,
+        kind=kind,
+        source=source,
+        rate_per_s=instance.rate_per_s if is_component else None,
+        idle_wait=idle_wait,
+        max_pending=settings["topology.max.spout.pending"],
+        submit=task.offloader.submit if task.offloader else None,
+        **callbacks,
+    )
+
+
+def _declared(instance: object) -> set[str]:
+    """Names that the user's class or instance sets itself."""
+    names: set[str] = set(vars(instance))
+    for cls in type(instance).__mro__:
+        if cls is Spout:
+            break
+        names |= set(vars(cls))
+    return names
+
+
+def _source(instance: Any) -> tuple[Any, Any]:
+    if not isinstance(instance, Spout):
+        return "iterator", instance
+    native: Any = getattr(instance, "native_source", None)
+    if native is not None:
+        return "tcp", native()
+    if callable(getattr(instance, "next_batch", None)):
+        return "next_batch", instance.next_batch
+    return "next_tuple", instance.next_tuple
+
+
+def _configure_bolt(worker: _core.Worker, task: Task, bolt: Bolt) -> None:
+    settings = task.spec.settings
+    batch = any(one.binding.batch for one in task.spec.inputs)
+    hold = seconds(bolt.hold_max) if bolt.hold_max is not None else settings["topology.message.timeout.secs"]
+    if not settings["topology.enable.message.timeouts"] and bolt.hold_max is None:
+        hold = 0.0
+    worker.configure_bolt(
+        task.index,
+        manual_ack=bolt.manual_ack,
+        hold_max=hold,
+        batch_max=bolt.batch_max if batch else 0,
+        batch_wait=seconds(bolt.batch_wait),
+        max_in_flight=bolt.max_in_flight if task.spec.mode is Mode.ASYNC else 1,
+        submit=task.offloader.submit if task.offloader else None,
+    )
+
+
+def _connect(worker: _core.Worker, built: Built, spec: ComponentSpec) -> None:
+    targets = built.of(spec.name)
+    for one in spec.inputs:
+        sources = built.of(one.source.component)
+        stream = list(sources[0].spec.streams).index(one.source.stream)
+        for target in targets:
+            codes, constants = _codes(one.binding, target.context)
+            function = target.spec.function
+            if one.binding.method is not None:
+                function = getattr(target.instance, one.binding.method)
+            assert function is not None
+            worker.bind(
+                target.index,
+                sources=[source.index for source in sources],
+                stream=stream,
+                function=function,
+                codes=codes,
+                constants=constants,
+            )
+        kind = GroupingKind.SHUFFLE if one.grouping is GroupingKind.LOCAL_OR_SHUFFLE else one.grouping
+        for source in sources:
+            worker.subscribe(
+                source.index,
+                stream,
+                targets=[target.index for target in targets],
+                grouping=kind.value,  # pyright: ignore[reportArgumentType]
+                keys=one.keys,
+                custom=_custom(one.custom, source, one.source.stream, targets),
+                closes_loop=one.closes_loop,
+            )
+
+
+def _custom(grouping: Any, source: Task, stream: str, targets: list[Task]) -> Callable[..., Any] | None:
+    if grouping is None:
+        return None
+    import copy
+
+    own = copy.deepcopy(grouping)
+    own.prepare(source.context, stream, [target.task.task_id for target in targets])
+    return own.choose
+
+
+def _codes(binding: Binding, context: TopologyContext) -> tuple[list[int], list[object]]:
+    codes: list[int] = []
+    constants: list[object] = []
+
+    def constant(value: object) -> int:
+        constants.append(value)
+        return _core.ARG_CONSTANT - (len(constants) - 1)
+
+    for argument in binding.arguments:
+        if isinstance(argument.source, int):
+            codes.append(argument.source)
+        elif argument.source == ARG_TUPLE:
+            codes.append(_core.ARG_TUPLE)
+        else:
+            codes.append(constant(context if argument.source == ARG_CONTEXT else argument.constant))
+    return codes, constants
+
+
+def core_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that the core reads."""
+    return {key: value for key, value in settings.items() if key.startswith(("topology.", "backpressure."))}

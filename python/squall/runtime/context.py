@@ -1,0 +1,121 @@
+"""What a `TopologyContext` asks of the worker, for one task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from logging import Logger, LoggerAdapter, getLogger
+from pathlib import Path
+from random import Random
+from threading import Lock
+from typing import Any
+
+from squall import _core
+from squall.api.context import Counter, Histogram, Timer
+from squall.model.graph import ComponentSpec, Plan, TaskSpec
+
+
+@dataclass
+class WorkerServices:
+    """What the tasks of one worker have in common."""
+
+    worker: _core.Worker
+    plan: Plan
+    topology_id: str
+    number: int
+    work_dir: Path
+    seed: int
+    began_at: datetime | None = None
+    """Start of simulated time; None: the wall clock is real."""
+    report_error: Callable[[int, str, BaseException], None] = lambda _task, _where, _error: None
+    shared: dict[str, Any] = field(default_factory=dict[str, Any])
+    shared_lock: Lock = field(default_factory=Lock)
+
+    def now(self) -> datetime:
+        """The wall clock, or the virtual one."""
+        if self.began_at is None:
+            return datetime.now(UTC)
+        return self.began_at + timedelta(seconds=self.worker.monotonic())
+
+
+class ContextRuntime:
+    """The worker as one task's context sees it."""
+
+    def __init__(self, services: WorkerServices, spec: ComponentSpec, task: TaskSpec) -> None:
+        self._services = services
+        self._index = -1
+        self.topology = services.plan.graph.name
+        self.topology_id = services.topology_id
+        self.component = spec.name
+        self.task_id = task.task_id
+        self.task_index = task.index
+        self.task_count = spec.tasks
+        self.worker = services.number
+        self.settings: Mapping[str, Any] = spec.settings
+        extra = {"component": spec.name, "task": task.task_id, "worker": services.number}
+        self.log: LoggerAdapter[Logger] = LoggerAdapter(getLogger(f"squall.user.{spec.name}"), extra)
+        self.random = Random(f"{services.seed}/{task.task_id}")
+        self.counters: dict[str, Counter] = {}
+        self.histograms: dict[str, Histogram] = {}
+        self.gauges: dict[str, Callable[[], float]] = {}
+
+    def bind(self, index: int) -> None:
+        """Learns the task's index in the core."""
+        self._index = index
+
+    @property
+    def work_dir(self) -> Path:
+        """A folder of the task's own, made when it is first asked for."""
+        path = self._services.work_dir / f"{self.component}-{self.task_id}"
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def tasks(self, component: str) -> tuple[int, ...]:
+        """Ids of a component's tasks."""
+        return tuple(task.task_id for task in self._services.plan.tasks_of(component))
+
+    def now(self) -> datetime:
+        """The wall clock."""
+        return self._services.now()
+
+    def monotonic(self) -> float:
+        """The worker's clock."""
+        return self._services.worker.monotonic()
+
+    def after(self, delay_s: float, call: Callable[..., object], args: tuple[object, ...]) -> Timer:
+        """A timer of this task."""
+        timer = self._services.worker.after(self._index, delay_s, call, args)
+        return Timer(lambda: self._services.worker.cancel_timer(timer))
+
+    def every(self, period_s: float, call: Callable[..., object], args: tuple[object, ...]) -> Timer:
+        """A repeated timer of this task."""
+        timer = self._services.worker.every(self._index, period_s, call, args)
+        return Timer(lambda: self._services.worker.cancel_timer(timer))
+
+    def shared(self, key: str, make: Callable[[], Any]) -> Any:
+        """Made once a worker."""
+        with self._services.shared_lock:
+            if key not in self._services.shared:
+                self._services.shared[key] = make()
+            return self._services.shared[key]
+
+    def pause(self, delay_s: float) -> None:
+        """Holds this task's inputs back."""
+        self._services.worker.pause(self._index, delay_s)
+
+    def report_error(self, error: BaseException) -> None:
+        """Adds to the component's errors."""
+        self._services.report_error(self._index, "report_error", error)
+
+    def counter(self, name: str) -> Counter:
+        """The counter of this name."""
+        return self.counters.setdefault(name, Counter())
+
+    def histogram(self, name: str) -> Histogram:
+        """The histogram of this name."""
+        return self.histograms.setdefault(name, Histogram())
+
+    def gauge(self, name: str, read: Callable[[], float]) -> None:
+        """Shows a value at each report."""
+        self.gauges[name] = read

@@ -1,0 +1,49 @@
+"""What an exception of user code means for the tuple: the decision that the core asks for."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping
+
+from squall import _core
+from squall.errors import DeadLetter, DropTuple, RetryTuple
+
+ACTIONS = {
+    "retry": _core.ACTION_RETRY,
+    "dead": _core.ACTION_DEAD,
+    "drop": _core.ACTION_DROP,
+    "die": _core.ACTION_DIE,
+}
+MAX_TRACEBACK = 64 << 10
+"""Bytes of a traceback that a report or a dead letter keeps; the middle is cut."""
+
+
+def classify(error: BaseException, on_error: Mapping[type[BaseException], str]) -> tuple[int, bool, float | None]:
+    """(action, whether it counts, pause before the next try) for an exception; the most derived class wins."""
+    match error:
+        case RetryTuple():
+            return _core.ACTION_RETRY, error.counts, error.after
+        case DeadLetter():
+            return _core.ACTION_DEAD, True, None
+        case DropTuple():
+            return _core.ACTION_DROP, True, None
+        case _:
+            for cls in type(error).__mro__:
+                if action := on_error.get(cls):
+                    return ACTIONS[action], True, None
+            return _core.ACTION_RETRY, True, None
+
+
+def traceback_text(error: BaseException) -> str:
+    """The traceback of an exception, at most 64 KiB long."""
+    text = "".join(traceback.format_exception(error))
+    if len(text) <= MAX_TRACEBACK:
+        return text
+    half = MAX_TRACEBACK // 2 - 20
+    return f"{text[:half]}\n… {len(text) - 2 * half} characters cut …\n{text[-half:]}"
+
+
+def summary(error: BaseException) -> str:
+    """One line: the class and the first line of the message."""
+    message = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {message[0]}" if message else type(error).__name__

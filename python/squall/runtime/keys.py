@@ -1,0 +1,107 @@
+"""Names values of types that the core does not know by a value that it knows, so that equal keys hash alike.
+
+`register_type(cls, key=…)` adds a type of the user's. Everything else that has no stable meaning is refused.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import numbers
+from collections.abc import Callable
+from datetime import date, datetime, time, timedelta
+from enum import Enum
+from typing import Any, TypeVar
+from uuid import UUID
+
+from squall import _core
+from squall.errors import Defect, TopologyError
+
+_T = TypeVar("_T")
+Named = tuple[int, Any]
+
+TAG_SAME, TAG_NUMBER, TAG_NAN = -1, -2, -3
+"""The named value is hashed in its place; is the modular hash itself; is of no account."""
+TAG_INSTANT, TAG_DATETIME, TAG_DATE, TAG_TIME, TAG_DURATION, TAG_UUID, TAG_DATACLASS, TAG_REGISTERED = range(
+    16, 24
+)
+_registered: dict[type, Callable[[Any], object]] = {}
+
+
+def register_type(cls: type[_T], *, key: Callable[[_T], object]) -> None:
+    """Lets instances of `cls` be keys: two are equal as keys when `key(instance)` is."""
+    _registered[cls] = key
+
+
+def reduce(value: object) -> Named:
+    """(tag, known value) for a value that the core asked about.
+
+    Raises:
+        TopologyError: `key_type_unstable`, for a type without a stable key.
+    """
+    for cls in type(value).__mro__:
+        if cls in _registered:
+            return TAG_REGISTERED, (cls.__qualname__, _registered[cls](value))
+    match value:
+        case Enum():
+            return TAG_SAME, value.value
+        case datetime() if value.utcoffset() is not None:
+            return TAG_INSTANT, _ticks(value - datetime.fromisoformat("1970-01-01T00:00:00+00:00"))
+        case datetime():
+            return TAG_DATETIME, value.isoformat()
+        case date():
+            return TAG_DATE, value.toordinal()
+        case time():
+            return TAG_TIME, value.isoformat()
+        case timedelta():
+            return TAG_DURATION, _ticks(value)
+        case UUID():
+            return TAG_UUID, value.bytes
+        case _:
+            return _structural(value)
+
+
+def _ticks(duration: timedelta) -> int:
+    return (duration.days * 86_400 + duration.seconds) * 1_000_000 + duration.microseconds
+
+
+def _structural(value: Any) -> Named:
+    if isinstance(value, numbers.Number) and not isinstance(value, complex):
+        if value != value:
+            return TAG_NAN, None
+        return TAG_NUMBER, hash(value)
+    for base in (str, bytes, int, float, tuple, list, dict):
+        if isinstance(value, base):
+            return TAG_SAME, base(value)
+    if isinstance(value, bytearray | memoryview):
+        return TAG_SAME, bytes(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        return TAG_DATACLASS, (type(value).__qualname__, fields)
+    if type(value).__module__ == "numpy":
+        return _numpy(value)
+    raise TopologyError(
+        Defect(
+            "key_type_unstable",
+            f"a value of type {type(value).__module__}.{type(value).__qualname__} is used as a key",
+            (("value", repr(value)[:200]),),
+            "group by a field of a plain type, or register one: squall.runtime.keys.register_type(cls, key=...)",
+        )
+    )
+
+
+def _numpy(value: Any) -> Named:
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        return TAG_SAME, value.item()
+    raise TopologyError(
+        Defect(
+            "key_type_unstable",
+            f"a numpy {type(value).__name__} is used as a key",
+            (("value", repr(value)[:200]),),
+            "group by a scalar, or by a tuple made of the array",
+        )
+    )
+
+
+def install() -> None:
+    """Tells the core to ask here."""
+    _core.set_key_reducer(reduce)
