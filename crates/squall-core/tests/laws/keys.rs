@@ -44,7 +44,8 @@ fn kinds_of_values_that_look_alike_differ() {
 #[test]
 fn common_keys_spread_over_the_ranges() {
     let keys = 200_000;
-    let kinds: [(&str, fn(u64) -> u64); 4] = [
+    type Hash = fn(u64) -> u64;
+    let kinds: [(&str, Hash); 4] = [
         ("int", |i| key::int(i as i64)),
         ("text", |i| key::text(format!("user-{i}").as_bytes())),
         ("float", |i| key::float(i as f64 / 4.0)),

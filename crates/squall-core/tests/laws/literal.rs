@@ -40,9 +40,14 @@ impl Reader<'_> {
     }
 
     fn value(&mut self) -> Result<u64, String> {
-        let words =
-            [("None", key::NONE), ("True", key::int(1)), ("False", key::int(0)), ("float('nan')", key::NAN),
-             ("float('inf')", key::float(f64::INFINITY)), ("float('-inf')", key::float(f64::NEG_INFINITY))];
+        let words = [
+            ("None", key::NONE),
+            ("True", key::int(1)),
+            ("False", key::int(0)),
+            ("float('nan')", key::NAN),
+            ("float('inf')", key::float(f64::INFINITY)),
+            ("float('-inf')", key::float(f64::NEG_INFINITY)),
+        ];
         if let Some((_, hash)) = words.iter().find(|(word, _)| self.take(word)) {
             return Ok(*hash);
         }
