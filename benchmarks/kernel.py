@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import sys
 from collections import Counter
@@ -60,7 +61,10 @@ def measure(pairs: int, n1: int, n2: int) -> dict[str, Ratio]:
     }
     out = {}
     for name, variant in variants.items():
-        plain = (lambda: w.plain_w1(n1)) if name.startswith("w1") else (lambda: w.plain_w2(n2))
+        if name.startswith("w1"):
+            plain = functools.partial(w.plain_w1, n1)
+        else:
+            plain = functools.partial(w.plain_w2_generator if name == "w2_generator" else w.plain_w2, n2)
         out[name] = paired(plain, variant, pairs)
         print(f"{name:16} {out[name].ratio:5.2f} [{out[name].low:.2f}..{out[name].high:.2f}]  must {MUSTS[name]}", file=sys.stderr, flush=True)
     return out

@@ -9,7 +9,7 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 
-from squall import Bolt, Spout, Topology
+from squall import Bolt, Exhausted, Spout, Topology
 
 _R = random.Random(7)
 _VOCABULARY = ["".join(_R.choices("abcdefghijklmnopqrstuvwxyz", k=_R.randint(2, 9))) for _ in range(5000)]
@@ -18,6 +18,19 @@ SENTENCES = [" ".join(_R.choices(_VOCABULARY, _WEIGHTS, k=_R.randint(8, 12))) fo
 PICK = [_R.choice(SENTENCES) for _ in range(1 << 16)]
 MASK = (1 << 16) - 1
 ACKING_OFF = {"topology.acker.executors": 0}
+
+
+class PlainSentences:
+    """The source of W1 as a loop calls it: the body of `Sentences.next_tuple`, returning what that emits."""
+
+    def __init__(self, n):
+        self.n, self.i = n, 0
+
+    def next(self):
+        i = self.i = self.i + 1
+        if i > self.n:
+            raise Exhausted
+        return PICK[i & MASK]
 
 
 class PlainSplit:
@@ -35,13 +48,29 @@ class PlainCount:
 
 
 def plain_w1(n: int) -> Counter[str]:
-    """W1 as a loop: one call for each sentence and one for each word."""
-    split, count = PlainSplit(), PlainCount()
-    split_process, count_process = split.process, count.process
-    for i in range(1, n + 1):
-        for word in split_process(PICK[i & MASK]):
-            count_process(word)
-    return Counter(count.counts)
+    """W1 as a loop: one call for each sentence, one for its split, one for each word."""
+    count = PlainCount()
+    following, split, counted = PlainSentences(n).next, PlainSplit().process, count.process
+    try:
+        while True:
+            for word in split(following()):
+                counted(word)
+    except Exhausted:
+        return Counter(count.counts)
+
+
+class PlainOnes:
+    """The source of W2 as a loop calls it: the body of `Ones.next_tuple`."""
+
+    def __init__(self, n):
+        self.n = n
+
+    def next(self):
+        n = self.n
+        if n == 0:
+            raise Exhausted
+        self.n = n - 1
+        return 1
 
 
 class PlainIdentity:
@@ -55,10 +84,20 @@ class PlainSink:
 
 
 def plain_w2(n: int) -> None:
-    """W2 as a loop: two calls for each root."""
+    """W2 as a loop: three calls for each root."""
+    following, identity, sink = PlainOnes(n).next, PlainIdentity().process, PlainSink().process
+    try:
+        while True:
+            sink(identity(following()))
+    except Exhausted:
+        pass
+
+
+def plain_w2_generator(n: int) -> None:
+    """W2 as a loop over the same generator."""
     identity, sink = PlainIdentity().process, PlainSink().process
-    for _ in range(n):
-        sink(identity(1))
+    for x in ones(n):
+        sink(identity(x))
 
 
 class Sentences(Spout):
@@ -72,8 +111,6 @@ class Sentences(Spout):
     def next_tuple(self):
         i = self.i = self.i + 1
         if i > self.n:
-            from squall import Exhausted
-
             raise Exhausted
         self.emit(PICK[i & MASK], id=i)
 
@@ -141,8 +178,6 @@ class Ones(Spout):
     def next_tuple(self):
         n = self.n
         if n == 0:
-            from squall import Exhausted
-
             raise Exhausted
         self.n = n - 1
         self.emit(1)
@@ -156,8 +191,6 @@ class OnesAcked(Ones):
     def next_tuple(self):
         n = self.n
         if n == 0:
-            from squall import Exhausted
-
             raise Exhausted
         self.n = n - 1
         self.emit(1, id=n)
@@ -173,7 +206,7 @@ class Identity(Bolt):
     outputs = ("x",)
 
     def process(self, x):
-        self.emit(x)
+        return x
 
 
 class Sink(Bolt):

@@ -5,8 +5,10 @@
 
 use crate::cell::Local;
 use crate::ids::RootId;
+use crate::route::Payload;
 use std::collections::VecDeque;
-use std::mem::MaybeUninit;
+use std::mem::{ManuallyDrop, MaybeUninit};
+use std::ptr::addr_of_mut;
 
 /// Index of a channel's sending end: one (source task, stream) of the topology.
 pub type Channel = u32;
@@ -21,6 +23,23 @@ pub struct Msg<P> {
     pub channel: Channel,
     /// Its values.
     pub row: P,
+}
+
+impl<P: Payload> Msg<P> {
+    /// Moves a tuple field by field, so that only the used part of its row is copied.
+    ///
+    /// # Safety
+    /// As of [`Payload::relocate`].
+    #[inline(always)]
+    unsafe fn relocate(from: *const Self, to: *mut Self) {
+        // SAFETY: as the caller promises; the fields are plain but for the row.
+        unsafe {
+            (*to).root = (*from).root;
+            (*to).edge = (*from).edge;
+            (*to).channel = (*from).channel;
+            P::relocate(&raw const (*from).row, addr_of_mut!((*to).row));
+        }
+    }
 }
 
 /// A power-of-two ring that doubles when full.
@@ -55,28 +74,42 @@ impl<T> Ring<T> {
         self.head == self.tail
     }
 
-    /// Appends one item.
+    /// Appends one place; the caller writes the item there before anything else happens to the ring.
     #[inline(always)]
-    pub fn push(&mut self, item: T) {
+    fn append(&mut self) -> *mut T {
         if self.len() == self.buf.len() {
             self.grow();
         }
         let at = self.tail as usize & (self.buf.len() - 1);
-        // SAFETY: `at` is masked by the length, a power of two.
-        unsafe { self.buf.get_unchecked_mut(at) }.write(item);
         self.tail = self.tail.wrapping_add(1);
+        // SAFETY: `at` is masked by the length, a power of two.
+        unsafe { self.buf.get_unchecked_mut(at) }.as_mut_ptr()
     }
 
-    /// Takes the oldest item.
+    /// Takes the oldest place; the caller moves the item out before anything else happens to the ring.
     #[inline(always)]
-    pub fn pop(&mut self) -> Option<T> {
+    fn advance(&mut self) -> Option<*const T> {
         if self.head == self.tail {
             return None;
         }
         let at = self.head as usize & (self.buf.len() - 1);
         self.head = self.head.wrapping_add(1);
+        // SAFETY: `at` is masked by the length, a power of two.
+        Some(unsafe { self.buf.get_unchecked(at) }.as_ptr())
+    }
+
+    /// Appends one item.
+    #[inline(always)]
+    pub fn push(&mut self, item: T) {
+        // SAFETY: the place is ours and holds nothing.
+        unsafe { self.append().write(item) };
+    }
+
+    /// Takes the oldest item.
+    #[inline(always)]
+    pub fn pop(&mut self) -> Option<T> {
         // SAFETY: between head and tail every place was written once and not read since.
-        Some(unsafe { self.buf.get_unchecked(at).assume_init_read() })
+        self.advance().map(|place| unsafe { place.read() })
     }
 
     /// The oldest item, left in place.
@@ -133,11 +166,14 @@ impl<P> Default for Mailbox<P> {
     }
 }
 
-impl<P> Mailbox<P> {
+impl<P: Payload> Mailbox<P> {
     /// Puts a tuple at the end.
     #[inline(always)]
     pub fn push(&self, msg: Msg<P>) {
-        self.ring.with(|ring| ring.push(msg));
+        let msg = ManuallyDrop::new(msg);
+        // SAFETY: the place is new, and `msg` is not used again. The row is moved field by field: a wide copy right
+        // after narrow writes would wait for the store buffer.
+        self.ring.with(|ring| unsafe { Msg::relocate(&raw const *msg, ring.append()) });
     }
 
     /// Takes the next tuple whose channel is not held back.
@@ -146,7 +182,16 @@ impl<P> Mailbox<P> {
         if self.held.with(|held| held.is_some()) {
             return self.pop_around_held();
         }
-        self.ring.with(Ring::pop)
+        self.ring.with(|ring| {
+            ring.advance().map(|place| {
+                let mut msg = MaybeUninit::<Msg<P>>::uninit();
+                // SAFETY: the place was written once and is not read again.
+                unsafe {
+                    Msg::relocate(place, msg.as_mut_ptr());
+                    msg.assume_init()
+                }
+            })
+        })
     }
 
     /// How many tuples wait, the parked ones too.

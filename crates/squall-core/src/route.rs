@@ -18,6 +18,15 @@ pub trait Payload: Sized {
     fn dup(&self) -> Self;
     /// Stable hash of the key fields; may run user code, so it is called outside every borrow.
     fn key(&self, fields: &[u16]) -> Result<u64, Self::Err>;
+    /// Moves a row from one place to another; may leave out bytes that mean nothing.
+    ///
+    /// # Safety
+    /// `from` is initialised and is not used afterwards; `to` is valid for writes and holds nothing to be dropped.
+    #[inline(always)]
+    unsafe fn relocate(from: *const Self, to: *mut Self) {
+        // SAFETY: as the caller promises.
+        unsafe { std::ptr::copy_nonoverlapping(from, to, 1) }
+    }
     /// What the user's grouping number `which` answers for this row: target numbers.
     fn custom(&self, which: u32) -> Result<Vec<u32>, Self::Err>;
 }

@@ -171,19 +171,26 @@ impl Core {
         let started_ns = if weight.is_some() { self.now_precise_ns() } else { 0 };
         let mut stack = [MaybeUninit::<*mut PyObject>::uninit(); INLINE + 2];
         let n = msg.row.len();
-        for i in 0..n {
-            stack[i + 2].write(msg.row.get(i));
-        }
+        msg.row.lay_out(&mut stack);
         // SAFETY: the row owns the arguments during the call.
         let result = unsafe { binding.method.call_stack(&mut stack, n) };
         if let Some(weight) = weight {
             self.took(task, started_ns, weight, true);
         }
-        if !result.is_null() && !unsafe { is_plain(result) } {
-            return self.run_generator(py, task, result, msg, None);
-        }
         // SAFETY: `result` is null or an owned reference.
-        if result.is_null() || unsafe { task.send_output(result, &task.cur) }.is_err() || self.was_overdue() {
+        let sent = unsafe {
+            if result == Py_None() {
+                Py_DECREF(result);
+                Ok(())
+            } else if result.is_null() {
+                Err(Raised)
+            } else if is_plain(result) {
+                task.send_output(result, &task.cur)
+            } else {
+                return self.run_generator(py, task, result, msg, None);
+            }
+        };
+        if sent.is_err() || self.was_overdue() {
             self.input_failed(py, task, msg, None);
             return self.may_go_on(task);
         }

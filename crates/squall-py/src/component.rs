@@ -20,6 +20,7 @@ use squall_core::cell::Local;
 use std::ffi::CStr;
 use std::ptr::{null, null_mut};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 /// What a user's spout or bolt is to the core; its state is made in `__new__`.
 #[pyclass(frozen, subclass, module = "squall._core")]
@@ -179,8 +180,39 @@ unsafe extern "C" fn spout_emit(
     count: Py_ssize_t,
     names: *mut PyObject,
 ) -> *mut PyObject {
-    unsafe { answer(guarded(|py| emit_from_spout(py, slf, values, count as usize, names))) }
+    unsafe {
+        if let (Some(task), Some(id)) = (task_of(slf), only_id(values, count, names)) {
+            if let Some(stream) = task.default_stream() {
+                let here = PyThreadState_Get() == task.thread.get();
+                if here && stream.fields.len() == count as usize && !stream.direct {
+                    task.count_root();
+                    let sent = PyRow::from_borrowed(values, count as usize)
+                        .and_then(|row| task.open_root(stream, row, id, None));
+                    return if sent.is_ok() { none() } else { null_mut() };
+                }
+            }
+        }
+        answer(guarded(|py| emit_from_spout(py, slf, values, count as usize, names)))
+    }
 }
+
+/// The id of an emit that names nothing else: null without one. None if other keywords are named.
+#[inline(always)]
+unsafe fn only_id(values: *const *mut PyObject, count: Py_ssize_t, names: *mut PyObject) -> Option<*mut PyObject> {
+    unsafe {
+        if names.is_null() {
+            return Some(null_mut());
+        }
+        // Keyword names are interned, so the same name is the same object.
+        if PyTuple_GET_SIZE(names) != 1 || PyTuple_GET_ITEM(names, 0) != ID_NAME.load(Ordering::Relaxed) {
+            return None;
+        }
+        let id = *values.add(count as usize);
+        Some(if id == Py_None() { null_mut() } else { id })
+    }
+}
+
+static ID_NAME: AtomicPtr<PyObject> = AtomicPtr::new(null_mut());
 
 /// A panic must not cross into the interpreter.
 unsafe fn guarded(body: impl FnOnce(Python<'_>) -> PyResult<()>) -> PyResult<()> {
@@ -309,8 +341,7 @@ unsafe fn emit_from_spout(
     let stream = task.stream(name).ok_or_else(|| fault::stream_unknown(task, name))?;
     let row = unsafe { PyRow::from_borrowed(values, count) }.map_err(|error| error.take(py))?;
     task.emit_root(py, stream, row, options.id.as_ref(), options.task)?;
-    let state = task.spout();
-    state.emitted_in_poll.set(state.emitted_in_poll.get() + 1);
+    task.count_root();
     if unsafe { PyThreadState_Get() } != task.core().loop_thread.get() {
         task.core().wake.wake();
     }
@@ -345,6 +376,8 @@ fn current_call<'py>(py: Python<'py>) -> Option<Bound<'py, PyAny>> {
 
 /// Puts the raw emit slots on the two bases.
 pub fn install_slots(py: Python<'_>) -> PyResult<()> {
+    // Kept for ever, so that the pointer stays the name's.
+    ID_NAME.store(pyo3::types::PyString::intern(py, "id").into_ptr(), Ordering::Relaxed);
     let bolt = c"emit(*values, stream='default', task=None, anchors=None)\n--\n\nSends one row, anchored to the current input.";
     let spout = c"emit(*values, id=None, stream='default', task=None)\n--\n\nSends one row as a new root.";
     install(&py.get_type::<BoltBase>(), bolt_emit, bolt)?;

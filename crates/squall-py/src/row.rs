@@ -115,6 +115,19 @@ impl PyRow {
         }
     }
 
+    /// Lays the values of an inline row out as arguments, from the third place on.
+    #[inline(always)]
+    pub fn lay_out(&self, stack: &mut [MaybeUninit<*mut PyObject>; INLINE + 2]) {
+        debug_assert!(self.is_inline());
+        // Whatever lies behind the length is copied along and not looked at: cheaper than a loop.
+        stack[2] = self.values[0];
+        if self.len > 1 {
+            stack[3] = self.values[1];
+            stack[4] = self.values[2];
+            stack[5] = self.values[3];
+        }
+    }
+
     /// The row as a Python tuple.
     pub fn to_tuple<'py>(&self, py: Python<'py>) -> Bound<'py, pyo3::types::PyTuple> {
         let values = (0..self.len()).map(|i| unsafe { Bound::from_borrowed_ptr(py, self.get(i)) });
@@ -146,6 +159,20 @@ impl Payload for PyRow {
             unsafe { Py_INCREF(self.values[i].assume_init()) }
         }
         PyRow { len: self.len, values: self.values }
+    }
+
+    #[inline(always)]
+    unsafe fn relocate(from: *const PyRow, to: *mut PyRow) {
+        // SAFETY: as the caller promises; places behind the row's length hold nothing.
+        unsafe {
+            (*to).len = (*from).len;
+            (*to).values[0] = (*from).values[0];
+            if (*from).len > 1 {
+                (*to).values[1] = (*from).values[1];
+                (*to).values[2] = (*from).values[2];
+                (*to).values[3] = (*from).values[3];
+            }
+        }
     }
 
     #[inline(always)]

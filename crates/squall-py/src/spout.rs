@@ -352,14 +352,12 @@ impl Core {
     #[inline(always)]
     fn poll_iterator(&self, py: Python<'_>, task: &Rc<Task>, iterator: *mut PyObject, room: u32) -> Polled {
         let state = task.spout();
+        // SAFETY: the planner checked that it is an iterator; the reference that comes back is owned.
+        let next = unsafe { (*Py_TYPE(iterator)).tp_iternext }.expect("an iterator has a next");
         while state.emitted_in_poll.get() < room {
-            // SAFETY: the planner checked that it is an iterator; the reference that comes back is owned.
-            let output = unsafe { PyIter_Next(iterator) };
+            let output = unsafe { next(iterator) };
             if output.is_null() {
-                return match unsafe { PyErr_Occurred().is_null() } {
-                    true => Polled::Ended,
-                    false => Polled::Raised(PyErr::fetch(py)),
-                };
+                return iteration_ended(py);
             }
             let before = state.emitted_in_poll.get();
             if let Err(error) = unsafe { task.send_root_output(output) } {
@@ -416,6 +414,16 @@ impl Core {
     }
 }
 
+/// `tp_iternext` gave null: the end, with or without StopIteration, or an error.
+#[cold]
+fn iteration_ended(py: Python<'_>) -> Polled {
+    match PyErr::take(py) {
+        None => Polled::Ended,
+        Some(error) if error.is_instance_of::<PyStopIteration>(py) => Polled::Ended,
+        Some(error) => Polled::Raised(error),
+    }
+}
+
 #[cold]
 fn raised_or_ended(py: Python<'_>) -> Polled {
     Polled::Raised(PyErr::fetch(py))
@@ -451,8 +459,9 @@ impl Task {
         }
     }
 
+    /// Counts a root that user code opens in this poll.
     #[inline(always)]
-    fn count_root(&self) {
+    pub fn count_root(&self) {
         let state = self.spout();
         state.emitted_in_poll.set(state.emitted_in_poll.get() + 1);
     }

@@ -50,6 +50,8 @@ pub struct OutStream {
     pub name: String,
     pub fields: Box<[String]>,
     pub direct: bool,
+    /// Its place among the component's streams.
+    pub number: u16,
     pub channel: Channel,
     pub outs: Fixed<Out>,
     pub emitted: Cell<u64>,

@@ -127,10 +127,9 @@ impl Task {
         if !id.is_null() {
             unsafe { Py_INCREF(id) };
         }
-        let stream_number = core.channel(stream.channel).1 as u16;
         let pending = Pending {
             spout: self.index,
-            stream: stream_number,
+            stream: stream.number,
             solo,
             attempt,
             weight: 0,

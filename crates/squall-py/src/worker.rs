@@ -731,6 +731,7 @@ impl Worker {
             name,
             fields: fields.into(),
             direct,
+            number: i as u16,
             channel: first_channel + i as u32,
             outs: Fixed::default(),
             emitted: Cell::new(0),
