@@ -34,6 +34,7 @@ pub struct Ledger<E> {
     free_head: u32,
     free_tail: u32,
     incarnation: Incarnation,
+    first_slots: u32,
     pending: u32,
     stale: u64,
 }
@@ -41,8 +42,16 @@ pub struct Ledger<E> {
 impl<E> Ledger<E> {
     /// An empty ledger of this life of the worker.
     pub fn new(incarnation: Incarnation) -> Self {
+        Ledger::with_slots(incarnation, FIRST_SLOTS)
+    }
+
+    /// An empty ledger whose pool starts at `first_slots`, rounded up to a power of two. A small one reuses its slots
+    /// soon, which is what a test of late acks wants.
+    pub fn with_slots(incarnation: Incarnation, first_slots: u32) -> Self {
+        let first_slots = first_slots.clamp(1, MAX_SLOTS).next_power_of_two();
         let (slots, entries, open) = (Vec::new(), Vec::new(), Vec::new());
-        Ledger { slots, entries, open, free_head: NIL, free_tail: NIL, incarnation, pending: 0, stale: 0 }
+        let (free_head, free_tail, pending, stale) = (NIL, NIL, 0, 0);
+        Ledger { slots, entries, open, free_head, free_tail, incarnation, first_slots, pending, stale }
     }
 
     /// Whether the root was opened here, in this life.
@@ -179,7 +188,7 @@ impl<E> Ledger<E> {
     #[inline(never)]
     fn grow(&mut self) -> bool {
         let (from, to) = match self.slots.len() as u32 {
-            0 => (0, FIRST_SLOTS),
+            0 => (0, self.first_slots),
             MAX_SLOTS => return false,
             n => (n, n * 2),
         };
@@ -230,6 +239,16 @@ impl Bundles {
             }
         };
         RootId((Incarnation::BUNDLE.0 as u64) << 48 | at as u64)
+    }
+
+    /// How many are kept.
+    pub fn len(&self) -> usize {
+        self.held.len() - self.free.len()
+    }
+
+    /// Whether none is kept.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// The pairs under `id`.

@@ -8,7 +8,7 @@ use crate::task::{OutStream, Task};
 use crate::tcp::TcpReader;
 use crate::trees::{Pending, Told};
 use crate::values::{Batch, Emit, emit_type};
-use crate::worker::{Core, Due};
+use crate::worker::{Core, Due, exception};
 use pyo3::exceptions::PyStopIteration;
 use pyo3::ffi::*;
 use pyo3::prelude::*;
@@ -268,7 +268,7 @@ impl Core {
         if !error.is_instance_of::<pyo3::exceptions::PyException>(py) {
             return self.die(py, task, &error);
         }
-        let told = self.hooks(py).call_method1("spout_failed", (task.index, error.value(py)));
+        let told = self.hooks(py).call_method1("spout_failed", (task.index, exception(py, &error)));
         match told.and_then(|told| told.extract::<Option<f64>>()) {
             Ok(Some(pause_s)) if !self.draining.get() => {
                 state.next_poll_ns.set(self.now_ns.get() + (pause_s.max(0.0) * 1e9) as u64);

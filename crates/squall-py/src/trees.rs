@@ -11,7 +11,7 @@ use crate::row::{PyRow, Raised, raised};
 use crate::spout::SpoutState;
 use crate::task::{Cur, OutStream, Task};
 use crate::tuple::Tuple;
-use crate::worker::{Core, Due};
+use crate::worker::{Core, Due, exception};
 use pyo3::ffi::*;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
@@ -365,9 +365,9 @@ impl Core {
             return None;
         }
         let hooks = self.hooks(py);
-        let value = error.value(py);
+        let value = exception(py, error);
         let judged =
-            hooks.call_method1("failed", (task.index, value)).and_then(|v| v.extract::<(u8, bool, Option<f64>)>());
+            hooks.call_method1("failed", (task.index, &value)).and_then(|v| v.extract::<(u8, bool, Option<f64>)>());
         let (action, counts, after) = match judged {
             Ok(judged) => judged,
             Err(fault) => {

@@ -38,6 +38,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+/// The exception with its traceback in it, as Python code expects to find it.
+#[cold]
+pub fn exception<'py>(py: Python<'py>, error: &PyErr) -> Bound<'py, PyAny> {
+    let value = error.value(py).clone().into_any();
+    if let Some(traceback) = error.traceback(py) {
+        if let Err(fault) = value.setattr("__traceback__", traceback) {
+            fault.write_unraisable(py, None);
+        }
+    }
+    value
+}
+
 /// How long one bolt runs before the others get their turn.
 const SLICE_NS: u64 = 5_000_000;
 /// How long the loop polls before it sleeps: shorter than a thread's wake-up.
@@ -237,7 +249,7 @@ impl Core {
     /// The worker ends because of `error`.
     #[cold]
     pub fn die(&self, py: Python<'_>, task: &Task, error: &PyErr) {
-        let value = error.value(py).clone().into_any().unbind();
+        let value = exception(py, error).unbind();
         self.death.with(|death| {
             death.get_or_insert((task.index, value));
         });
@@ -250,7 +262,7 @@ impl Core {
         if !error.is_instance_of::<pyo3::exceptions::PyException>(py) {
             return self.die(py, task, &error);
         }
-        let told = self.hooks(py).call_method1("error", (task.index, place, error.value(py)));
+        let told = self.hooks(py).call_method1("error", (task.index, place, exception(py, &error)));
         if let Err(fault) = told {
             fault.write_unraisable(py, None);
         }
@@ -313,7 +325,7 @@ impl Core {
         stream.emitted.set(stream.emitted.get() + 1);
         task.counts.failed.set(task.counts.failed.get() + 1);
         task.counts.errors.set(task.counts.errors.get() + 1);
-        let told = self.hooks(py).call_method1("error", (task.index, "decode", error.value(py)));
+        let told = self.hooks(py).call_method1("error", (task.index, "decode", exception(py, &error)));
         if let Err(fault) = told {
             fault.write_unraisable(py, None);
         }
@@ -962,6 +974,17 @@ impl Worker {
     fn stop_spouts(&self) {
         let core = self.core();
         core.drain_sources(core.tick_clock());
+    }
+
+    fn wake_spout(&self, task: u32) -> PyResult<bool> {
+        let task = self.task(task)?;
+        let state = task.spout();
+        let resting = !state.exhausted.get() && !matches!(state.next_poll_ns.get(), 0 | u64::MAX);
+        if resting {
+            state.next_poll_ns.set(0);
+            self.core().wake.wake();
+        }
+        Ok(resting)
     }
 
     fn spouts_finished(&self) -> bool {

@@ -345,7 +345,7 @@ class _Validation:
             name=DEAD_LETTERS,
             kind=Kind.SPOUT,
             mode=Mode.LOOP,
-            make=lambda _context: None,
+            make=lambda _context, streams=dict(self.topology.dead_letter_streams): streams,
             function=None,
             streams=self.streams[DEAD_LETTERS],
             inputs=(),

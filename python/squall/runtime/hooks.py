@@ -1,0 +1,150 @@
+"""What the core asks of the runtime while it runs: judging failures, reporting errors, storing dead letters."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from squall.errors import Exhausted
+from squall.model.graph import DEAD_LETTERS
+from squall.runtime.build import Built
+from squall.runtime.failures import classify, summary, traceback_text
+from squall.runtime.letters import Letter
+
+KEPT_ERRORS = 10
+"""Newest errors that are kept of each component."""
+SPOUT_BACKOFF_S = 0.1
+SPOUT_BACKOFF_MAX_S = 10.0
+
+log = logging.getLogger("squall.worker")
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorReport:
+    """An exception of user code that was kept for people to see."""
+
+    component: str
+    task: int
+    where: str
+    error: str
+    traceback: str
+    at: datetime
+
+
+class LetterBox(Protocol):
+    """Keeps dead letters safe."""
+
+    def put(self, handle: int, letter: Letter, /) -> None:
+        """Stores the letter durably, then tells the core that `handle` is stored."""
+        ...
+
+    def discard(self, handle: int, /) -> None:
+        """Tells the core that `handle` needs no letter."""
+        ...
+
+
+@dataclass
+class Throttle:
+    """At most `most` reports in each interval; a plain counter that starts anew."""
+
+    interval_s: float
+    most: int
+    began_s: float = -1e18
+    count: int = 0
+
+    def allows(self, now_s: float) -> bool:
+        """Counts one report and says whether it is kept."""
+        if now_s - self.began_s >= self.interval_s:
+            self.began_s, self.count = now_s, 0
+        self.count += 1
+        return self.count <= self.most
+
+
+@dataclass
+class Hooks:
+    """The runtime's answers to the core."""
+
+    settings: Mapping[str, Any]
+    now: Callable[[], datetime]
+    monotonic: Callable[[], float]
+    letters: LetterBox
+    observer: Callable[[str, int, Any, int], None] = lambda _event, _task, _id, _attempt: None
+    built: Built | None = None
+    errors: dict[str, deque[ErrorReport]] = field(default_factory=dict[str, deque[ErrorReport]])
+    ended_spouts: dict[str, BaseException] = field(default_factory=dict[str, BaseException])
+    _throttles: dict[int, Throttle] = field(default_factory=dict[int, Throttle])
+    _backoff_s: dict[int, float] = field(default_factory=dict[int, float])
+
+    def _task(self, index: int):
+        assert self.built is not None
+        return self.built.tasks[index]
+
+    def failed(self, task: int, error: BaseException) -> tuple[int, bool, float | None]:
+        """The core's question: what an exception means for its tuple."""
+        return classify(error, self._task(task).spec.retry.on_error)
+
+    def error(self, task: int, where: str, error: BaseException) -> None:
+        """The core's news: user code raised."""
+        built = self._task(task)
+        throttle = self._throttles.get(task)
+        if throttle is None:
+            interval_s = self.settings["topology.error.throttle.interval.secs"]
+            throttle = Throttle(interval_s, self.settings["topology.max.error.report.per.interval"])
+            self._throttles[task] = throttle
+        if not throttle.allows(self.monotonic()):
+            return
+        name = built.spec.name
+        report = ErrorReport(name, built.task.task_id, where, summary(error), traceback_text(error), self.now())
+        self.errors.setdefault(name, deque(maxlen=KEPT_ERRORS)).append(report)
+        extra = {"component": name, "task": built.task.task_id}
+        log.error("event=error where=%s error=%r\n%s", where, report.error, report.traceback, extra=extra)
+
+    def spout_failed(self, task: int, error: BaseException) -> float | None:
+        """The core's question: how long a spout that raised is left alone; None ends it."""
+        built = self._task(task)
+        if isinstance(error, Exhausted | StopIteration):
+            return None
+        self.error(task, "next_tuple", error)
+        is_generator = not hasattr(built.instance, "next_tuple") and not hasattr(built.instance, "next_batch")
+        if is_generator or classify(error, built.spec.retry.on_error)[0] == classify(error, {type(error): "die"})[0]:
+            self.ended_spouts.setdefault(built.spec.name, error)
+            return None
+        pause_s = min(self._backoff_s.get(task, SPOUT_BACKOFF_S / 2) * 2, SPOUT_BACKOFF_MAX_S)
+        self._backoff_s[task] = pause_s
+        return pause_s
+
+    def dead(self, handle: int, letter: Mapping[str, Any]) -> None:
+        """The core's order: store a dead letter."""
+        if letter["spout"] == DEAD_LETTERS:
+            self.letters.discard(handle)  # it stays unread in the log
+            return
+        error: BaseException = letter["error"]
+        self.letters.put(
+            handle,
+            Letter(
+                component=letter["component"],
+                source=letter["source"],
+                stream=letter["stream"],
+                task=letter["task"],
+                fields=tuple(letter["fields"]),
+                values=letter["values"],
+                error=summary(error),
+                traceback=traceback_text(error),
+                attempts=letter["attempts"],
+                roots=(letter["root"],) if letter["root"] else (),
+                at=self.now(),
+                spout=letter["spout"],
+                spout_task=letter["spout_task"],
+                spout_stream=letter["spout_stream"],
+                root_values=letter["root_values"],
+                message_id=letter["message_id"],
+            ),
+        )
+
+    def observe(self, event: str, task: int, message_id: object, attempt: int) -> None:
+        """The core's news of a root, for tests."""
+        self.observer(event, task, message_id, attempt)

@@ -1,0 +1,40 @@
+"""A dead letter: the record of a root that was given up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A root that was given up: what failed, on which input, why, and how to emit it again."""
+
+    component: str
+    source: str
+    stream: str
+    task: int
+    fields: tuple[str, ...]
+    values: tuple[Any, ...]
+    error: str
+    traceback: str
+    attempts: int
+    roots: tuple[int, ...]
+    at: datetime
+    spout: str
+    spout_task: int
+    spout_stream: str
+    root_values: tuple[Any, ...] | None
+    message_id: Any
+
+    def row(self) -> tuple[Any, ...]:
+        """The letter as a tuple of the dead-letter stream."""
+        return (
+            self.component, self.source, self.stream, self.task, self.fields, self.values, self.error,
+            self.traceback, self.attempts, self.roots, self.at,
+        )  # fmt: skip
+
+    def __str__(self) -> str:
+        inputs = ", ".join(f"{name}={value!r}" for name, value in zip(self.fields, self.values, strict=False))
+        return f'dead letter of "{self.component}" ({self.attempts} tries): {self.source}/{self.stream}({inputs}): {self.error}'

@@ -1,0 +1,142 @@
+"""The life of a worker's tasks: open, run, drain, close (semantics 35), as plain code around the core's loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from squall import _core
+from squall.model.graph import Kind
+from squall.runtime.build import Built, Task
+
+
+@dataclass
+class OpenFailed(Exception):  # noqa: N818
+    """`open` of a component raised."""
+
+    component: str
+    task: int
+    error: BaseException
+
+
+def call(task: Task, name: str, *args: object) -> Any:
+    """Calls a method of the task's life where its code runs; None if it has no such method."""
+    method = getattr(task.instance, name, None)
+    if not callable(method):
+        return None
+    if task.offloader is not None:
+        return task.offloader.run(method, *args)
+    result: Any = method(*args)
+    if hasattr(result, "__await__"):
+        return run_coroutine(result)
+    return result
+
+
+def run_coroutine(coroutine: Any) -> Any:
+    """Runs an async `open` or `close` of a component whose `process` is not async."""
+    import asyncio
+
+    return asyncio.run(coroutine)
+
+
+def open_all(worker: _core.Worker, built: Built) -> None:
+    """Opens every bolt, then every spout, and lets the spouts begin; sets the ticks.
+
+    Raises:
+        OpenFailed: `open` of a component raised.
+    """
+    for task in [*_bolts(built), *_spouts(built)]:
+        try:
+            result = call(task, "open", task.context)
+            if result is not None:
+                worker.emit_result(task.index, result)
+            if task.spec.kind is Kind.SPOUT:
+                call(task, "activate")
+        except Exception as error:
+            raise OpenFailed(task.spec.name, task.task.task_id, error) from error
+        if task.spec.tick_every is not None:
+            worker.set_tick(task.index, task.spec.tick_every, task.instance.tick)
+    worker.start_spouts()
+
+
+@dataclass
+class Drained:
+    """How a drain ended: whether in time, and what user code raised in it."""
+
+    in_time: bool
+    failures: list[tuple[Task, str, BaseException]]
+
+
+def drain(worker: _core.Worker, built: Built, bound_s: float, step: Callable[[], str] | None = None) -> Drained:
+    """Stops the sources, empties everything, calls `drain` in topological order, and lets what it emitted end.
+
+    Args:
+        step: runs the loop until nothing moves or the deadline; the core's own loop if not given.
+    """
+    deadline = worker.monotonic() + bound_s
+
+    def settle() -> str:
+        return step() if step else settled(worker, deadline)
+
+    failures: list[tuple[Task, str, BaseException]] = []
+    worker.stop_spouts()
+    for task in _spouts(built):
+        _attempt(failures, task, "deactivate")
+    in_time = settle() not in ("deadline", "died")
+    for task in _bolts(built):
+        if not in_time:
+            break
+        if callable(getattr(task.instance, "drain", None)):
+            result = _attempt(failures, task, "drain")
+            if result is not None:
+                try:
+                    worker.emit_result(task.index, result)
+                except Exception as error:
+                    failures.append((task, "drain", error))
+            in_time = settle() not in ("deadline", "died")
+    return Drained(in_time and not worker.pending(), failures)
+
+
+def settled(worker: _core.Worker, deadline: float) -> str:
+    """Runs the loop until nothing can move by itself: what is left is in user hands."""
+    while True:
+        reason = worker.run(until_idle=True, deadline=deadline)
+        if reason != "idle":
+            return reason
+        busy = worker.busy()
+        due = worker.next_due()
+        held_only = worker.spouts_finished() and not any(queued for _, queued, _ in busy)
+        if held_only and (not worker.pending() or due is None or due > deadline or _only_held(worker)):
+            return "idle"
+        worker.run(deadline=min(deadline, worker.monotonic() + 0.05))
+
+
+def _only_held(worker: _core.Worker) -> bool:
+    """Whether everything that is pending waits for user code that holds it."""
+    held = sum(held for _, _, held in worker.busy())
+    return held > 0 and not any(row["in_flight"] or row.get("retrying") or row.get("burying") for row in worker.snapshot())
+
+
+def close_all(built: Built) -> list[tuple[Task, str, BaseException]]:
+    """Closes every task, spouts first."""
+    failures: list[tuple[Task, str, BaseException]] = []
+    for task in built.tasks:
+        _attempt(failures, task, "close")
+    return failures
+
+
+def _attempt(failures: list[tuple[Task, str, BaseException]], task: Task, name: str) -> Any:
+    try:
+        return call(task, name)
+    except Exception as error:
+        failures.append((task, name, error))
+        return None
+
+
+def _spouts(built: Built) -> list[Task]:
+    return [task for task in built.tasks if task.spec.kind is Kind.SPOUT]
+
+
+def _bolts(built: Built) -> list[Task]:
+    return [task for task in built.tasks if task.spec.kind is Kind.BOLT]

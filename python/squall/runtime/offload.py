@@ -1,0 +1,226 @@
+"""Where the code of async and blocking components runs in real time: one event loop a worker, one thread a task.
+
+The loop's thread only hands calls over and takes results; a fixed pool of coroutines serves each async task, since a
+coroutine for each tuple costs three times as much.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from queue import SimpleQueue
+from typing import Any
+
+from squall import _core
+from squall.api.context import seconds
+from squall.model.graph import ComponentSpec, Mode
+from squall.runtime.build import Offloader
+
+
+class EventLoopThread:
+    """The event loop that a worker's async components share."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="squall-async", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_forever()
+
+    def wait_for(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Runs a coroutine on the loop and waits for its result."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
+
+    def close(self) -> None:
+        """Stops the loop."""
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(timeout=5)
+
+
+class AsyncPool:
+    """Serves the calls of one async task with a fixed number of coroutines.
+
+    Bound: the core submits at most `max_in_flight` calls.
+    """
+
+    def __init__(self, spawn: Callable[[Coroutine[Any, Any, None]], Any], soon: Callable[..., Any], bolt: Any) -> None:
+        self._spawn, self._soon = spawn, soon
+        timeout = getattr(bolt, "timeout", None)
+        self._timeout = None if timeout is None else seconds(timeout)
+        self._ordered = bool(getattr(bolt, "ordered", False))
+        self._most = getattr(bolt, "max_in_flight", 100)
+        self._waiting: deque[_core.Call] = deque()
+        self._idle: deque[asyncio.Future[None]] = deque()
+        self._serving = 0
+        self._sequence: deque[tuple[_core.Call, list[Any]]] = deque()
+        self._handed: deque[_core.Call] = deque()
+
+    def submit(self, call: _core.Call) -> None:
+        """Takes a call over from the loop's thread."""
+        self._handed.append(call)
+        if len(self._handed) == 1:
+            self._soon(self._take)
+
+    def _take(self) -> None:
+        while self._handed:
+            call = self._handed.popleft()
+            self._waiting.append(call)
+            if self._ordered:
+                self._sequence.append((call, []))
+            if self._idle:
+                idle = self._idle.popleft()
+                if not idle.done():
+                    idle.set_result(None)
+            elif self._serving < self._most:
+                self._serving += 1
+                self._spawn(self._serve())
+
+    async def _serve(self) -> None:
+        while True:
+            while not self._waiting:
+                idle: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                self._idle.append(idle)
+                await idle
+            await self._run(self._waiting.popleft())
+
+    async def _run(self, call: _core.Call) -> None:
+        _core.current_call.set(call)
+        try:
+            result: Any = call.function(*call.args)
+            if asyncio.iscoroutine(result):
+                async with asyncio.timeout(self._timeout):
+                    result = await result
+        except BaseException as error:
+            self._end(call, call.raised, error)
+            if isinstance(error, asyncio.CancelledError | KeyboardInterrupt | SystemExit):
+                raise
+        else:
+            self._end(call, call.done, result)
+        finally:
+            _core.current_call.set(None)
+
+    def _end(self, call: _core.Call, tell: Callable[[Any], None], outcome: object) -> None:
+        if not self._ordered:
+            tell(outcome)
+            return
+        for waiting, ended in self._sequence:
+            if waiting is call:
+                ended.append((tell, outcome))
+                break
+        while self._sequence and self._sequence[0][1]:
+            _, ended = self._sequence.popleft()
+            first, result = ended[0]
+            first(result)
+
+
+class AsyncOffloader:
+    """An async task's code on the worker's event loop."""
+
+    def __init__(self, thread: EventLoopThread, bolt: Any) -> None:
+        self._thread = thread
+        loop = thread.loop
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._pool = AsyncPool(self._spawn, loop.call_soon_threadsafe, bolt)
+        self.submit = self._pool.submit
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(coroutine, loop=self._thread.loop)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def run(self, function: Callable[..., object], /, *args: object) -> object:
+        """Runs a call of the task's life on the event loop and waits for it."""
+
+        async def call() -> object:
+            result: Any = function(*args)
+            return await result if asyncio.iscoroutine(result) else result
+
+        return self._thread.wait_for(call())
+
+    def close(self) -> None:
+        """Cancels the idle coroutines."""
+
+        async def cancel() -> None:
+            for task in list(self._tasks):
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+        self._thread.wait_for(cancel())
+
+
+class ThreadOffloader:
+    """A blocking task's code on a thread of its own."""
+
+    def __init__(self, name: str) -> None:
+        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._serve, name=f"squall-{name}", daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            job()
+
+    def submit(self, call: _core.Call) -> None:
+        """Takes a call over from the loop's thread."""
+        self._jobs.put(lambda: run_call(call))
+
+    def run(self, function: Callable[..., object], /, *args: object) -> object:
+        """Runs a call of the task's life on the thread and waits for it."""
+        future: Future[object] = Future()
+
+        def job() -> None:
+            try:
+                future.set_result(function(*args))
+            except BaseException as error:
+                future.set_exception(error)
+
+        self._jobs.put(job)
+        return future.result()
+
+    def close(self) -> None:
+        """Ends the thread after its last call."""
+        self._jobs.put(None)
+
+
+def run_call(call: _core.Call) -> None:
+    """Runs one call here and now."""
+    token = _core.current_call.set(call)
+    try:
+        result = call.function(*call.args)
+    except BaseException as error:
+        call.raised(error)
+    else:
+        call.done(result)
+    finally:
+        _core.current_call.reset(token)
+
+
+class Offloaders:
+    """Gives each component the place where its code runs."""
+
+    def __init__(self) -> None:
+        self._loop: EventLoopThread | None = None
+        self._made: list[Offloader] = []
+
+    def __call__(self, spec: ComponentSpec, instance: Any) -> Offloader | None:
+        if spec.mode is Mode.LOOP:
+            return None
+        if spec.mode is Mode.ASYNC:
+            self._loop = self._loop or EventLoopThread()
+            place: Offloader = AsyncOffloader(self._loop, instance)
+        else:
+            place = ThreadOffloader(spec.name)
+        self._made.append(place)
+        return place
+
+    def close(self) -> None:
+        """Ends all threads."""
+        for place in self._made:
+            place.close()
+        if self._loop is not None:
+            self._loop.close()
