@@ -1,0 +1,240 @@
+//! What really happened, kept apart from the protocol, and the laws that compare the two.
+//!
+//! The ledger knows a tree by one sum. The truth knows each tuple: which tries of which messages it descends from, and
+//! whether it was processed.
+
+use crate::plan::RETRIES;
+use squall_core::ids::Incarnation;
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// One try of one message.
+pub type Try = usize;
+/// One tuple.
+pub type TupleId = u64;
+
+/// One record of one spout's source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Message {
+    /// The spout.
+    pub spout: usize,
+    /// Its place in the source.
+    pub position: u64,
+}
+
+/// The laws.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Law {
+    /// A1: a message is acked only when every tuple anchored to it was processed.
+    NothingUnprocessedIsAcked,
+    /// A2: what is committed has ended.
+    NothingUnendedIsCommitted,
+    /// A3: each try ends once.
+    TriesEndOnce,
+    /// A4: no more tries are open than the spout may have.
+    LimitKept,
+    /// A5: a ledger has open what the truth has open, and nothing is left when all has ended.
+    NothingOutlivesItsTree,
+    /// A6: no two edges have the same id.
+    EdgesAreUnique,
+    /// A7: a message is given up after exactly its tries, and only failures of user code count.
+    OnlyFailuresCount,
+    /// A8: a link delivers each tuple once.
+    LinksDeliverOnce,
+    /// A9: when the faults are over, everything ends.
+    EverythingEnds,
+}
+
+/// A law that was broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Which.
+    pub law: Law,
+    /// By what.
+    pub what: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Open,
+    Ended,
+    /// Its spout's worker died.
+    Lost,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Acked,
+    Dead,
+}
+
+struct TryState {
+    message: Message,
+    life: Incarnation,
+    unprocessed: u32,
+    standing: Standing,
+}
+
+struct TupleState {
+    tries: Vec<Try>,
+    processed: bool,
+}
+
+/// The observer of one history.
+#[derive(Default)]
+pub struct Truth {
+    tries: Vec<TryState>,
+    tuples: Vec<TupleState>,
+    edges: HashSet<u64>,
+    ended: HashMap<Message, End>,
+    /// Counted failures since the spout's life last began the message.
+    failures: BTreeMap<(Incarnation, Message), u32>,
+    open: BTreeMap<Incarnation, u32>,
+    violation: Option<Violation>,
+    check_edges: bool,
+}
+
+impl Truth {
+    /// Nothing has happened. `check_edges`: whether A6 is watched; a mutant of ids is to be caught by what it does.
+    pub fn new(check_edges: bool) -> Self {
+        Truth { check_edges, ..Truth::default() }
+    }
+
+    /// The first law that was broken.
+    pub fn violation(&self) -> Option<&Violation> {
+        self.violation.as_ref()
+    }
+
+    /// Notes that a law is broken; the first time counts.
+    pub fn broken(&mut self, law: Law, what: impl FnOnce() -> String) {
+        if self.violation.is_none() {
+            self.violation = Some(Violation { law, what: what() });
+        }
+    }
+
+    /// A spout opened a tree for a try of `message`.
+    pub fn opened(&mut self, message: Message, life: Incarnation) -> Try {
+        self.tries.push(TryState { message, life, unprocessed: 0, standing: Standing::Open });
+        *self.open.entry(life).or_default() += 1;
+        self.tries.len() - 1
+    }
+
+    /// A tuple came to be under these tries.
+    pub fn born(&mut self, tries: Vec<Try>) -> TupleId {
+        tries.iter().for_each(|of| self.tries[*of].unprocessed += 1);
+        self.tuples.push(TupleState { tries, processed: false });
+        self.tuples.len() as TupleId - 1
+    }
+
+    /// The tries that a tuple descends from.
+    pub fn tries_of(&self, tuple: TupleId) -> &[Try] {
+        &self.tuples[tuple as usize].tries
+    }
+
+    /// The messages that a tuple descends from.
+    pub fn messages_of(&self, tuple: TupleId) -> impl Iterator<Item = Message> {
+        self.tries_of(tuple).iter().map(|of| self.tries[*of].message)
+    }
+
+    /// A bolt finished a tuple well, its children born before.
+    pub fn processed(&mut self, tuple: TupleId) {
+        if std::mem::replace(&mut self.tuples[tuple as usize].processed, true) {
+            self.broken(Law::LinksDeliverOnce, || format!("tuple {tuple} was processed twice"));
+            return;
+        }
+        for of in &self.tuples[tuple as usize].tries {
+            self.tries[*of].unprocessed -= 1;
+        }
+    }
+
+    /// A generator gave an edge id.
+    pub fn edge(&mut self, id: u64) {
+        if self.check_edges && !self.edges.insert(id) {
+            self.broken(Law::EdgesAreUnique, || format!("edge id {id:#x} was given twice"));
+        }
+    }
+
+    /// The protocol says that a try is fully processed.
+    pub fn acked(&mut self, of: Try) {
+        let (message, unprocessed) = (self.tries[of].message, self.tries[of].unprocessed);
+        if unprocessed > 0 {
+            self.broken(Law::NothingUnprocessedIsAcked, || {
+                format!("{message:?} was acked with {unprocessed} tuples unprocessed")
+            });
+        }
+        self.close(of);
+        self.ended.insert(message, End::Acked);
+    }
+
+    /// The protocol says that a try failed. `counts`: by user code.
+    pub fn failed(&mut self, of: Try, counts: bool) {
+        let (message, life) = (self.tries[of].message, self.tries[of].life);
+        let failures = self.failures.entry((life, message)).or_default();
+        *failures += counts as u32;
+        let failures = *failures;
+        if failures > RETRIES + 1 {
+            self.broken(Law::OnlyFailuresCount, || format!("{message:?} was tried on after {failures} failures"));
+        }
+        self.close(of);
+    }
+
+    /// The message of a failed try was given up.
+    pub fn dead(&mut self, of: Try) {
+        let (message, life) = (self.tries[of].message, self.tries[of].life);
+        let failures = self.failures.get(&(life, message)).copied().unwrap_or(0);
+        if failures != RETRIES + 1 {
+            self.broken(Law::OnlyFailuresCount, || format!("{message:?} was given up after {failures} failures"));
+        }
+        self.ended.insert(message, End::Dead);
+    }
+
+    /// The source forgets everything before `position`.
+    pub fn committed(&mut self, spout: usize, position: u64) {
+        let unended =
+            (0..position).map(|position| Message { spout, position }).find(|message| !self.ended.contains_key(message));
+        if let Some(message) = unended {
+            self.broken(Law::NothingUnendedIsCommitted, || {
+                format!("{position} was committed before {message:?} ended")
+            });
+        }
+    }
+
+    /// A worker died: its tries are nobody's any more.
+    pub fn crashed(&mut self, life: Incarnation) {
+        for state in self.tries.iter_mut().filter(|state| state.life == life && state.standing == Standing::Open) {
+            state.standing = Standing::Lost;
+        }
+        self.open.remove(&life);
+    }
+
+    /// How many tries of a living worker's spouts are open.
+    pub fn open_of(&self, life: Incarnation) -> u32 {
+        self.open.get(&life).copied().unwrap_or(0)
+    }
+
+    /// Whether a message was acked or given up.
+    pub fn has_ended(&self, message: Message) -> bool {
+        self.ended.contains_key(&message)
+    }
+
+    /// How many messages were acked and how many given up.
+    pub fn ends(&self) -> (usize, usize) {
+        let acked = self.ended.values().filter(|how| **how == End::Acked).count();
+        (acked, self.ended.len() - acked)
+    }
+
+    /// How many tries there were.
+    pub fn tries(&self) -> usize {
+        self.tries.len()
+    }
+
+    fn close(&mut self, of: Try) {
+        let state = &mut self.tries[of];
+        let (message, standing, life) = (state.message, state.standing, state.life);
+        state.standing = Standing::Ended;
+        if standing == Standing::Open {
+            *self.open.entry(life).or_default() -= 1;
+        } else {
+            self.broken(Law::TriesEndOnce, || format!("a try of {message:?} ended, which was {standing:?}"));
+        }
+    }
+}
