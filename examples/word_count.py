@@ -13,6 +13,7 @@ def split(line: str) -> list[str]:
 class Count(Bolt):
     def open(self, context: TopologyContext) -> None:
         self.counts: Counter[str] = Counter()
+        context.gauge("words", self.counts.total)
         context.table("top words", lambda: dict(self.counts.most_common(10)))
 
     def process(self, word: str) -> None:
