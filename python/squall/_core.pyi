@@ -11,9 +11,8 @@ from typing import Any, Literal, Protocol, TypeVar
 _Row = TypeVar("_Row", bound=tuple[Any, ...])
 
 class Component:
-    """What a user's spout or bolt is to the core; its state is made in `__new__`."""
+    """What a user's spout or bolt is to the core; its state is made in `__new__`, whatever the arguments are."""
 
-    def __new__(cls, *args: object, **kwargs: object) -> Component: ...
     @property
     def context(self) -> Any:
         """The task's context; RuntimeError before the task is bound."""
@@ -260,6 +259,8 @@ class Worker:
         """(task index, tuples queued, tuples in user hands), for tasks that have any."""
     def snapshot(self) -> list[dict[str, Any]]:
         """Counters and latencies of each task, by task index; see `squall.runtime.stats`."""
+    def current_component(self) -> int | None:
+        """Number of the component whose code the loop's thread is running."""
     def death(self) -> tuple[int, BaseException] | None:
         """(task index, its exception) after `run` said "died"."""
     def close(self) -> None:
@@ -305,6 +306,8 @@ class Session:
         """
     def send(self, line: bytes, /) -> None:
         """Sends one event line to the parent; never blocks."""
+    def flushed(self) -> bool:
+        """Whether every line is written."""
 
 def stable_hash(value: object, /) -> int:
     """The 64-bit key hash of a value (semantics 29)."""

@@ -6,6 +6,8 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 /// Longest request.
@@ -18,27 +20,47 @@ pub type Handler = Box<dyn Fn(&[u8]) -> Option<Vec<u8>> + Send>;
 
 /// Writes lines to the parent; cheap to clone.
 #[derive(Clone)]
-pub struct Sender(SyncSender<Vec<u8>>);
+pub struct Sender {
+    lines: SyncSender<Vec<u8>>,
+    waiting: Arc<AtomicUsize>,
+}
+
+/// Lines on their way to the writer.
+pub struct Lines {
+    lines: Receiver<Vec<u8>>,
+    waiting: Arc<AtomicUsize>,
+}
 
 impl Sender {
     /// Sends one line. Never waits: it is dropped when the parent does not read. Whether it was taken.
     pub fn send(&self, mut line: Vec<u8>) -> bool {
         line.push(b'\n');
-        self.0.try_send(line).is_ok()
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let taken = self.lines.try_send(line).is_ok();
+        if !taken {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+        taken
+    }
+
+    /// Whether everything that was taken is written.
+    pub fn is_flushed(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) == 0
     }
 }
 
 /// Opens the sending half; the returned receiver goes to [`serve`].
-pub fn channel() -> (Sender, Receiver<Vec<u8>>) {
+pub fn channel() -> (Sender, Lines) {
     let (sender, lines) = sync_channel(MAX_WAITING);
-    (Sender(sender), lines)
+    let waiting = Arc::new(AtomicUsize::new(0));
+    (Sender { lines: sender, waiting: waiting.clone() }, Lines { lines, waiting })
 }
 
 /// Starts the two threads. `on_end` runs when the parent has gone.
 pub fn serve(
     fd: OwnedFd,
     sender: Sender,
-    lines: Receiver<Vec<u8>>,
+    lines: Lines,
     handler: Handler,
     on_end: impl FnOnce() + Send + 'static,
 ) -> io::Result<()> {
@@ -53,9 +75,11 @@ pub fn serve(
     Ok(())
 }
 
-fn write_lines(mut socket: UnixStream, lines: &Receiver<Vec<u8>>) {
-    while let Ok(line) = lines.recv() {
-        if socket.write_all(&line).is_err() {
+fn write_lines(mut socket: UnixStream, lines: &Lines) {
+    while let Ok(line) = lines.lines.recv() {
+        let written = socket.write_all(&line);
+        lines.waiting.fetch_sub(1, Ordering::Relaxed);
+        if written.is_err() {
             return;
         }
     }

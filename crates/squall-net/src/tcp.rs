@@ -201,6 +201,8 @@ pub struct TcpListen {
 impl TcpListen {
     /// Starts the reading thread on a socket that is listening already.
     pub fn start(fd: OwnedFd, options: ListenOptions, wake: Wake) -> io::Result<TcpListen> {
+        let options_splitter = Splitter::new(options.framing.clone(), options.max_record);
+        let splitter = options_splitter.map_err(|defect| io::Error::new(ErrorKind::InvalidInput, defect))?;
         sys::set_nonblocking(fd.as_fd())?;
         let command = Arc::new(sys::eventfd()?);
         let shared = Arc::new(Shared {
@@ -214,7 +216,7 @@ impl TcpListen {
             counts: Counts::default(),
             wake,
         });
-        let mut reader = Reader::new(TcpListener::from(fd), command.clone(), shared.clone())?;
+        let mut reader = Reader::new(TcpListener::from(fd), command.clone(), splitter, shared.clone())?;
         std::thread::Builder::new().name("squall-tcp".into()).spawn(move || reader.run())?;
         Ok(TcpListen { shared, command })
     }
@@ -298,6 +300,7 @@ struct Reader {
     epoll: Epoll,
     connections: HashMap<u64, Connection>,
     next: u64,
+    splitter: Splitter,
     shared: Arc<Shared>,
 }
 
@@ -310,13 +313,13 @@ enum After {
 }
 
 impl Reader {
-    fn new(listener: TcpListener, command: Arc<OwnedFd>, shared: Arc<Shared>) -> io::Result<Reader> {
+    fn new(listener: TcpListener, command: Arc<OwnedFd>, splitter: Splitter, shared: Arc<Shared>) -> io::Result<Reader> {
         let epoll = Epoll::new()?;
         epoll.add(listener.as_fd(), LISTENER)?;
         epoll.add(command.as_fd(), COMMAND)?;
         let connections = HashMap::new();
         let listener = Some(listener);
-        Ok(Reader { listener, accept_again: None, command, epoll, connections, next: FIRST_CONNECTION, shared })
+        Ok(Reader { listener, accept_again: None, command, epoll, connections, next: FIRST_CONNECTION, splitter, shared })
     }
 
     fn run(&mut self) {
@@ -412,8 +415,7 @@ impl Reader {
         self.next += 1;
         counts.accepted.fetch_add(1, Relaxed);
         counts.connections.fetch_add(1, Relaxed);
-        let options = &self.shared.options;
-        let splitter = Splitter::new(options.framing.clone(), options.max_record);
+        let splitter = self.splitter.clone();
         self.connections.insert(number, Connection { socket, splitter, rest: Vec::new(), last_bytes: None });
     }
 

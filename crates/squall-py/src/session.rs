@@ -75,6 +75,11 @@ impl Session {
         Ok(Session { sender, _watch: Mutex::new(watch.transpose()?) })
     }
 
+    /// Whether every line is written.
+    fn flushed(&self) -> bool {
+        self.sender.is_flushed()
+    }
+
     /// Sends one event line to the parent.
     fn send(&self, line: Vec<u8>) -> bool {
         self.sender.send(line)

@@ -3,7 +3,7 @@
 use crate::task::{Role, Task};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
-use squall_core::metrics::Latency;
+use squall_core::metrics::{Latency, Window, capacity};
 use std::rc::Rc;
 
 /// One dictionary for each task, in the order of their indexes.
@@ -50,10 +50,45 @@ fn of_task<'py>(py: Python<'py>, task: &Task) -> PyResult<Bound<'py, PyDict>> {
     for (name, number) in numbers {
         dict.set_item(name, number)?;
     }
+    windows(py, task, &dict)?;
     dict.set_item("execute_ms", task.times.execute.with(|latency| latency_ms(py, latency))?)?;
     dict.set_item("process_ms", task.times.process.with(|latency| latency_ms(py, latency))?)?;
     dict.set_item("complete_ms", task.times.complete.with(|latency| latency_ms(py, latency))?)?;
     Ok(dict)
+}
+
+/// What is counted in Storm's windows; the last one only for the capacity.
+pub const WINDOWED: [&str; 6] = ["emitted", "transferred", "executed", "acked", "failed", "execute_ns"];
+
+fn windows(py: Python<'_>, task: &Task, dict: &Bound<'_, PyDict>) -> PyResult<()> {
+    let executed = match &task.role {
+        Role::Spout(_) => 0,
+        Role::Bolt(state) => state.bindings.get().iter().map(|binding| binding.executed.get()).sum(),
+    };
+    let totals: [u64; 6] = [
+        task.streams.iter().map(|stream| stream.emitted.get()).sum(),
+        task.streams.iter().map(|stream| stream.transferred.get()).sum(),
+        executed,
+        task.counts.acked.get(),
+        task.counts.failed.get(),
+        task.times.execute.with(|latency| latency.sum_ns()) as u64,
+    ];
+    let now_ns = task.core().now_precise_ns();
+    task.windows.with(|windows| {
+        windows.iter_mut().zip(totals).for_each(|(window, total)| window.observe(now_ns, total));
+    });
+    let over = |i: usize, window: Window| task.windows.with(|windows| windows[i].over(window, now_ns));
+    let out = PyDict::new(py);
+    for window in Window::ALL {
+        let counts = PyDict::new(py);
+        for (i, name) in WINDOWED[..5].iter().enumerate() {
+            counts.set_item(name, over(i, window).round())?;
+        }
+        out.set_item(window.name(), counts)?;
+    }
+    dict.set_item("windows", out)?;
+    let busy_ns = over(5, Window::TenMinutes);
+    dict.set_item("capacity", capacity(busy_ns, 1.0, now_ns))
 }
 
 fn latency_ms<'py>(py: Python<'py>, latency: &mut Latency) -> PyResult<Bound<'py, PyDict>> {

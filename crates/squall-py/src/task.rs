@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use squall_core::cell::Local;
 use squall_core::ids::RootId;
 use squall_core::mailbox::{Channel, Mailbox};
-use squall_core::metrics::{Latency, Sampler};
+use squall_core::metrics::{Latency, Sampler, Windows};
 use squall_core::route::Route;
 use std::cell::Cell;
 use std::rc::Rc;
@@ -104,6 +104,8 @@ pub struct Task {
     pub role: Role,
     pub counts: Counts,
     pub times: Times,
+    /// Growth of the counters that [`crate::stats::WINDOWED`] names.
+    pub windows: Local<[Windows; 6]>,
     /// Where code of offloaded tasks runs; None: on the loop's thread.
     pub submit: Local<Option<Py<PyAny>>>,
     pub in_flight: Cell<u32>,

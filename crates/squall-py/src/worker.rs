@@ -25,7 +25,7 @@ use squall_core::ack::{Bundles, Ledger};
 use squall_core::cell::Local;
 use squall_core::ids::{EdgeIds, Incarnation, RootId, mix};
 use squall_core::mailbox::Channel;
-use squall_core::metrics::{Latency, Sampler};
+use squall_core::metrics::{Latency, Sampler, Windows};
 use squall_core::route::{Grouping, PartialKey, Route, Turns};
 use squall_core::timers::{TimerId, Timers};
 use squall_net::page::Page;
@@ -776,6 +776,7 @@ impl Worker {
                 process: Local::new(Latency::new()),
                 complete: Local::new(Latency::new()),
             },
+            windows: Local::new(std::array::from_fn(|_| Windows::new(core.now_precise_ns()))),
             submit: Local::new(None),
             in_flight: Cell::new(0),
             held: Cell::new(0),
@@ -1087,6 +1088,10 @@ impl Worker {
 
     fn snapshot<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         crate::stats::snapshot(py, self.core().tasks.get())
+    }
+
+    fn current_component(&self) -> Option<u32> {
+        self.core().component_now.get().checked_sub(1)
     }
 
     fn death(&self, py: Python<'_>) -> Option<(u32, Py<PyAny>)> {

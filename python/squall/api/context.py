@@ -107,6 +107,7 @@ class TaskRuntime(Protocol):
     def counter(self, name: str) -> Counter: ...
     def histogram(self, name: str) -> Histogram: ...
     def gauge(self, name: str, read: Callable[[], float]) -> None: ...
+    def table(self, name: str, read: Callable[[], Mapping[str, float]]) -> None: ...
 
 
 class TopologyContext:
@@ -213,3 +214,7 @@ class TopologyContext:
     def gauge(self, name: str, read: Callable[[], float], /) -> None:
         """Shows what `read()` returns at each report under `name`."""
         self._runtime.gauge(name, read)
+
+    def table(self, name: str, read: Callable[[], Mapping[str, float]], /) -> None:
+        """Shows the few rows that `read()` returns at each report under `name` in the live view."""
+        self._runtime.table(name, read)

@@ -147,6 +147,8 @@ class ComponentSpec:
     tick_every: float | None
     settings: Mapping[str, Any]
     resources: Any = None
+    listens: bool = False
+    """Whether the spout listens on an address: the parent binds it and hands the socket to the worker."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,6 +161,7 @@ class _Validation:
             tick_every=self._tick(who, declaration, look, settings),
             settings=settings,
             resources=declaration.resources,
+            listens=callable(getattr(look, "bind", None)) and callable(getattr(look, "adopt", None)),
         )
 
     def _settings(

@@ -59,6 +59,7 @@ class ContextRuntime:
         self.counters: dict[str, Counter] = {}
         self.histograms: dict[str, Histogram] = {}
         self.gauges: dict[str, Callable[[], float]] = {}
+        self.tables: dict[str, Callable[[], Mapping[str, float]]] = {}
 
     def bind(self, index: int) -> None:
         """Learns the task's index in the core."""
@@ -119,3 +120,7 @@ class ContextRuntime:
     def gauge(self, name: str, read: Callable[[], float]) -> None:
         """Shows a value at each report."""
         self.gauges[name] = read
+
+    def table(self, name: str, read: Callable[[], Mapping[str, float]]) -> None:
+        """Shows a few rows at each report."""
+        self.tables[name] = read

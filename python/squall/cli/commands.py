@@ -1,0 +1,76 @@
+"""Commands to a running topology, through its control socket."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from squall.config.durations import parse_duration
+from squall.config.load import load, local_dir
+from squall.engines.embedded.parent import ask, running
+from squall.errors import ClusterError, ConfigError, Defect
+
+ANSWER_WITHIN_S = 10.0
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "NOTSET")
+
+
+def control_socket(topology: str) -> Path:
+    """The control socket of the one run of a topology.
+
+    Raises:
+        ClusterError: `not_running`, or `running_twice`.
+    """
+    alive = running(local_dir(load()))
+    found = [path for key, path in alive.items() if topology in (key, key.rpartition("-")[0])]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = ", ".join(key for key in alive if key.rpartition("-")[0] == topology)
+        message = f'"{topology}" is running {len(found)} times'
+        raise ClusterError(Defect("running_twice", message, (("running", names),), "name one of these"))
+    names = ", ".join(alive) or "nothing"
+    fix = "start it with squall run; storm.local.dir must be the same"
+    raise ClusterError(Defect("not_running", f'"{topology}" is not running here', (("running", names),), fix), retryable=True)
+
+
+def command(topology: str, request: dict[str, Any]) -> dict[str, Any]:
+    """Asks a running topology.
+
+    Raises:
+        ClusterError: it does not run, or does not answer.
+    """
+    path = control_socket(topology)
+    try:
+        return ask(path, request, ANSWER_WITHIN_S)
+    except OSError as error:
+        facts = (("because", str(error) or type(error).__name__),)
+        fix = "see what holds it up: squall stacks " + topology
+        message = f'"{topology}" did not answer in {ANSWER_WITHIN_S:g} s'
+        raise ClusterError(Defect("no_answer", message, facts, fix), retryable=True) from error
+
+
+def show_stacks(topology: str) -> None:
+    """Prints the stacks of all threads."""
+    typer.echo(command(topology, {"cmd": "stacks"})["stacks"])
+
+
+def change_levels(topology: str, changes: list[str]) -> None:
+    """Changes log levels; each change is `LOGGER=LEVEL[:DURATION]`."""
+    for logger, level, for_s in [_parsed(change) for change in changes]:
+        done = command(topology, {"cmd": "log-level", "logger": logger, "level": level, "for_s": for_s})
+        while_ = f" for {for_s:g} s" if for_s is not None else ""
+        typer.echo(f"{done['logger']} was {done['before']} and is {done['level']}{while_}")
+
+
+def _parsed(change: str) -> tuple[str, str, float | None]:
+    logger, equals, rest = change.partition("=")
+    level, colon, duration = rest.partition(":")
+    try:
+        if not equals or level.upper() not in LEVELS:
+            raise ValueError
+        return logger, level.upper(), parse_duration(duration) if colon else None
+    except ValueError:
+        fix = f"write LOGGER=LEVEL or LOGGER=LEVEL:30s, with a level of {', '.join(LEVELS)}"
+        raise ConfigError(Defect("log_level_invalid", f'"{change}" changes no log level', (), fix)) from None

@@ -1,0 +1,30 @@
+"""`squall explain`: the page of an error code."""
+
+from __future__ import annotations
+
+import sys
+from importlib import resources
+
+from squall.errors import did_you_mean
+
+
+def pages() -> dict[str, str]:
+    """Every page, by code."""
+    folder = resources.files("squall") / "explained"
+    return {
+        file.name.removesuffix(".md"): file.read_text(encoding="utf-8")
+        for file in folder.iterdir()
+        if file.name.endswith(".md")
+    }
+
+
+def explain_code(code: str) -> int:
+    """Prints the page of a code; the exit code."""
+    known = pages()
+    if code in known:
+        print(known[code].rstrip())
+        return 0
+    near = did_you_mean(code, known)
+    fix = f'did you mean "{near}"?' if near else "codes stand at the end of error messages"
+    print(f'there is no error code "{code}"\n  fix: {fix}\n  code: code_unknown', file=sys.stderr)
+    return 2

@@ -1,0 +1,1 @@
+"""Sources and sinks, one file each; what one needs is imported only there."""

@@ -1,0 +1,197 @@
+"""A TCP spout that listens, native in the core: its reading threads never take the interpreter lock."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeAlias
+
+from squall import _core
+from squall.api.components import Spout
+from squall.errors import ClusterError, Defect, TopologyError
+
+DEFAULT_MAX_RECORD = 1 << 20
+DEFAULT_MAX_CONNECTIONS = 10_000
+DEFAULT_CLIENT_BUFFER = 256 << 10
+BACKLOG = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Records ended by a line feed (or carriage return and line feed), as text."""
+
+    field: str = "line"
+
+
+@dataclass(frozen=True, slots=True)
+class Delimiter:
+    """Records ended by these bytes, as bytes."""
+
+    delimiter: bytes
+    field: str = "record"
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """Records of `size` bytes each, as bytes."""
+
+    size: int
+    field: str = "record"
+
+
+@dataclass(frozen=True, slots=True)
+class LengthPrefix:
+    """Records led by their length in `bytes` (1, 2, 4 or 8) bytes, as bytes."""
+
+    bytes: int = 4
+    big_endian: bool = True
+    field: str = "record"
+
+
+Framing: TypeAlias = Lines | Delimiter | Fixed | LengthPrefix
+
+
+class TcpSpout(Spout):
+    """Takes records from all connections to one listening socket.
+
+    Out: one field, named by the framing: text for `Lines`, bytes for the others.
+    Delivery: at least once while the worker lives; the engine keeps what is pending and emits it again. A record that is
+        no UTF-8 goes to the dead letters as bytes; one longer than `max_record` is skipped and reported.
+    Bound: when the topology cannot take more, sockets are not read, so the senders feel it; nothing is dropped.
+    Threading: one native thread reads all connections.
+    """
+
+    outputs: ClassVar[Any] = ()
+
+    def __init__(
+        self, host: str, port: int, framing: Framing, max_record: int, max_connections: int, client_buffer: int
+    ) -> None:
+        self.host, self.port, self.framing = host, port, framing
+        self.max_record, self.max_connections, self.client_buffer = max_record, max_connections, client_buffer
+        self.outputs = (framing.field,)
+        self._fd: int | None = None
+
+    @classmethod
+    def listen(
+        cls,
+        address: str,
+        /,
+        *,
+        framing: Framing | None = None,
+        max_record: int = DEFAULT_MAX_RECORD,
+        max_connections: int = DEFAULT_MAX_CONNECTIONS,
+        client_buffer: int = DEFAULT_CLIENT_BUFFER,
+    ) -> TcpSpout:
+        """A spout that listens on `HOST:PORT`.
+
+        Args:
+            framing: how records are told apart; lines if not given.
+            max_record: longest record, in bytes.
+            max_connections: more than this are closed at once.
+            client_buffer: bytes read from a connection at a time.
+
+        Raises:
+            TopologyError: `tcp_address`, `tcp_framing` or `tcp_limit`.
+        """
+        host, port = parse_address(address)
+        framing = framing or Lines()
+        _check_framing(framing, max_record)
+        for name, value in (("max_record", max_record), ("max_connections", max_connections), ("client_buffer", client_buffer)):
+            if not 1 <= value < 1 << 31:
+                message = f"TcpSpout.listen has {name}={value!r}"
+                raise TopologyError(Defect("tcp_limit", message, (), "give a whole number from 1 to 2147483647"))
+        return cls(host, port, framing, max_record, max_connections, client_buffer)
+
+    def bind(self) -> socket.socket:
+        """The listening socket; the parent of a run makes it, so that a new worker never finds its port taken.
+
+        Raises:
+            ClusterError: `port_taken`, `address_not_allowed` or `address_unusable`.
+        """
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((self.host, self.port))
+            listener.listen(BACKLOG)
+        except OSError as error:
+            listener.close()
+            raise _cannot_bind(f"{self.host}:{self.port}", error) from error
+        return listener
+
+    def adopt(self, fd: int) -> None:
+        """Uses a listening socket that was inherited."""
+        self._fd = os.dup(fd)
+
+    def native_source(self) -> _core.TcpSource:
+        """The native half; binds here if no socket was inherited."""
+        fd = self._fd if self._fd is not None else self.bind().detach()
+        framing = self.framing
+        options: dict[str, Any] = {"framing": "lines", "decode": "text"}
+        match framing:
+            case Delimiter():
+                options = {"framing": "delimiter", "delimiter": framing.delimiter, "decode": "bytes"}
+            case Fixed():
+                options = {"framing": "fixed", "size": framing.size, "decode": "bytes"}
+            case LengthPrefix():
+                options = {
+                    "framing": "length_prefix",
+                    "prefix_bytes": framing.bytes,
+                    "big_endian": framing.big_endian,
+                    "decode": "bytes",
+                }
+            case Lines():
+                pass
+        return _core.TcpSource(
+            fd,
+            max_record=self.max_record,
+            max_connections=self.max_connections,
+            client_buffer=self.client_buffer,
+            **options,
+        )
+
+
+def parse_address(address: str) -> tuple[str, int]:
+    """HOST and PORT of `HOST:PORT`; IPv6 in brackets.
+
+    Raises:
+        TopologyError: `tcp_address`.
+    """
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65_535 or not host:
+        raise TopologyError(
+            Defect("tcp_address", f'"{address}" is no address', (), 'write HOST:PORT with a port up to 65535: "127.0.0.1:9999"')
+        )
+    return host.strip("[]"), int(port)
+
+
+def _check_framing(framing: Framing, max_record: int) -> None:
+    problem = None
+    match framing:
+        case Delimiter(delimiter=delimiter) if not delimiter:
+            problem = "Delimiter needs at least one byte"
+        case Fixed(size=size) if not 1 <= size <= max_record:
+            problem = f"Fixed has size {size}, which is not from 1 to max_record ({max_record})"
+        case LengthPrefix(bytes=width) if width not in (1, 2, 4, 8):
+            problem = f"LengthPrefix has {width} bytes"
+        case _:
+            pass
+    if problem:
+        raise TopologyError(Defect("tcp_framing", problem, (), "LengthPrefix takes 1, 2, 4 or 8 bytes; sizes are in bytes"))
+
+
+def _cannot_bind(address: str, error: OSError) -> ClusterError:
+    import errno
+
+    because = (("because", error.strerror or str(error)),)
+    match error.errno:
+        case errno.EADDRINUSE:
+            fix = "end the other process (ss -ltnp shows it), or choose another port"
+            return ClusterError(Defect("port_taken", f"{address} is taken by another process", because, fix), retryable=True)
+        case errno.EACCES | errno.EPERM:
+            fix = "choose a port from 1024 on, or allow this one"
+            return ClusterError(Defect("address_not_allowed", f"{address} may not be listened on", because, fix))
+        case _:
+            fix = "use an address of this machine: 127.0.0.1 for itself only, 0.0.0.0 for everyone"
+            return ClusterError(Defect("address_unusable", f"{address} cannot be listened on", because, fix))

@@ -1,0 +1,1 @@
+"""Engines carry out what was decided: processes, sockets, signals."""

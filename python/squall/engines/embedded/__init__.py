@@ -1,0 +1,1 @@
+"""The engine inside `squall run`: one parent, its worker process, nothing else."""

@@ -1,0 +1,72 @@
+"""Unix sockets at paths of any length, and lines over them."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+MAX_LINE = 1 << 20
+
+
+@contextmanager
+def short_path(path: Path) -> Iterator[str]:
+    """A name of `path` that fits into a socket address, whatever the folder's length."""
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
+
+
+def listen(path: Path) -> socket.socket:
+    """A listening socket that only its owner can connect to."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    old = os.umask(0o177)
+    try:
+        with short_path(path) as name:
+            listener.bind(name)
+    finally:
+        os.umask(old)
+    listener.listen(16)
+    return listener
+
+
+def connect(path: Path, timeout_s: float) -> socket.socket:
+    """A connection to the socket at `path`."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.settimeout(timeout_s)
+    with short_path(path) as name:
+        connection.connect(name)
+    return connection
+
+
+class LineBuffer:
+    """Bytes that come in, as whole lines of JSON."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[dict[str, Any]]:
+        """The objects of the lines that are complete now; what is no JSON object is left out."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if len(self._rest) > MAX_LINE * 16:
+            self._rest = b""
+        return [parsed for line in lines if (parsed := _object(line)) is not None]
+
+
+def _object(line: bytes) -> dict[str, Any] | None:
+    try:
+        parsed: Any = json.loads(line)
+    except ValueError:
+        return None
+    return parsed if isinstance(parsed, dict) else None
+
+
+def line(message: dict[str, Any]) -> bytes:
+    """An object as a line."""
+    return json.dumps(message, separators=(",", ":"), default=str).encode() + b"\n"

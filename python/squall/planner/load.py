@@ -1,0 +1,204 @@
+"""From a file to its topology: `FILE[:NAME]` with parameters."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import sys
+import traceback
+import typing
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from squall.api.topology import Topology
+from squall.errors import Defect, TopologyError, did_you_mean
+
+
+def split_target(target: str) -> tuple[str, str | None]:
+    """FILE and NAME of `FILE[:NAME]`."""
+    file, colon, name = target.rpartition(":")
+    if colon and name.isidentifier() and not Path(target).exists():
+        return file, name
+    return target, None
+
+
+def load_topology(file: str, name: str | None, parameters: Sequence[str]) -> Topology:
+    """The topology that a file defines.
+
+    Args:
+        name: of the `Topology`, or of the function that returns one; None if the file has only one.
+        parameters: `NAME=VALUE` texts for the function.
+
+    Raises:
+        TopologyError: the file cannot be read or imported, holds no topology or several, or parameters do not fit.
+    """
+    module = _import(Path(file))
+    found = _named(module, name, file) if name else _only(module, file)
+    if isinstance(found, Topology):
+        if parameters:
+            given = ", ".join(parameters)
+            message = f'"{file}" defines a Topology, not a function, so it takes no parameters'
+            raise TopologyError(Defect("parameter_unexpected", message, (("given", given),), "leave -p out"))
+        return found
+    return _call(found, parameters, file)
+
+
+def _fail(code: str, message: str, fix: str, *facts: tuple[str, str]) -> TopologyError:
+    return TopologyError(Defect(code, message, facts, fix))
+
+
+def _import(path: Path) -> ModuleType:
+    if not path.exists():
+        raise _fail("file_missing", f'there is no file "{path}"', "check the path")
+    if path.is_dir():
+        inside = sorted(file.name for file in path.glob("*.py"))
+        fix = "name the file" + (f": {path / inside[0]}" if inside else "")
+        raise _fail("file_is_folder", f'"{path}" is a folder', fix)
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    name = path.stem if path.stem.isidentifier() else "squall_topology"
+    spec = importlib.util.spec_from_file_location(name, path.resolve())
+    if spec is None or spec.loader is None:
+        raise _fail("file_not_python", f'"{path}" is no Python file', "give a file that ends in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        where = f"{error.filename or path}, line {error.lineno}"
+        raise _fail("file_syntax", f'"{path}" is not valid Python: {error.msg}', "mend the line", ("at", where)) from error
+    except ModuleNotFoundError as error:
+        fix = f"install it: pip install {(error.name or '').split('.')[0]}"
+        raise _fail("module_missing", f'"{path}" imports "{error.name}", which is not installed', fix, ("at", _line(error, path))) from error
+    except (Exception, SystemExit) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise _fail("file_raises", f'"{path}" raised while it was imported', "mend it; the log has the traceback", ("error", what[:500]), ("at", _line(error, path))) from error
+    return module
+
+
+def _line(error: BaseException, path: Path) -> str:
+    """The line of the user's file that led to the error."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if Path(frame.filename) == path.resolve()]
+    frame = (own or frames)[-1] if frames else None
+    return f"{path.name}, line {frame.lineno}" if frame else str(path)
+
+
+def _named(module: ModuleType, name: str, file: str) -> Topology | Callable[..., Any]:
+    found = getattr(module, name, None)
+    if isinstance(found, Topology) or (callable(found) and not isinstance(found, type)):
+        return found
+    candidates = [*_topologies(module), *_functions(module)]
+    near = did_you_mean(name, candidates)
+    fix = f'did you mean "{near}"?' if near else "name a Topology, or a function that returns one"
+    raise _fail("topology_unknown", f'"{file}" has no topology "{name}"', fix, ("found", ", ".join(candidates) or "none"))
+
+
+def _topologies(module: ModuleType) -> dict[str, Topology]:
+    return {name: value for name, value in vars(module).items() if isinstance(value, Topology)}
+
+
+def _functions(module: ModuleType) -> dict[str, Callable[..., Any]]:
+    def returns_topology(function: Any) -> bool:
+        hint = getattr(function, "__annotations__", {}).get("return")
+        return hint is Topology or (isinstance(hint, str) and hint.rsplit(".", 1)[-1] == "Topology")
+
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if inspect.isfunction(value) and value.__module__ == module.__name__ and returns_topology(value)
+    }
+
+
+def _only(module: ModuleType, file: str) -> Topology | Callable[..., Any]:
+    topologies, functions = _topologies(module), _functions(module)
+    distinct = {id(value): name for name, value in topologies.items()}
+    found: list[Any] = list({id(value): value for value in topologies.values()}.values()) or list(functions.values())
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        fix = "define one at module level, or a function with the annotation `-> Topology`"
+        raise _fail("topology_missing", f'"{file}" defines no topology', fix)
+    names = sorted(distinct.values()) if distinct else sorted(functions)
+    fix = f"say which: {file}:{names[0]}"
+    raise _fail("topology_ambiguous", f'"{file}" defines {len(found)} topologies', fix, ("found", ", ".join(names)))
+
+
+def _call(function: Callable[..., Any], parameters: Sequence[str], file: str) -> Topology:
+    signature = inspect.signature(function)
+    given, defects = _given(parameters, signature, function.__name__)
+    values: dict[str, Any] = {}
+    hints = typing.get_type_hints(function)
+    for name, parameter in signature.parameters.items():
+        if name in given:
+            try:
+                values[name] = convert(given[name], hints.get(name, str))
+            except ValueError as error:
+                wanted = getattr(hints.get(name), "__name__", str(hints.get(name)))
+                facts = (("value", ", ".join(given[name])), ("wanted", wanted), ("because", str(error)))
+                defects.append(Defect("parameter_invalid", f'parameter "{name}" has a wrong value', facts, f"-p {name}=VALUE"))
+        elif parameter.default is parameter.empty and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            message = f'parameter "{name}" of `{function.__name__}` is missing'
+            defects.append(Defect("parameter_missing", message, (), f"give it: -p {name}=VALUE"))
+    if defects:
+        raise TopologyError(*defects)
+    try:
+        result = function(**values)
+    except TopologyError:
+        raise
+    except Exception as error:
+        raise _fail("file_raises", f"`{function.__name__}` raised", "mend it; the log has the traceback", ("error", f"{type(error).__name__}: {error}"), ("at", _line(error, Path(file)))) from error
+    if not isinstance(result, Topology):
+        message = f"`{function.__name__}` returned a {type(result).__name__}"
+        raise _fail("topology_missing", message, "return the Topology")
+    return result
+
+
+def _given(
+    parameters: Sequence[str], signature: inspect.Signature, function: str
+) -> tuple[dict[str, list[str]], list[Defect]]:
+    given: dict[str, list[str]] = {}
+    defects: list[Defect] = []
+    for text in parameters:
+        name, equals, value = text.partition("=")
+        if not equals:
+            defects.append(Defect("parameter_syntax", f'"-p {text}" has no value', (), "write -p NAME=VALUE"))
+        elif name not in signature.parameters:
+            near = did_you_mean(name, signature.parameters)
+            fix = f'did you mean "{near}"?' if near else f"it takes: {', '.join(signature.parameters) or 'nothing'}"
+            defects.append(Defect("parameter_unknown_name", f'`{function}` has no parameter "{name}"', (), fix))
+        else:
+            given.setdefault(name, []).append(value)
+    return given, defects
+
+
+def convert(texts: list[str], hint: Any) -> Any:
+    """The value of a parameter by its annotation: durations as `5s`, lists as JSON or repeated.
+
+    Raises:
+        ValueError: it does not fit.
+    """
+    from datetime import timedelta
+
+    from pydantic import TypeAdapter, ValidationError
+
+    from squall.config.durations import parse_duration
+
+    adapter: TypeAdapter[Any] = TypeAdapter(hint)
+    if hint is timedelta:
+        return timedelta(seconds=parse_duration(texts[-1]))
+    if typing.get_origin(hint) in (list, tuple, set, frozenset) and (len(texts) > 1 or not texts[0].startswith("[")):
+        candidates: list[Callable[[], Any]] = [lambda: adapter.validate_python(texts)]
+    else:
+        candidates = [lambda: adapter.validate_python(texts[-1]), lambda: adapter.validate_json(texts[-1])]
+    failure: ValidationError | None = None
+    for candidate in candidates:
+        try:
+            return candidate()
+        except ValidationError as error:
+            failure = failure or error
+    assert failure is not None
+    raise ValueError("; ".join(item["msg"] for item in failure.errors()))

@@ -1,0 +1,46 @@
+"""What a worker is told when it starts: a file that only its owner can read, removed once it is read."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+
+@dataclass(frozen=True, slots=True)
+class Bootstrap:
+    """Everything that a worker needs to build and run its tasks; descriptors are inherited.
+
+    `settings` are those of file, environment and command line, with defaults. `listen_fds`: the listening socket of
+    each spout that has one, by the spout's name.
+    """
+
+    file: str
+    name: str | None
+    parameters: list[str]
+    settings: dict[str, Any]
+    topology_id: str
+    worker: int
+    incarnation: int
+    seed: int
+    session_fd: int
+    page_fd: int
+    dump_fd: int
+    listen_fds: dict[str, int]
+    run_dir: str
+    log_file: str
+    dead_log: str
+    drain_s: float
+
+    def write(self, path: Path) -> None:
+        """Writes the file anew."""
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(fd, "w", encoding="utf-8") as file:
+            json.dump(asdict(self), file)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """What `write` wrote."""
+        return cls(**json.loads(path.read_text(encoding="utf-8")))
