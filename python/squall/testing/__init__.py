@@ -1,5 +1,26 @@
-"""Topologies in tests: `LocalCluster` with simulated time, and `complete_topology`."""
+"""Topologies in tests: `LocalCluster` with simulated time, `complete_topology`, and a fixture for pytest.
 
-from squall.testing.cluster import LocalCluster, complete_topology
+The names are loaded when they are first used: pytest imports this package at every start to find the plug-in.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from squall.testing.cluster import LocalCluster
+    from squall.testing.complete import complete_topology
 
 __all__ = ["LocalCluster", "complete_topology"]
+
+
+def __getattr__(name: str) -> object:
+    if name == "LocalCluster":
+        from squall.testing.cluster import LocalCluster
+
+        return LocalCluster
+    if name == "complete_topology":
+        from squall.testing.complete import complete_topology
+
+        return complete_topology
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

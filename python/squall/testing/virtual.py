@@ -1,29 +1,74 @@
-"""An event loop whose time is the worker's virtual clock, and offloaders that run inline: everything on one thread."""
+"""An event loop whose time is the worker's virtual clock, and offloaders that run inline: everything on one thread.
+
+asyncio's own base loop does the work; only what waits is replaced. The alternative, patching `time` and the selector
+of a stock loop, would let a forgotten socket wait for real and make a test slow instead of wrong.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import heapq
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, NoReturn, cast
 
 from squall import _core
+from squall.errors import Defect, TopologyError
 from squall.model.graph import ComponentSpec, Mode
 from squall.runtime.build import Offloader
 from squall.runtime.offload import AsyncPool, run_call
 
 
-class VirtualLoop(asyncio.BaseEventLoop):
-    """An event loop that never waits: it runs what is ready, and timers when the clock has been moved."""
+class _Selector:
+    """Waits for nothing, finds nothing."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def select(self, timeout: float | None = None) -> list[object]:
+        return []
+
+
+class VirtualLoop(asyncio.BaseEventLoop):
+    """An event loop that never waits: it runs what is ready, and timers when the clock has been moved.
+
+    `run_in_executor` (and so `asyncio.to_thread`) runs inline; what needs sockets or processes is refused.
+    """
+
+    def __init__(self, clock: Callable[[], float], move_clock: Callable[[float], None]) -> None:
         super().__init__()
         self._clock = clock
-        self._selector = _NoSelector()
+        self._move_clock = move_clock
+        self._selector = _Selector()
 
     def time(self) -> float:
         """The virtual time."""
         return self._clock()
+
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+        """Runs the function here and now."""
+        future = self.create_future()
+        try:
+            future.set_result(func(*args))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    async def create_connection(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refused."""
+        _refuse("opened a connection")
+
+    async def create_datagram_endpoint(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refused."""
+        _refuse("opened a socket")
+
+    async def create_server(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refused."""
+        _refuse("opened a server")
+
+    async def subprocess_exec(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refused."""
+        _refuse("started a process")
+
+    async def subprocess_shell(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refused."""
+        _refuse("started a process")
 
     def _process_events(self, event_list: object) -> None:
         pass
@@ -33,42 +78,51 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def run_ready(self) -> bool:
         """Runs everything that can run now. Whether there was anything."""
+        base = cast("Any", self)
         worked = False
-        while self._ready or ((due := self.next_due()) is not None and due <= self.time()):
+        while base._ready or ((due := self.next_due()) is not None and due <= self.time()):
             worked = True
             previous = asyncio._get_running_loop()
             asyncio._set_running_loop(self)
             try:
-                self._run_once()
+                base._run_once()
             finally:
                 asyncio._set_running_loop(previous)
         return worked
 
     def next_due(self) -> float | None:
         """When the next timer is due."""
-        scheduled: list[Any] = self._scheduled
+        base = cast("Any", self)
+        scheduled: list[Any] = base._scheduled
         while scheduled and scheduled[0]._cancelled:
-            timer = heapq.heappop(scheduled)
-            timer._scheduled = False
-            self._timer_cancelled_count = max(0, self._timer_cancelled_count - 1)
+            heapq.heappop(scheduled)._scheduled = False
+            base._timer_cancelled_count = max(0, base._timer_cancelled_count - 1)
         return scheduled[0]._when if scheduled else None
 
     def run_until(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Runs a coroutine that needs no time to pass."""
+        """Runs a coroutine to its end; the clock follows its sleeps."""
         task = self.create_task(coroutine)
         self.run_ready()
+        while not task.done() and (due := self.next_due()) is not None:
+            self._move_clock(due)
+            self.run_ready()
         if not task.done():
             task.cancel()
             self.run_ready()
-            raise RuntimeError("an async `open` or `close` waited for time to pass or for the world outside")
+            _refuse("waited in `open` or `close` for something that nobody sends")
         return task.result()
 
+    def cancel_all(self) -> None:
+        """Cancels every task and lets them end."""
+        for task in asyncio.all_tasks(self):
+            task.cancel()
+        self.run_ready()
 
-class _NoSelector:
-    """Waits for nothing."""
 
-    def select(self, timeout: float | None = None) -> list[object]:
-        return []
+def _refuse(what: str) -> NoReturn:
+    message = f"an async component {what} in simulated time"
+    fix = "stand in for it in the test, or use LocalCluster(..., simulated_time=False)"
+    raise TopologyError(Defect("simulated_world", message, (), fix))
 
 
 class VirtualAsync:
@@ -76,35 +130,30 @@ class VirtualAsync:
 
     def __init__(self, loop: VirtualLoop, bolt: Any) -> None:
         self._loop = loop
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.submit = AsyncPool(self._spawn, loop.call_soon, bolt).submit
-
-    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        task = self._loop.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self.submit = AsyncPool(loop.create_task, loop.call_soon, bolt).submit
 
     def run(self, function: Callable[..., object], /, *args: object) -> object:
-        """Runs a call of the task's life."""
-        result: Any = function(*args)
-        return self._loop.run_until(result) if asyncio.iscoroutine(result) else result
+        """Runs one call of the task's life on the loop."""
+
+        async def call() -> object:
+            result: Any = function(*args)
+            return await result if asyncio.iscoroutine(result) else result
+
+        return self._loop.run_until(call())
 
     def close(self) -> None:
-        """Cancels the idle coroutines."""
-        for task in list(self._tasks):
-            task.cancel()
-        self._loop.run_ready()
+        """Nothing to end: the loop cancels what still runs."""
 
 
 class Inline:
-    """A blocking task's code, run inline."""
+    """A blocking task's code, run where the loop runs."""
 
     def submit(self, call: _core.Call) -> None:
         """Runs the call here and now."""
         run_call(call)
 
     def run(self, function: Callable[..., object], /, *args: object) -> object:
-        """Runs a call of the task's life."""
+        """Runs one call of the task's life."""
         return function(*args)
 
     def close(self) -> None:
@@ -114,19 +163,15 @@ class Inline:
 class VirtualOffloaders:
     """Gives each component its place on the one thread."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self.loop = VirtualLoop(clock)
-        self._made: list[Offloader] = []
+    def __init__(self, loop: VirtualLoop) -> None:
+        self.loop = loop
 
     def __call__(self, spec: ComponentSpec, instance: Any) -> Offloader | None:
         if spec.mode is Mode.LOOP:
             return None
-        place: Offloader = VirtualAsync(self.loop, instance) if spec.mode is Mode.ASYNC else Inline()
-        self._made.append(place)
-        return place
+        return VirtualAsync(self.loop, instance) if spec.mode is Mode.ASYNC else Inline()
 
     def close(self) -> None:
         """Ends the coroutines and the loop."""
-        for place in self._made:
-            place.close()
+        self.loop.cancel_all()
         self.loop.close()
