@@ -1,0 +1,256 @@
+"""How a run begins, goes on and ends: events, exit codes, the summary that adds up."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from .conftest import Squall, is_alive, wait_until
+
+FINITE = """
+    from squall import Bolt, Topology
+
+    def numbers():
+        yield from range(1000)
+
+    class Sum(Bolt):
+        outputs = ("total",)
+
+        def open(self, context):
+            self.total = 0
+
+        def process(self, n: int):
+            self.total += n
+
+        def drain(self):
+            return self.total
+
+        def close(self):
+            print("closing at", self.total)
+
+    class Last(Bolt):
+        def process(self, total: int):
+            print("the total is", total)
+
+    topology = Topology("sums")
+    source = topology.spout("numbers", numbers, outputs=("n",))
+    total = topology.bolt("sum", Sum).shuffle(source)
+    topology.bolt("last", Last).shuffle(total)
+"""
+
+ENDLESS = """
+    from squall import Bolt, Topology
+
+    def ones():
+        while True:
+            yield 1
+
+    class Count(Bolt):
+        def process(self, n: int):
+            pass
+
+    topology = Topology("endless")
+    topology.bolt("count", Count).shuffle(topology.spout("ones", ones, outputs=("n",)))
+"""
+
+STUCK = """
+    from squall import Bolt, Topology
+
+    def ones():
+        while True:
+            yield 1
+
+    class Stuck(Bolt):
+        def process(self, n: int):
+            while True:
+                pass
+
+    topology = Topology("stuck")
+    topology.bolt("stuck", Stuck).shuffle(topology.spout("ones", ones, outputs=("n",)))
+"""
+
+
+def test_run_of_finite_sources_drains_and_adds_up(squall: Squall) -> None:
+    """Semantics 35. Every spout is exhausted and nothing is pending: `drain` in order, then `close`, exit code 0."""
+    run = squall.run(FINITE)
+    assert run.end() == 0
+    events = run.events()
+    assert events[0]["event"] == "started"
+    assert events[0]["topology"] == "sums"
+    assert set(events[0]["workers"][0]) == {"id", "pid"}
+    summary = run.summary()
+    assert (summary["emitted"], summary["acked"], summary["pending"]) == (1000, 1000, 0)
+    assert summary["components"]["sum"]["executed"] == 1000
+    assert summary["components"]["last"]["executed"] == 1
+    assert {"p50", "p99", "max"} <= set(summary["complete_ms"])
+    assert {"executed", "emitted", "acked", "failed", "process_ms", "execute_ms"} <= set(summary["components"]["sum"])
+    assert summary["wall_s"] > 0
+    assert summary["cpu_s"] > 0
+
+
+def test_prints_go_to_standard_error_with_the_component(squall: Squall) -> None:
+    """Semantics 38. Standard output holds JSON lines only; prints are on standard error and in a log file."""
+    run = squall.run(FINITE)
+    assert run.end() == 0
+    printed = [line for line in run.err.splitlines() if "the total is 499500" in line]
+    assert len(printed) == 1
+    assert "last" in printed[0]
+    closing = [line for line in run.err.splitlines() if "closing at 499500" in line]
+    assert len(closing) == 1
+    assert "sum" in closing[0]
+    assert any("the total is 499500" in path.read_text() for path in squall.state.rglob("*.log"))
+
+
+def test_for_stops_endless_sources_and_drains(squall: Squall) -> None:
+    """Semantics 35. `--for` stops the sources; what is pending ends; progress came each second."""
+    run = squall.run(ENDLESS, "--for", "1500ms")
+    assert run.end() == 0
+    summary = run.summary()
+    assert summary["pending"] == summary["failed"] == 0
+    assert summary["components"]["count"]["executed"] == summary["emitted"] > 1000
+    assert run.events("progress")
+
+
+def test_interrupt_drains(squall: Squall) -> None:
+    """Semantics 35. Ctrl-C stops the sources and drains: exit code 0. SIGTERM does the same."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        run = squall.run(ENDLESS)
+        run.event("progress")
+        run.process.send_signal(number)
+        assert run.end() == 0
+        assert run.summary()["pending"] == 0
+        assert not is_alive(run.worker_pid())
+
+
+def test_second_interrupt_kills(squall: Squall) -> None:
+    """A drain that does not come to an end is given up at the second Ctrl-C: exit code 130, no process is left."""
+    run = squall.run(STUCK)
+    worker = run.worker_pid()
+    wait_until(lambda: _cpu_ticks(worker) > 30, what="the loop")
+    run.interrupt()
+    run.event("draining")
+    run.interrupt()
+    assert run.end(5) == 130
+    assert run.summary()["emitted"] >= 0
+    wait_until(lambda: not is_alive(worker), 2, "the end of the worker")
+
+
+def test_drain_that_is_not_done_in_time_fails_the_run(squall: Squall) -> None:
+    """Semantics 35. What is left after `--drain` is named by component, and the exit code is 1."""
+    run = squall.run(
+        """
+        from squall import Bolt, Topology
+
+        def ones():
+            yield from range(10)
+
+        class Hold(Bolt):
+            manual_ack = True
+            hold_max = 3600.0
+
+            def process(self, n: int):
+                pass
+
+        topology = Topology("holding")
+        topology.bolt("hold", Hold).shuffle(topology.spout("ones", ones, outputs=("n",)))
+        """,
+        "--for", "500ms", "--drain", "1s",
+    )  # fmt: skip
+    assert run.end() == 1
+    assert run.summary()["pending"] == 10
+    assert "hold" in run.err
+
+
+def test_worker_dies_with_its_parent(squall: Squall) -> None:
+    """Semantics 21. The parent is the run: killed, it takes its worker along within a second."""
+    run = squall.run(ENDLESS)
+    worker = run.worker_pid()
+    run.event("progress")
+    run.process.kill()
+    wait_until(lambda: not is_alive(worker), 1, "the end of the worker")
+
+
+def test_worker_that_hangs_dies_with_its_parent(squall: Squall) -> None:
+    """Semantics 21, also while user code holds the loop."""
+    run = squall.run(STUCK)
+    worker = run.worker_pid()
+    wait_until(lambda: _cpu_ticks(worker) > 30, what="the loop")
+    run.process.kill()
+    wait_until(lambda: not is_alive(worker), 1, "the end of the worker")
+
+
+def _cpu_ticks(pid: int) -> int:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "shown"),
+    [
+        ("import squall_nothing_like_this", 2, ["squall_nothing_like_this"]),
+        ("x = 1\ny = = 2\n", 2, ["line 2"]),
+        ("x = 1\nraise ValueError('boom')\n", 2, ["line 2", "boom"]),
+        ("x = 1\n", 2, ["no topology"]),
+        ("from squall import Topology\na, b = Topology('a'), Topology('b')\n", 2, ["a, b"]),
+        ("from squall import Topology\nt = Topology('a/b')\n", 2, ['"a/b"', "no spout"]),
+        (
+            "from squall import Topology\nt = Topology('t', settings={'topology.retrys': 1, 'topology.workers': 'x'})\n",
+            2,
+            ['"topology.retries"', "topology.workers", "'x'"],
+        ),
+    ],
+    ids=["missing module", "syntax error", "raises", "no topology", "two", "bad name", "bad settings"],
+)
+def test_wrong_definition_is_one_short_error(squall: Squall, text: str, code: int, shown: list[str]) -> None:
+    """What is wrong is said in at most 25 lines, without a traceback; the exit code is 2."""
+    run = squall.done("run", squall.file(text), "--json")
+    assert run.process.returncode == code
+    assert len(run.err.splitlines()) <= 25
+    assert "Traceback" not in run.err
+    for part in shown:
+        assert part in run.err
+    assert run.out == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        (["run", "nothing.py"], "nothing.py"),
+        (["run", "."], "folder"),
+        (["run"], "FILE"),
+        (["run", "topology.py", "--for", "soon"], "soon"),
+        (["run", "topology.py", "-c", "topology.retries=many"], "many"),
+        (["run", "topology.py", "-c", "no.such.key=1"], "no.such.key"),
+        (["run", "topology.py:other"], "other"),
+        (["run", "topology.py", "-p", "x=1"], "x=1"),
+        (["dance"], "dance"),
+        (["explain", "no_such_code"], "no_such_code"),
+    ],
+)
+def test_wrong_use_is_one_short_error(squall: Squall, arguments: list[str], shown: str) -> None:
+    """Wrong use of the command line: exit code 2 and a short text that names it."""
+    squall.file(FINITE)
+    run = squall.done(*arguments)
+    assert run.process.returncode == 2
+    assert shown in run.err
+    assert len(run.err.splitlines()) <= 25
+    assert "Traceback" not in run.err
+
+
+def test_check_draws_the_graph_and_runs_nothing(squall: Squall) -> None:
+    check = squall.done("check", squall.file(FINITE))
+    assert check.process.returncode == 0
+    for name in ("numbers", "sum", "last", "shuffle"):
+        assert name in check.out
+    assert not (squall.state / "runs").exists()
+
+
+def test_plain_output_is_a_line_a_second_and_a_summary(squall: Squall) -> None:
+    """On a pipe `squall run` prints plain lines, and a summary whose figures add up."""
+    run = squall.start("run", squall.file(ENDLESS), "--for", "2500ms")
+    assert run.end() == 0
+    lines = run.out.splitlines()
+    assert sum("pending" in line and "/s" in line for line in lines) >= 2
+    assert any("emitted" in line and "= acked" in line for line in lines)
