@@ -170,10 +170,28 @@ impl<P: Payload> Mailbox<P> {
     /// Puts a tuple at the end.
     #[inline(always)]
     pub fn push(&self, msg: Msg<P>) {
-        let msg = ManuallyDrop::new(msg);
-        // SAFETY: the place is new, and `msg` is not used again. The row is moved field by field: a wide copy right
-        // after narrow writes would wait for the store buffer.
-        self.ring.with(|ring| unsafe { Msg::relocate(&raw const *msg, ring.append()) });
+        let row = ManuallyDrop::new(msg.row);
+        // SAFETY: `row` is not used again.
+        unsafe { self.push_from(msg.root, msg.edge, msg.channel, &raw const *row) };
+    }
+
+    /// As [`Mailbox::push`], with the row moved from where it lies. Passing it by value would copy it over the stack,
+    /// and a wide copy right after narrow writes waits for the store buffer.
+    ///
+    /// # Safety
+    /// `row` is initialised and is not used (nor dropped) afterwards.
+    #[inline(always)]
+    pub unsafe fn push_from(&self, root: RootId, edge: u64, channel: Channel, row: *const P) {
+        self.ring.with(|ring| {
+            let place = ring.append();
+            // SAFETY: the place is new and ours; the row as the caller promises.
+            unsafe {
+                (*place).root = root;
+                (*place).edge = edge;
+                (*place).channel = channel;
+                P::relocate(row, addr_of_mut!((*place).row));
+            }
+        });
     }
 
     /// Takes the next tuple whose channel is not held back.
@@ -191,6 +209,23 @@ impl<P: Payload> Mailbox<P> {
                     msg.assume_init()
                 }
             })
+        })
+    }
+
+    /// As [`Mailbox::pop`], but right into the caller's place: what a hot loop reads again at once is not moved twice.
+    /// Whether there was a tuple.
+    #[inline(always)]
+    pub fn pop_into(&self, place: &mut MaybeUninit<Msg<P>>) -> bool {
+        if self.held.with(|held| held.is_some()) {
+            return self.pop_around_held().map(|msg| place.write(msg)).is_some();
+        }
+        self.ring.with(|ring| match ring.advance() {
+            None => false,
+            Some(from) => {
+                // SAFETY: the ring's place was written once and is not read again.
+                unsafe { Msg::relocate(from, place.as_mut_ptr()) };
+                true
+            }
         })
     }
 

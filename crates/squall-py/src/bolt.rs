@@ -142,11 +142,15 @@ impl Core {
     fn run_tuples(&self, py: Python<'_>, task: &Rc<Task>) -> usize {
         let mut taken = 0;
         let until_ns = self.now_ns.get() + self.slice_ns;
+        let mut place = MaybeUninit::uninit();
         loop {
             for _ in 0..CHUNK {
-                let Some(msg) = task.inbox.pop() else { return taken };
+                if !task.inbox.pop_into(&mut place) {
+                    return taken;
+                }
                 taken += 1;
-                if self.run_tuple(py, task, msg).is_break() {
+                // SAFETY: `pop_into` said that it wrote a tuple, which is taken out exactly once.
+                if unsafe { self.run_tuple(py, task, &mut place) }.is_break() {
                     return taken;
                 }
             }
@@ -157,15 +161,26 @@ impl Core {
     }
 
     /// One input, from its call to its ack. Breaks when the task cannot take another one now.
+    ///
+    /// # Safety
+    /// `place` holds a tuple; it is taken out.
     #[inline(always)]
-    fn run_tuple(&self, py: Python<'_>, task: &Rc<Task>, msg: Msg<PyRow>) -> std::ops::ControlFlow<()> {
+    unsafe fn run_tuple(
+        &self,
+        py: Python<'_>,
+        task: &Rc<Task>,
+        place: &mut MaybeUninit<Msg<PyRow>>,
+    ) -> std::ops::ControlFlow<()> {
+        // SAFETY: as the caller promises; `take` is called at most once, on each way out.
+        let msg = unsafe { place.assume_init_ref() };
+        let take = |place: &MaybeUninit<Msg<PyRow>>| unsafe { place.assume_init_read() };
         let binding = task.bolt().binding(msg.channel);
         task.cur.root.set(msg.root);
         task.cur.xor.set(0);
         binding.executed.set(binding.executed.get() + 1);
         self.page_call();
         if !binding.identity || !msg.row.is_inline() || self.peculiar.get() {
-            return self.run_peculiar(py, task, binding, msg);
+            return self.run_peculiar(py, task, binding, take(place));
         }
         let weight = task.times.sampler.with(|sampler| sampler.hit());
         let started_ns = if weight.is_some() { self.now_precise_ns() } else { 0 };
@@ -187,15 +202,16 @@ impl Core {
             } else if is_plain(result) {
                 task.send_output(result, &task.cur)
             } else {
-                return self.run_generator(py, task, result, msg, None);
+                return self.run_generator(py, task, result, take(place), None);
             }
         };
         if sent.is_err() || self.was_overdue() {
-            self.input_failed(py, task, msg, None);
+            self.input_failed(py, task, take(place), None);
             return self.may_go_on(task);
         }
-        let Msg { root, edge, row, .. } = msg;
-        drop(row);
+        let (root, edge) = (msg.root, msg.edge);
+        // SAFETY: taken out here, on the only way that comes this far.
+        unsafe { place.assume_init_drop() };
         task.counts.acked.set(task.counts.acked.get() + 1);
         self.ack_msg(root, edge, task.cur.xor.get());
         std::ops::ControlFlow::Continue(())
@@ -488,6 +504,13 @@ impl Core {
     pub fn take_batch(&self, task: &Task, most: usize) -> Vec<Input> {
         let state = task.bolt();
         let mut inputs: Vec<Input> = Vec::with_capacity(most.min(task.inbox.ready()));
+        if state.bindings.get().len() == 1 && self.solo.get() == 0 {
+            while inputs.len() < most {
+                let Some(Msg { root, edge, channel, row }) = task.inbox.pop() else { break };
+                inputs.push(Input { root, edge, channel, row });
+            }
+            return inputs;
+        }
         let mut binding = None;
         while inputs.len() < most {
             if let (Some(channel), false) = (task.inbox.front_channel(), inputs.is_empty()) {
@@ -614,6 +637,9 @@ impl Core {
             }
         }
         self.apply_shared(shared);
+        if result.is_none() && tuples.is_none() {
+            return self.ack_rows(task, &inputs);
+        }
         let listed = result.cast_exact::<PyList>().ok();
         for (i, input) in inputs.into_iter().enumerate() {
             let entry = match (&listed, result.is_none()) {
@@ -626,6 +652,14 @@ impl Core {
             };
             let tuple = tuples.as_ref().map(|tuples| &tuples[i]);
             self.finish_row(py, task, input, tuple, entry, manual);
+        }
+    }
+
+    /// Acks rows without outputs; neighbours of one root are one ack.
+    fn ack_rows(&self, task: &Task, inputs: &[Input]) {
+        task.counts.acked.set(task.counts.acked.get() + inputs.len() as u64);
+        for rows in inputs.chunk_by(|a, b| a.root == b.root && !a.root.is_bundle()) {
+            self.ack_msg(rows[0].root, rows.iter().fold(0, |xor, row| xor ^ row.edge), 0);
         }
     }
 
@@ -748,7 +782,8 @@ unsafe fn is_plain(result: *mut PyObject) -> bool {
             || PyList_CheckExact(result) != 0
             || PyUnicode_CheckExact(result) != 0
             || PyLong_CheckExact(result) != 0
-            || PyTuple_CheckExact(result) != 0
+            || PyTuple_Check(result) != 0
+            || PyList_Check(result) != 0
             || PyIter_Check(result) == 0
     }
 }

@@ -14,6 +14,7 @@ use pyo3::prelude::*;
 use squall_core::ids::RootId;
 use squall_core::mailbox::Msg;
 use squall_core::route::{Grouping, Payload, Pick};
+use std::mem::ManuallyDrop;
 
 /// What a new tuple hangs on.
 #[derive(Clone, Copy)]
@@ -29,38 +30,70 @@ impl Task {
     #[inline(always)]
     pub fn send(&self, stream: &OutStream, row: PyRow, cur: &Cur) -> Result<(), Raised> {
         stream.emitted.set(stream.emitted.get() + 1);
+        // From here on the row is passed by its place: see `Mailbox::push_from`.
+        let mut row = ManuallyDrop::new(row);
         if !stream.tap.get().is_null() {
             tap(stream, &row);
         }
-        let Some((last, others)) = stream.outs.get().split_last() else { return Ok(()) };
-        for out in others {
-            self.send_out(stream, out, row.dup(), cur)?;
+        let Some((last, others)) = stream.outs.get().split_last() else {
+            // SAFETY: nobody took it.
+            unsafe { ManuallyDrop::drop(&mut row) };
+            return Ok(());
+        };
+        if !others.is_empty() {
+            self.send_others(stream, others, &row, cur)?;
         }
-        self.send_out(stream, last, row, cur)
+        self.send_out(stream, last, &mut row, cur)
     }
 
+    #[inline(never)]
+    fn send_others(&self, stream: &OutStream, outs: &[Out], row: &PyRow, cur: &Cur) -> Result<(), Raised> {
+        outs.iter().try_for_each(|out| self.send_out(stream, out, &mut ManuallyDrop::new(row.dup()), cur))
+    }
+
+    /// Sends a row to one subscription; takes it, also when it fails.
     #[inline(always)]
-    fn send_out(&self, stream: &OutStream, out: &Out, row: PyRow, cur: &Cur) -> Result<(), Raised> {
+    fn send_out(&self, stream: &OutStream, out: &Out, row: &mut ManuallyDrop<PyRow>, cur: &Cur) -> Result<(), Raised> {
         let target = match out.fast {
             Fast::Only => 0,
             Fast::Fields => match &out.route.grouping {
-                Grouping::Fields(fields) => squall_core::key::task_of(row.key(fields)?, out.route.targets),
+                Grouping::Fields(fields) => match row.key(fields) {
+                    Ok(hash) => squall_core::key::task_of(hash, out.route.targets),
+                    Err(error) => {
+                        // SAFETY: nobody took it.
+                        unsafe { ManuallyDrop::drop(row) };
+                        return Err(error);
+                    }
+                },
                 _ => unreachable!("`fast` is derived from the grouping"),
             },
             Fast::Turns => match &out.route.grouping {
                 Grouping::Shuffle(turns) => turns.next_target(),
                 _ => unreachable!("`fast` is derived from the grouping"),
             },
-            Fast::Other => return self.send_other(stream, out, row, Anchor::Cur(cur)),
+            Fast::Other => {
+                // SAFETY: taken here.
+                let row = unsafe { ManuallyDrop::take(row) };
+                return self.send_other(stream, out, row, Anchor::Cur(cur));
+            }
         };
-        // SAFETY: routes answer numbers below the number of targets.
-        self.deliver(stream, unsafe { out.targets.get_unchecked(target as usize) }, row, cur);
+        // SAFETY: routes answer numbers below the number of targets; the row is taken here.
+        unsafe { self.deliver_from(stream, out.targets.get_unchecked(target as usize), row, cur) };
         Ok(())
     }
 
     /// Puts the row in the target's mailbox, anchored to `cur`.
+    fn deliver(&self, stream: &OutStream, target: &Task, row: PyRow, cur: &Cur) {
+        // SAFETY: the row is taken by the call.
+        unsafe { self.deliver_from(stream, target, &ManuallyDrop::new(row), cur) };
+    }
+
+    /// As `deliver`, with the row moved from where it lies.
+    ///
+    /// # Safety
+    /// The row is not used (nor dropped) afterwards.
     #[inline(always)]
-    pub fn deliver(&self, stream: &OutStream, target: &Task, row: PyRow, cur: &Cur) {
+    unsafe fn deliver_from(&self, stream: &OutStream, target: &Task, row: &ManuallyDrop<PyRow>, cur: &Cur) {
         let root = cur.root.get();
         let (mut msg_root, mut edge) = (root, 0);
         if root.is_tracked() {
@@ -71,7 +104,8 @@ impl Task {
             }
         }
         stream.transferred.set(stream.transferred.get() + 1);
-        target.inbox.push(Msg { root: msg_root, edge, channel: stream.channel, row });
+        // SAFETY: as the caller promises.
+        unsafe { target.inbox.push_from(msg_root, edge, stream.channel, &raw const **row) };
     }
 
     #[cold]
