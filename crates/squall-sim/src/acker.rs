@@ -25,7 +25,9 @@ impl<E: Copy> Acker<E> {
                 | Mutant::EndWithoutInit
                 | Mutant::IncarnationIgnored
                 | Mutant::ReuseIgnored
-                | Mutant::FailKeepsTree,
+                | Mutant::FailKeepsTree
+                | Mutant::EndsTwice
+                | Mutant::NaiveLedger,
             ) => Acker::Naive(NaiveLedger::new(life, mutant)),
             _ => Acker::Shipping(Ledger::with_slots(life, FIRST_SLOTS)),
         }
@@ -97,6 +99,8 @@ struct Tree<E> {
 struct Slot<E> {
     reuse: u32,
     tree: Option<Tree<E>>,
+    /// What the last tree here was for.
+    last: Option<E>,
 }
 
 /// The rules of the ledger in the plainest form, and one broken.
@@ -116,7 +120,7 @@ impl<E: Copy> NaiveLedger<E> {
     fn open(&mut self, entry: E) -> RootId {
         if self.free.is_empty() {
             self.free.push_back(self.slots.len() as u32);
-            self.slots.push(Slot { reuse: 1, tree: None });
+            self.slots.push(Slot { reuse: 1, tree: None, last: None });
         }
         let at = self.free.pop_front().expect("one was free or made");
         let slot = &mut self.slots[at as usize];
@@ -133,7 +137,7 @@ impl<E: Copy> NaiveLedger<E> {
     }
 
     fn init(&mut self, root: RootId, xor: u64) -> Option<E> {
-        let at = self.find(root)?;
+        let Some(at) = self.find(root) else { return self.last_if_ends_twice(root) };
         let tree = self.slots[at].tree.as_mut()?;
         if !tree.inited || self.defect == Some(Mutant::InitNotIdempotent) {
             tree.xor ^= xor;
@@ -156,6 +160,12 @@ impl<E: Copy> NaiveLedger<E> {
         self.close(at)
     }
 
+    fn last_if_ends_twice(&mut self, root: RootId) -> Option<E> {
+        let slot = self.slots.get_mut(root.slot() as usize)?;
+        let just_ended = slot.tree.is_none() && next_reuse(root.reuse()) == slot.reuse;
+        if just_ended && self.defect == Some(Mutant::EndsTwice) { slot.last.take() } else { None }
+    }
+
     fn settle(&mut self, at: usize) -> Option<E> {
         let tree = self.slots[at].tree.as_ref()?;
         let may_end = tree.inited || self.defect == Some(Mutant::EndWithoutInit);
@@ -166,7 +176,8 @@ impl<E: Copy> NaiveLedger<E> {
         let slot = &mut self.slots[at];
         slot.reuse = next_reuse(slot.reuse);
         self.free.push_back(at as u32);
-        slot.tree.take().map(|tree| tree.entry)
+        slot.last = slot.tree.take().map(|tree| tree.entry);
+        slot.last
     }
 
     fn open_trees(&self) -> Vec<(RootId, E)> {

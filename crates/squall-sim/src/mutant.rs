@@ -1,18 +1,27 @@
 //! Defects that the laws must catch.
 
+use crate::truth::Law;
+
 /// One defect in one place. Those marked "ledger" replace the shipping ledger by a naive one that has the defect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutant {
     /// Ledger: an init that is repeated is XORed again and cancels itself, as in Storm 1.2.1.
     InitNotIdempotent,
-    /// Ledger: a zero sum ends the tree though the spout has not said what it sent.
+    /// Ledger: a zero sum ends the tree though the spout has not said what it sent. Over links that deliver once no
+    /// sum is zero before the init, so here they repeat acks.
     EndWithoutInit,
+    /// A link delivers acks again. The sum of such a tree never becomes zero: it stays open, but nothing is lost.
+    AcksRepeated,
     /// Ledger and links: an ack is applied whichever life of the worker its root is of.
     IncarnationIgnored,
     /// Ledger: an ack is applied whichever use of the slot its root is of.
     ReuseIgnored,
     /// Ledger: a failed tree stays open.
     FailKeepsTree,
+    /// Ledger: an init that is repeated after the end of its tree ends it again.
+    EndsTwice,
+    /// Ledger: the naive one without a defect. Nothing must catch it: what catches the others is their defects.
+    NaiveLedger,
     /// Edge ids have 4 bits.
     FourBitIds,
     /// Every worker's generator has the same seed.
@@ -41,10 +50,14 @@ pub enum Mutant {
     OnlyOlderThanLossFailed,
     /// Spouts may emit to a new life before every worker has dropped its links to the old one.
     ReadyTooEarly,
+    /// The spouts of a new life begin before every worker knows it, so some drop its acks as those of a dead life.
+    StartBeforeKnown,
     /// The loss of a worker counts as a failed try.
     LossCounts,
     /// The newest ended position is committed, whatever is still under way before it.
     CommitNewest,
+    /// A spout emits beyond its limit.
+    LimitIgnored,
     /// A failed root is not emitted again.
     RetryForgotten,
     /// A root may be tried for ever.
@@ -52,30 +65,35 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    /// All of them, each with the number of seeds within which it must be caught.
-    pub const ALL: [(Mutant, u64); 23] = [
-        (Mutant::InitNotIdempotent, 200),
-        (Mutant::EndWithoutInit, 200),
-        (Mutant::IncarnationIgnored, 2_000),
-        (Mutant::ReuseIgnored, 500),
-        (Mutant::FailKeepsTree, 100),
-        (Mutant::FourBitIds, 100),
-        (Mutant::SameSeedEverywhere, 100),
-        (Mutant::AckBeforeEmit, 100),
-        (Mutant::ChildLeftOut, 100),
-        (Mutant::BundleAcksFirstRootOnly, 100),
-        (Mutant::SharedRootOverwritten, 200),
-        (Mutant::FailureAcked, 100),
-        (Mutant::HoldNeverTimesOut, 100),
-        (Mutant::RepeatsDelivered, 100),
-        (Mutant::NeverResent, 100),
-        (Mutant::GapsSkipped, 100),
-        (Mutant::LossIgnored, 100),
-        (Mutant::OnlyOlderThanLossFailed, 200),
-        (Mutant::ReadyTooEarly, 500),
-        (Mutant::LossCounts, 500),
-        (Mutant::CommitNewest, 100),
-        (Mutant::RetryForgotten, 100),
-        (Mutant::NeverDead, 100),
+    /// Every defect, the law that it breaks, and the number of seeds within which that must show: some ten times as many
+    /// as it takes on average.
+    pub const ALL: [(Mutant, Law, u64); 27] = [
+        (Mutant::InitNotIdempotent, Law::NothingUnprocessedIsAcked, 100),
+        (Mutant::EndWithoutInit, Law::NothingUnprocessedIsAcked, 1_000),
+        (Mutant::AcksRepeated, Law::EverythingEnds, 50),
+        (Mutant::IncarnationIgnored, Law::EverythingEnds, 5_000),
+        (Mutant::ReuseIgnored, Law::EverythingEnds, 100),
+        (Mutant::FailKeepsTree, Law::NothingOutlivesItsTree, 50),
+        (Mutant::EndsTwice, Law::TriesEndOnce, 200),
+        (Mutant::FourBitIds, Law::NothingUnprocessedIsAcked, 50),
+        (Mutant::SameSeedEverywhere, Law::EdgesAreUnique, 50),
+        (Mutant::AckBeforeEmit, Law::NothingUnprocessedIsAcked, 50),
+        (Mutant::ChildLeftOut, Law::NothingUnprocessedIsAcked, 50),
+        (Mutant::BundleAcksFirstRootOnly, Law::EverythingEnds, 50),
+        (Mutant::SharedRootOverwritten, Law::EverythingEnds, 100),
+        (Mutant::FailureAcked, Law::NothingUnprocessedIsAcked, 50),
+        (Mutant::HoldNeverTimesOut, Law::EverythingEnds, 100),
+        (Mutant::RepeatsDelivered, Law::LinksDeliverOnce, 50),
+        (Mutant::NeverResent, Law::EverythingEnds, 50),
+        (Mutant::GapsSkipped, Law::EverythingEnds, 50),
+        (Mutant::LossIgnored, Law::EverythingEnds, 100),
+        (Mutant::OnlyOlderThanLossFailed, Law::EverythingEnds, 200),
+        (Mutant::ReadyTooEarly, Law::EverythingEnds, 2_000),
+        (Mutant::StartBeforeKnown, Law::EverythingEnds, 2_000),
+        (Mutant::LossCounts, Law::OnlyFailuresCount, 300),
+        (Mutant::CommitNewest, Law::NothingUnendedIsCommitted, 50),
+        (Mutant::LimitIgnored, Law::LimitKept, 50),
+        (Mutant::RetryForgotten, Law::EverythingEnds, 50),
+        (Mutant::NeverDead, Law::OnlyFailuresCount, 100),
     ];
 }

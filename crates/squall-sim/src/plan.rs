@@ -62,7 +62,9 @@ pub struct Plan {
     pub fan_out: u64,
     /// How many inputs a join takes at most.
     pub join_of: usize,
-    /// The spouts' fixed limit, or none: then it adapts.
+    /// How long a join waits for more inputs at most.
+    pub join_wait_us: u64,
+    /// The spouts' limit.
     pub max_pending: u32,
     /// Whether time passes between the rows of one emission, so that acks come before the init.
     pub slow_emission: bool,
@@ -88,6 +90,7 @@ impl Plan {
             bolts,
             fan_out: chance.between(0, 3),
             join_of: chance.between(1, 4) as usize,
+            join_wait_us: chance.between(100, 3_000),
             max_pending: chance.between(1, 12) as u32,
             slow_emission: chance.permille(500),
             faults: Faults::draw(chance),

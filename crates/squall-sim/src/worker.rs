@@ -82,16 +82,18 @@ pub struct Worker {
     holds: BTreeMap<u64, Input>,
     next_hold: u64,
     turn_due: bool,
+    /// Whether every peer knows this life, and so where to send its acks.
+    started: bool,
 }
 
 impl Worker {
-    /// A new life at `place`, which may send to the lives in `peers`.
+    /// A new life at `place`, which may send to the lives in `peers`. Its spouts begin at [`Due::Start`].
     pub fn boot(host: &mut Host, place: Place, life: Incarnation, peers: &[Option<Incarnation>]) -> Self {
         let seed = if host.has(Mutant::SameSeedEverywhere) { 7 } else { host.chance.bits() };
         let here = |task: &TaskId| host.plan.bolts[*task].1 == place;
         let tasks: Vec<TaskId> = (0..host.plan.bolts.len()).filter(here).collect();
         let spouts = (0..host.plan.spouts.len()).filter(|spout| host.plan.spouts[*spout] == place);
-        let mut worker = Worker {
+        Worker {
             place,
             life,
             acker: Acker::new(life, host.mutant),
@@ -105,9 +107,8 @@ impl Worker {
             holds: BTreeMap::new(),
             next_hold: 0,
             turn_due: false,
-        };
-        worker.wake(host);
-        worker
+            started: host.has(Mutant::StartBeforeKnown),
+        }
     }
 
     /// Carries out what has come due.
@@ -124,6 +125,7 @@ impl Worker {
             Due::InitAgain { root, xor } => self.init(host, root, xor),
             Due::Lost { place, at_us } => self.hear_of_loss(host, place, at_us),
             Due::Ready { place, life } => self.connect(host, place, life),
+            Due::Start => self.started = true,
         }
         if self.has_work(host) {
             self.wake(host);
@@ -235,14 +237,14 @@ impl Worker {
 
     fn complete(&mut self, host: &mut Host, entry: Entry) {
         host.truth.acked(entry.of);
-        self.spouts[entry.spout].pending -= 1;
+        self.spouts[entry.spout].close_try();
         self.spouts[entry.spout].end(host, entry.position);
     }
 
     fn fail_here(&mut self, host: &mut Host, root: RootId, failure: Failure) {
         let Some(entry) = self.acker.fail(root) else { return };
         host.truth.failed(entry.of, failure.counts);
-        self.spouts[entry.spout].pending = self.spouts[entry.spout].pending.saturating_sub(1);
+        self.spouts[entry.spout].close_try();
         let counts = failure.counts || host.has(Mutant::LossCounts);
         let retries = if host.has(Mutant::NeverDead) { u32::MAX } else { crate::plan::RETRIES };
         match verdict(Failure { counts, ..failure }, entry.attempt, retries) {

@@ -1,9 +1,12 @@
 //! A history: the workers, their parent, and time.
 //!
-//! The parent is reliable, as the shipping one is to its workers: it notices a death, tells the living, starts the next
-//! life, and says that it is ready when every worker that lived at the death has dropped its links to the old life. Were
-//! it earlier, a tuple of a new tree could still be sent to the dead one and be lost after its spout had heard of the
-//! loss: nobody would fail it.
+//! The parent is reliable, as the shipping one is to its workers. It notices a death, tells the living and starts the
+//! next life. Then it waits twice:
+//! - It says that the new life is ready when every worker has dropped its links to the old one. Earlier, a tuple of a
+//!   new tree could still be sent to the dead life by a worker that does not know, after the tree's spout had heard of
+//!   the loss: nobody would fail it.
+//! - It lets the spouts of the new life begin when every worker knows the new life. Earlier, a tuple of a new tree could
+//!   reach, through a third worker, one that takes the root for that of a dead life and drops the ack.
 
 use crate::host::{Due, Event, Host};
 use crate::mutant::Mutant;
@@ -15,6 +18,8 @@ use std::collections::BTreeSet;
 
 /// No history of ours needs so many events.
 const MOST_EVENTS: u64 = 300_000;
+/// News of deaths and lives take up to this long, which is long beside a tuple's way through the topology.
+const SLOWEST_NEWS_US: u64 = 800;
 
 /// What came of a seed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +70,8 @@ struct Seat {
     announced: Option<Incarnation>,
     /// Who has not yet heard of the last death here.
     unaware: BTreeSet<Place>,
+    /// Who does not know the life that was announced.
+    unlinked: BTreeSet<Place>,
     /// When the last order to the worker arrives; orders do not overtake each other.
     last_order_us: u64,
 }
@@ -88,6 +95,7 @@ impl World {
             host.places.push((life, place));
             let worker = Some(Worker::boot(&mut host, place, life, &lives));
             seats.push(Seat { worker, announced: Some(life), ..Seat::default() });
+            host.after(1, Event::Worker { at: place, life, what: Due::Start });
         }
         let calm_at_us = host.plan.calm_at_us;
         for _ in 0..host.plan.faults.crashes {
@@ -107,13 +115,15 @@ impl World {
                 }
             }
             Event::Worker { at, life, what } => {
-                let heard_of = if let Due::Lost { place, .. } = what { Some(place) } else { None };
-                if let Some(worker) = living(&mut self.seats, at, life) {
-                    worker.act(&mut self.host, what);
-                    if let Some(place) = heard_of {
-                        self.seats[place].unaware.remove(&at);
-                        self.announce(place);
-                    }
+                let Some(worker) = living(&mut self.seats, at, life) else { return };
+                let about = match what {
+                    Due::Lost { place, .. } | Due::Ready { place, .. } => Some(place),
+                    _ => None,
+                };
+                let ready = matches!(what, Due::Ready { .. });
+                worker.act(&mut self.host, what);
+                if let Some(place) = about {
+                    self.confirm(at, place, ready);
                 }
             }
             Event::Crash(place) => self.crash(place),
@@ -126,19 +136,33 @@ impl World {
         let Some(worker) = self.seats[place].worker.take() else { return };
         self.crashes += 1;
         self.host.truth.crashed(worker.life);
-        self.seats[place].announced = None;
-        self.seats[place].unaware = (0..self.seats.len()).filter(|at| self.seats[*at].worker.is_some()).collect();
-        let at_us = self.host.now_us;
-        for to in self.seats[place].unaware.clone() {
-            self.order(to, 500, Due::Lost { place, at_us });
+        self.seats[place].unlinked.clear();
+        // Nobody could send to a life that was never announced: its death is no news, and those who have not heard of
+        // the death before it still have to.
+        if self.seats[place].announced.take().is_some() {
+            let living: BTreeSet<Place> = (0..self.seats.len()).filter(|at| self.seats[*at].worker.is_some()).collect();
+            let at_us = self.host.now_us;
+            for to in &living {
+                self.order(*to, SLOWEST_NEWS_US, Due::Lost { place, at_us });
+            }
+            self.seats[place].unaware = living;
         }
         let boot_us = self.host.chance.between(10, 800);
         self.host.after(boot_us, Event::Boot(place));
         // The dead hear nothing more, and need not.
         for other in 0..self.seats.len() {
-            if self.seats[other].unaware.remove(&place) {
-                self.announce(other);
-            }
+            self.confirm(place, other, false);
+            self.confirm(place, other, true);
+        }
+    }
+
+    /// `by` has heard of the death at `place`, or that the new life there is ready.
+    fn confirm(&mut self, by: Place, place: Place, ready: bool) {
+        let seat = &mut self.seats[place];
+        if !ready && seat.unaware.remove(&by) {
+            self.announce(place);
+        } else if ready && seat.unlinked.remove(&by) && seat.unlinked.is_empty() {
+            self.order(place, 100, Due::Start);
         }
     }
 
@@ -159,9 +183,15 @@ impl World {
         if !aware || seat.announced == Some(life) {
             return;
         }
+        let others: BTreeSet<Place> =
+            (0..self.seats.len()).filter(|to| *to != place && self.seats[*to].worker.is_some()).collect();
         self.seats[place].announced = Some(life);
-        for to in (0..self.seats.len()).filter(|to| *to != place) {
-            self.order(to, 100, Due::Ready { place, life });
+        self.seats[place].unlinked = others.clone();
+        for to in &others {
+            self.order(*to, SLOWEST_NEWS_US, Due::Ready { place, life });
+        }
+        if others.is_empty() {
+            self.order(place, 100, Due::Start);
         }
     }
 

@@ -75,7 +75,7 @@ impl Worker {
         if enough {
             self.flush_join(host, task);
         } else if first {
-            let delay_us = host.chance.between(50, 400);
+            let delay_us = host.chance.between(50, host.plan.join_wait_us);
             self.later(host, delay_us, Due::Flush(task));
         }
     }

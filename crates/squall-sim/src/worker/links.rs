@@ -7,7 +7,7 @@ use crate::mutant::Mutant;
 use crate::plan::{Place, TaskId};
 use crate::truth::TupleId;
 use squall_core::ack::AckFrame;
-use squall_core::frame::{self, Body, Items, Row, RowFlags, Rows, write_items, write_row};
+use squall_core::frame::{self, Body, Items, Kind, Row, RowFlags, Rows, write_items, write_row};
 use squall_core::ids::{Incarnation, RootId, Token};
 
 const RESEND_AFTER_US: u64 = 150;
@@ -121,6 +121,11 @@ impl Worker {
             Some(Mutant::RepeatsDelivered) => {
                 peer.receiver.take(header.sequence, bytes);
                 vec![bytes.to_vec()]
+            }
+            Some(Mutant::AcksRepeated | Mutant::EndWithoutInit) if header.kind == Kind::Ack => {
+                let mut frames = peer.receiver.take(header.sequence, bytes);
+                frames.push(bytes.to_vec());
+                frames
             }
             Some(Mutant::GapsSkipped) => peer.receiver.take_and_skip(header.sequence, bytes),
             _ => peer.receiver.take(header.sequence, bytes),

@@ -4,7 +4,7 @@ use super::{Entry, Worker};
 use crate::host::{Due, Host};
 use crate::mutant::Mutant;
 use crate::plan::{Component, TaskId};
-use crate::truth::{Message, Try, TupleId};
+use crate::truth::{Message, TupleId};
 use squall_core::flow::PendingLimit;
 use squall_core::ids::RootId;
 use squall_core::tracker::{Position, Tracker};
@@ -19,7 +19,7 @@ pub(super) struct Spout {
     next: u64,
     tracker: Tracker,
     limit: PendingLimit,
-    pub pending: u32,
+    pending: u32,
     /// What is to be emitted again: positions, and which tries they will be.
     pub retries: VecDeque<(u64, u32)>,
     sending: Option<Sending>,
@@ -28,7 +28,6 @@ pub(super) struct Spout {
 /// An emission that is under way.
 struct Sending {
     root: RootId,
-    of: Try,
     rows: Vec<(TaskId, TupleId)>,
     xor: u64,
 }
@@ -47,6 +46,11 @@ impl Spout {
         }
     }
 
+    /// A try ended. A defect may end one twice: the truth says so, not an overflow here.
+    pub fn close_try(&mut self) {
+        self.pending = self.pending.saturating_sub(1);
+    }
+
     /// A position was acked or given up: what has ended without a gap is committed.
     // semantics 31
     pub fn end(&mut self, host: &mut Host, position: u64) {
@@ -62,7 +66,8 @@ impl Worker {
     pub(super) fn may_emit(&self, host: &Host, at: usize) -> bool {
         let spout = &self.spouts[at];
         let more = !spout.retries.is_empty() || spout.next < host.plan.messages;
-        spout.sending.is_some() || (more && spout.limit.room(spout.pending) > 0 && self.all_ready(host))
+        let room = spout.limit.room(spout.pending) > 0 || host.has(Mutant::LimitIgnored);
+        spout.sending.is_some() || (more && room && self.started && self.all_ready(host))
     }
 
     pub(super) fn run_spout(&mut self, host: &mut Host, at: usize) {
@@ -97,7 +102,7 @@ impl Worker {
             targets.push(pick(host, Component::Join));
         }
         let rows = targets.into_iter().map(|task| (task, host.truth.born(vec![of]))).collect();
-        self.spouts[at].sending = Some(Sending { root, of, rows, xor: 0 });
+        self.spouts[at].sending = Some(Sending { root, rows, xor: 0 });
     }
 
     /// Sends one more row, or says what was sent. What is left to do.
@@ -106,7 +111,6 @@ impl Worker {
             return None; // it failed meanwhile and is emitted anew
         }
         let Some((task, tuple)) = sending.rows.pop() else {
-            debug_assert!(host.truth.tries() > sending.of);
             self.init(host, sending.root, sending.xor);
             if host.strikes(host.plan.faults.repeat_init) {
                 let delay_us = host.chance.between(1, 300);
