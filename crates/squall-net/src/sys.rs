@@ -1,7 +1,7 @@
 //! System calls that the standard library does not offer, as `io::Result`s.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 /// Turns -1 into the error that the system left.
@@ -22,6 +22,20 @@ pub fn eventfd() -> io::Result<OwnedFd> {
     own(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })
 }
 
+/// Adds one to an [`eventfd`]. A full counter can be read as well, so nothing is lost when this fails.
+pub fn signal(event: RawFd) {
+    let one = 1_u64;
+    // SAFETY: reads the 8 bytes of a local.
+    unsafe { libc::write(event, (&raw const one).cast(), 8) };
+}
+
+/// Takes what was added to an [`eventfd`].
+pub fn clear(event: BorrowedFd<'_>) {
+    let mut count = 0_u64;
+    // SAFETY: writes the 8 bytes of a local.
+    unsafe { libc::read(event.as_raw_fd(), (&raw mut count).cast(), 8) };
+}
+
 /// Waits until the descriptor can be read. Whether it can.
 pub fn wait_readable(fd: BorrowedFd<'_>, timeout: Option<Duration>) -> bool {
     let mut polled = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
@@ -34,7 +48,7 @@ pub fn wait_readable(fd: BorrowedFd<'_>, timeout: Option<Duration>) -> bool {
     unsafe { libc::ppoll(&mut polled, 1, time, std::ptr::null()) > 0 }
 }
 
-/// Sets or clears `O_NONBLOCK`.
+/// Sets `O_NONBLOCK`.
 pub fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: no pointers.
     unsafe {
@@ -44,12 +58,39 @@ pub fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
+/// Reads at most `at_most` bytes behind those in `data`, as far as its capacity goes. How many; 0: the sender is done.
+///
+/// The standard library reads into bytes that were written before: a buffer of 256 KiB would be zeroed for each line.
+pub fn receive(socket: BorrowedFd<'_>, data: &mut Vec<u8>, at_most: usize) -> io::Result<usize> {
+    let room = data.spare_capacity_mut();
+    let length = room.len().min(at_most);
+    debug_assert!(length > 0, "nothing read would look like the end");
+    // SAFETY: `room` has at least `length` bytes.
+    let bytes = unsafe { libc::recv(socket.as_raw_fd(), room.as_mut_ptr().cast(), length, 0) };
+    let bytes = usize::try_from(bytes).map_err(|_| io::Error::last_os_error())?;
+    // SAFETY: the call has written so many bytes behind the old length.
+    unsafe { data.set_len(data.len() + bytes) };
+    Ok(bytes)
+}
+
 /// How many bytes the socket holds for us.
-pub fn readable_bytes(fd: BorrowedFd<'_>) -> usize {
+pub fn readable_bytes(socket: BorrowedFd<'_>) -> usize {
     let mut bytes: libc::c_int = 0;
     // SAFETY: FIONREAD writes one int.
-    unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONREAD, &mut bytes) };
+    unsafe { libc::ioctl(socket.as_raw_fd(), libc::FIONREAD, &mut bytes) };
     bytes.max(0) as usize
+}
+
+/// Whether the sender is done (or gone) and everything of it was read.
+pub fn has_ended(socket: BorrowedFd<'_>) -> bool {
+    let mut byte = 0_u8;
+    let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+    // SAFETY: writes one byte of a local.
+    match unsafe { libc::recv(socket.as_raw_fd(), (&raw mut byte).cast(), 1, flags) } {
+        0 => true,
+        -1 => io::Error::last_os_error().kind() != io::ErrorKind::WouldBlock,
+        _ => false,
+    }
 }
 
 /// A set of descriptors to wait for, each with a number.
@@ -76,8 +117,9 @@ impl Epoll {
         unsafe { libc::epoll_ctl(self.0.as_raw_fd(), libc::EPOLL_CTL_DEL, fd.as_raw_fd(), std::ptr::null_mut()) };
     }
 
-    /// The numbers of those that can be read, after at most `timeout_ms` (-1: for ever).
-    pub fn wait(&self, numbers: &mut Vec<u64>, timeout_ms: i32) {
+    /// Waits, and leaves the numbers of those that can be read, or that ended, in `numbers`.
+    pub fn wait(&self, numbers: &mut Vec<u64>, timeout: Option<Duration>) {
+        let timeout_ms = timeout.map_or(-1, |timeout| timeout.as_millis() as libc::c_int);
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; 256];
         // SAFETY: the buffer is a local of the length given.
         let n = unsafe { libc::epoll_wait(self.0.as_raw_fd(), events.as_mut_ptr(), events.len() as i32, timeout_ms) };

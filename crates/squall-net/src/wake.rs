@@ -4,7 +4,7 @@
 
 use crate::sys;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -23,9 +23,7 @@ impl Wake {
     #[inline]
     pub fn wake(&self) {
         if !self.0.pending.swap(true, Ordering::AcqRel) {
-            let one = 1_u64;
-            // SAFETY: writes 8 bytes of a local. A full counter wakes as well.
-            unsafe { libc::write(self.0.event.as_raw_fd(), (&raw const one).cast(), 8) };
+            sys::signal(self.0.event.as_raw_fd());
         }
     }
 }
@@ -44,17 +42,26 @@ impl Waiter {
         Wake(self.0.clone())
     }
 
-    /// Sleeps until woken, or until the time is up. Whether it was woken.
+    /// Sleeps until woken, or until the time is up (or a signal came). Whether it was woken.
+    ///
+    /// The caller then looks at everything that others may have woken it for.
     pub fn wait(&self, timeout: Option<Duration>) -> bool {
-        let readable = sys::wait_readable(self.0.event.as_fd(), timeout);
-        if readable {
-            let mut count = 0_u64;
-            // SAFETY: reads 8 bytes into a local.
-            unsafe { libc::read(self.0.event.as_raw_fd(), (&raw mut count).cast(), 8) };
-            // After the read: a wake in between writes again, and the next wait comes back at once.
-            self.0.pending.store(false, Ordering::Release);
+        let woken = sys::wait_readable(self.as_fd(), timeout);
+        if woken {
+            sys::clear(self.as_fd());
+            // After the counter, or a wake in between would be cleared with its flag left set, and no later one would
+            // write. A wake in between now writes nothing, but what it was for is seen: the swap reads its flag, so
+            // what was written before it is visible to the caller. A plain store would not promise that.
+            self.0.pending.swap(false, Ordering::AcqRel);
         }
-        readable
+        woken
+    }
+}
+
+impl AsFd for Waiter {
+    /// For waiting for other descriptors as well; readable when woken, until the next `wait`.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.event.as_fd()
     }
 }
 

@@ -1,0 +1,214 @@
+//! Chunks on their way from the reader's thread to the run loop, and their buffers on the way back.
+//!
+//! Memory is counted as it was allocated, not as it is filled, and until a chunk is dropped, not until it is taken: so
+//! neither many small reads nor a run loop that sits on a chunk can pass the bound.
+
+use crate::wake::Wake;
+use squall_core::framing::RecordFault;
+use std::collections::VecDeque;
+use std::mem::size_of;
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+
+/// Buffers kept for reuse.
+const SPARE_BUFFERS: usize = 16;
+/// A buffer of less is an exact copy that was made for one chunk.
+const WORTH_KEEPING: usize = 16 << 10;
+/// The largest that is kept, so that one long record does not hold its memory for ever.
+const TOO_LARGE_TO_KEEP: usize = 1 << 20;
+/// What one fault is counted as.
+const FAULT_BYTES: usize = size_of::<RecordFault>() + 64;
+
+/// Bytes, and where the records lie in them.
+#[derive(Clone, Default)]
+pub(super) struct Buffer {
+    pub data: Vec<u8>,
+    pub records: Vec<Range<u32>>,
+}
+
+impl Buffer {
+    pub fn clear(&mut self) {
+        self.data.clear();
+        self.records.clear();
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.data.capacity() + self.records.capacity() * size_of::<Range<u32>>()
+    }
+}
+
+/// Records of one connection, in the buffer that they were read into.
+pub struct Chunk {
+    /// Number of the connection.
+    pub connection: u64,
+    buffer: Buffer,
+    faults: Vec<RecordFault>,
+    memory_bytes: usize,
+    queue: Arc<Queue>,
+}
+
+impl Chunk {
+    /// How many records it holds.
+    pub fn len(&self) -> usize {
+        self.buffer.records.len()
+    }
+
+    /// Whether it holds none (only faults).
+    pub fn is_empty(&self) -> bool {
+        self.buffer.records.is_empty()
+    }
+
+    /// Record `i`.
+    #[inline(always)]
+    pub fn record(&self, i: usize) -> &[u8] {
+        let range = &self.buffer.records[i];
+        &self.buffer.data[range.start as usize..range.end as usize]
+    }
+
+    /// All records, in the order they were sent.
+    pub fn records(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        (0..self.len()).map(|i| self.record(i))
+    }
+
+    /// What was wrong with records between these.
+    pub fn faults(&self) -> &[RecordFault] {
+        &self.faults
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        self.queue.release(std::mem::take(&mut self.buffer), self.memory_bytes);
+    }
+}
+
+#[derive(Default)]
+struct State {
+    chunks: VecDeque<Chunk>,
+    spare: Vec<Buffer>,
+    /// Memory of all chunks that were not dropped yet.
+    held_bytes: usize,
+    reader_waits: bool,
+    /// The reader will push nothing more.
+    ended: bool,
+    /// The run loop will take nothing more.
+    abandoned: bool,
+}
+
+/// The way between the two threads.
+pub(super) struct Queue {
+    limit_bytes: usize,
+    state: Mutex<State>,
+    room: Condvar,
+    /// How many chunks wait, to be looked at without the lock.
+    waiting: AtomicUsize,
+    wake: Wake,
+}
+
+impl Queue {
+    pub fn new(limit_bytes: usize, wake: Wake) -> Queue {
+        let (state, room, waiting) = (Mutex::default(), Condvar::new(), AtomicUsize::new(0));
+        Queue { limit_bytes, state, room, waiting, wake }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no thread panics while it holds the queue")
+    }
+
+    /// Hands a chunk to the run loop and wakes it.
+    pub fn push(self: &Arc<Self>, connection: u64, buffer: Buffer, faults: Vec<RecordFault>) {
+        let memory_bytes = size_of::<Chunk>() + buffer.memory_bytes() + faults.len() * FAULT_BYTES;
+        let chunk = Chunk { connection, buffer, faults, memory_bytes, queue: self.clone() };
+        let mut state = self.lock();
+        state.held_bytes += memory_bytes;
+        if state.abandoned {
+            drop(state); // before the chunk, which locks to give its memory back
+            return;
+        }
+        state.chunks.push_back(chunk);
+        self.waiting.store(state.chunks.len(), Ordering::Release);
+        drop(state);
+        self.wake.wake();
+    }
+
+    #[inline]
+    pub fn has_chunks(&self) -> bool {
+        self.waiting.load(Ordering::Acquire) > 0
+    }
+
+    #[inline]
+    pub fn take(&self) -> Option<Chunk> {
+        if !self.has_chunks() {
+            return None;
+        }
+        let mut state = self.lock();
+        let chunk = state.chunks.pop_front();
+        self.waiting.store(state.chunks.len(), Ordering::Release);
+        chunk
+    }
+
+    fn release(&self, mut buffer: Buffer, memory_bytes: usize) {
+        let mut state = self.lock();
+        state.held_bytes -= memory_bytes;
+        if state.spare.len() < SPARE_BUFFERS && (WORTH_KEEPING..=TOO_LARGE_TO_KEEP).contains(&buffer.memory_bytes()) {
+            buffer.clear();
+            state.spare.push(buffer);
+        }
+        if state.reader_waits && self.has_room(&state) {
+            self.room.notify_one();
+        }
+    }
+
+    /// Reading begins again at half of the limit, so that the two threads do not wake each other for every chunk.
+    fn has_room(&self, state: &State) -> bool {
+        state.held_bytes <= self.limit_bytes / 2 || state.abandoned
+    }
+
+    /// Sleeps while the run loop has too much to take.
+    pub fn wait_for_room(&self) {
+        let mut state = self.lock();
+        if state.held_bytes < self.limit_bytes {
+            return;
+        }
+        state.reader_waits = true;
+        state = self.room.wait_while(state, |state| !self.has_room(state)).expect("as in `lock`");
+        state.reader_waits = false;
+    }
+
+    /// An empty buffer, used before if there is one.
+    pub fn spare_buffer(&self) -> Buffer {
+        self.lock().spare.pop().unwrap_or_default()
+    }
+
+    /// The reader is done.
+    pub fn end(&self) {
+        self.lock().ended = true;
+        self.wake.wake();
+    }
+
+    /// Whether the reader is done and everything was taken.
+    pub fn is_finished(&self) -> bool {
+        let state = self.lock();
+        state.ended && state.chunks.is_empty()
+    }
+
+    /// The run loop is done: what waits is dropped.
+    pub fn abandon(&self) {
+        let mut state = self.lock();
+        state.abandoned = true;
+        let chunks = std::mem::take(&mut state.chunks);
+        self.waiting.store(0, Ordering::Release);
+        self.room.notify_one();
+        drop(state); // before the chunks, which lock to give their memory back
+        drop(chunks);
+    }
+
+    pub fn is_abandoned(&self) -> bool {
+        self.lock().abandoned
+    }
+
+    pub fn held_bytes(&self) -> usize {
+        self.lock().held_bytes
+    }
+}
