@@ -2,10 +2,12 @@
 
 mod flow;
 mod frames;
+mod ids;
 mod keys;
 mod ledger;
 mod literal;
 mod mailbox;
+mod metrics;
 mod routing;
 mod scenarios;
 mod timers;
