@@ -15,13 +15,17 @@ use std::mem::MaybeUninit;
 
 const NIL: u32 = u32::MAX;
 const FIRST_SLOTS: u32 = 1 << 16;
-const OPEN: u8 = 1;
-const INITED: u8 = 2;
+/// In a slot's `entry`: the spout has said which edges it sent.
+const INITED: u32 = 1 << 31;
 
-/// 16 bytes, apart from the entry: an ack touches nothing else.
+/// What an ack touches. The entries lie elsewhere and are reused last in, first out, so that the few that are open stay
+/// in the processor's cache while the slots go round.
 struct Slot {
     xor: u64,
-    reuse: u32,
+    /// The tree's id while it is open; while it is not, what the next one's will be, without its incarnation.
+    root: RootId,
+    /// The entry's index and the mark [`INITED`].
+    entry: u32,
     /// The next free slot, while this one is free.
     next_free: u32,
 }
@@ -30,7 +34,7 @@ struct Slot {
 pub struct Ledger<E> {
     slots: Vec<Slot>,
     entries: Vec<MaybeUninit<E>>,
-    open: Vec<u8>,
+    free_entries: Vec<u32>,
     free_head: u32,
     free_tail: u32,
     incarnation: Incarnation,
@@ -49,9 +53,9 @@ impl<E> Ledger<E> {
     /// soon, which is what a test of late acks wants.
     pub fn with_slots(incarnation: Incarnation, first_slots: u32) -> Self {
         let first_slots = first_slots.clamp(1, MAX_SLOTS).next_power_of_two();
-        let (slots, entries, open) = (Vec::new(), Vec::new(), Vec::new());
+        let (slots, entries, free_entries) = (Vec::new(), Vec::new(), Vec::new());
         let (free_head, free_tail, pending, stale) = (NIL, NIL, 0, 0);
-        Ledger { slots, entries, open, free_head, free_tail, incarnation, first_slots, pending, stale }
+        Ledger { slots, entries, free_entries, free_head, free_tail, incarnation, first_slots, pending, stale }
     }
 
     /// Whether the root was opened here, in this life.
@@ -74,32 +78,51 @@ impl<E> Ledger<E> {
     /// Opens a tree. `None` when 2^20 are open.
     #[inline(always)]
     pub fn open(&mut self, entry: E) -> Option<RootId> {
+        // SAFETY: the place is ours and holds nothing.
+        self.open_with(|place| unsafe { place.write(entry) })
+    }
+
+    /// As [`Ledger::open`], with an entry that is written where it stays: `write` must initialise the place.
+    #[inline(always)]
+    pub fn open_with(&mut self, write: impl FnOnce(*mut E)) -> Option<RootId> {
         if self.free_head == NIL && !self.grow() {
             return None;
         }
+        let entry_at = match self.free_entries.pop() {
+            Some(at) => at,
+            None => self.grow_entries(),
+        };
         let at = self.free_head;
-        // SAFETY: the free list holds only indices of slots; the three vectors have one length.
+        // SAFETY: the free lists hold only indices of slots and of unused entries.
         unsafe {
             let slot = self.slots.get_unchecked_mut(at as usize);
             self.free_head = slot.next_free;
-            slot.xor = 0;
-            self.entries.get_unchecked_mut(at as usize).write(entry);
-            *self.open.get_unchecked_mut(at as usize) = OPEN;
             self.pending += 1;
-            Some(RootId::new(self.incarnation, slot.reuse, at))
+            slot.xor = 0;
+            slot.root = RootId(slot.root.0 | (self.incarnation.0 as u64) << 48);
+            slot.entry = entry_at;
+            write(self.entries.get_unchecked_mut(entry_at as usize).as_mut_ptr());
+            Some(slot.root)
         }
     }
 
     /// Says which edges the spout sent; the first time counts. The entry, if all are acked already.
     #[inline(always)]
     pub fn init(&mut self, root: RootId, xor: u64) -> Option<E> {
+        // SAFETY: read once, before anything else happens to the ledger.
+        self.init_place(root, xor).map(|place| unsafe { place.read() })
+    }
+
+    /// As [`Ledger::init`], with the entry where it lies: the caller takes it out before it touches the ledger again.
+    #[inline(always)]
+    pub fn init_place(&mut self, root: RootId, xor: u64) -> Option<*const E> {
         let at = self.find(root)?;
-        let state = &mut self.open[at];
-        if *state & INITED != 0 {
+        let slot = &mut self.slots[at];
+        if slot.entry & INITED != 0 {
             return None;
         }
-        *state |= INITED;
-        self.slots[at].xor ^= xor;
+        slot.entry |= INITED;
+        slot.xor ^= xor;
         self.settle(at)
     }
 
@@ -107,6 +130,13 @@ impl<E> Ledger<E> {
     /// that ended the tree.
     #[inline(always)]
     pub fn ack(&mut self, root: RootId, xor: u64) -> Option<E> {
+        // SAFETY: read once, before anything else happens to the ledger.
+        self.ack_place(root, xor).map(|place| unsafe { place.read() })
+    }
+
+    /// As [`Ledger::ack`], with the entry where it lies: the caller takes it out before it touches the ledger again.
+    #[inline(always)]
+    pub fn ack_place(&mut self, root: RootId, xor: u64) -> Option<*const E> {
         let at = self.find(root)?; // a late ack of a finished tree finds no slot
         // SAFETY: `find` checked the index.
         unsafe { self.slots.get_unchecked_mut(at) }.xor ^= xor;
@@ -116,39 +146,40 @@ impl<E> Ledger<E> {
     /// Ends the tree at once, whatever is still in flight. The entry, if it was open.
     pub fn fail(&mut self, root: RootId) -> Option<E> {
         let at = self.find(root)?;
-        Some(self.close(at))
+        // SAFETY: read once, before anything else happens to the ledger.
+        Some(unsafe { self.close(at).read() })
     }
 
     /// The entry of an open tree.
     pub fn entry(&self, root: RootId) -> Option<&E> {
         let at = self.position(root)?;
-        // SAFETY: an open slot's entry is initialised.
-        Some(unsafe { self.entries[at].assume_init_ref() })
+        Some(self.entry_of(&self.slots[at]))
     }
 
     /// The entry of an open tree, to be changed.
     pub fn entry_mut(&mut self, root: RootId) -> Option<&mut E> {
         let at = self.position(root)?;
+        let entry = self.slots[at].entry & !INITED;
         // SAFETY: an open slot's entry is initialised.
-        Some(unsafe { self.entries[at].assume_init_mut() })
+        Some(unsafe { self.entries[entry as usize].assume_init_mut() })
     }
 
     /// Every open tree, in the order of its slots.
     pub fn iter(&self) -> impl Iterator<Item = (RootId, &E)> {
-        self.open.iter().enumerate().filter(|(_, state)| **state & OPEN != 0).map(|(at, _)| {
-            let root = RootId::new(self.incarnation, self.slots[at].reuse, at as u32);
-            // SAFETY: an open slot's entry is initialised.
-            (root, unsafe { self.entries[at].assume_init_ref() })
-        })
+        let open = self.slots.iter().filter(|slot| self.owns(slot.root));
+        open.map(|slot| (slot.root, self.entry_of(slot)))
     }
 
+    fn entry_of(&self, slot: &Slot) -> &E {
+        // SAFETY: an open slot's entry is initialised.
+        unsafe { self.entries[(slot.entry & !INITED) as usize].assume_init_ref() }
+    }
+
+    /// The slot of an open tree. Comparing the whole id checks the incarnation, the reuse and the openness at once.
     #[inline(always)]
     fn position(&self, root: RootId) -> Option<usize> {
         let at = root.slot() as usize;
-        let open = *self.open.get(at)? & OPEN != 0;
-        // The comparison of the whole id checks the incarnation and the reuse at once.
-        let same = open && RootId::new(self.incarnation, self.slots[at].reuse, at as u32) == root;
-        same.then_some(at)
+        (self.slots.get(at)?.root == root && self.owns(root)).then_some(at)
     }
 
     #[inline(always)]
@@ -161,18 +192,19 @@ impl<E> Ledger<E> {
     }
 
     #[inline(always)]
-    fn settle(&mut self, at: usize) -> Option<E> {
+    fn settle(&mut self, at: usize) -> Option<*const E> {
         // SAFETY: the caller found `at` open.
-        let done = unsafe { self.slots.get_unchecked(at).xor == 0 && *self.open.get_unchecked(at) & INITED != 0 };
-        done.then(|| self.close(at))
+        let slot = unsafe { self.slots.get_unchecked(at) };
+        (slot.xor == 0 && slot.entry & INITED != 0).then(|| self.close(at))
     }
 
+    /// Closes a tree; its entry is to be taken out of its place before anything else happens to the ledger.
     #[inline(always)]
-    fn close(&mut self, at: usize) -> E {
+    fn close(&mut self, at: usize) -> *const E {
         let slot = &mut self.slots[at];
-        slot.reuse = next_reuse(slot.reuse);
+        let entry = slot.entry & !INITED;
+        slot.root = RootId::new(Incarnation(0), next_reuse(slot.root.reuse()), at as u32);
         slot.next_free = NIL;
-        self.open[at] = 0;
         self.pending -= 1;
         if self.free_head == NIL {
             self.free_head = at as u32;
@@ -180,8 +212,15 @@ impl<E> Ledger<E> {
             self.slots[self.free_tail as usize].next_free = at as u32;
         }
         self.free_tail = at as u32;
-        // SAFETY: it was open, so its entry is initialised, and it is read once: it is closed now.
-        unsafe { self.entries[at].assume_init_read() }
+        self.free_entries.push(entry);
+        self.entries[entry as usize].as_ptr()
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn grow_entries(&mut self) -> u32 {
+        self.entries.push(MaybeUninit::uninit());
+        self.entries.len() as u32 - 1
     }
 
     #[cold]
@@ -194,11 +233,10 @@ impl<E> Ledger<E> {
         };
         self.slots.extend((from..to).map(|i| Slot {
             xor: 0,
-            reuse: 1,
+            root: RootId::new(Incarnation(0), 1, i),
+            entry: 0,
             next_free: if i + 1 == to { NIL } else { i + 1 },
         }));
-        self.entries.resize_with(to as usize, MaybeUninit::uninit);
-        self.open.resize(to as usize, 0);
         (self.free_head, self.free_tail) = (from, to - 1);
         true
     }
@@ -206,10 +244,10 @@ impl<E> Ledger<E> {
 
 impl<E> Drop for Ledger<E> {
     fn drop(&mut self) {
-        for at in 0..self.open.len() {
-            if self.open[at] & OPEN != 0 {
+        for slot in &self.slots {
+            if slot.root.incarnation() == self.incarnation {
                 // SAFETY: an open slot's entry is initialised.
-                unsafe { self.entries[at].assume_init_drop() };
+                unsafe { self.entries[(slot.entry & !INITED) as usize].assume_init_drop() };
             }
         }
     }

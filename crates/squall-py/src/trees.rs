@@ -19,6 +19,7 @@ use squall_core::ids::RootId;
 use squall_core::retry::{self, Action, Verdict};
 use squall_core::route::Payload;
 use std::cell::Cell;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::rc::Rc;
 
 /// What the ledger keeps for a root.
@@ -123,44 +124,61 @@ impl Task {
         if state.failed_ids.with(|ids| ids.is_some()) && !id.is_null() {
             (attempt, solo) = state.known_attempt(id);
         }
-        let kept = if state.has_fail.get() { PyRow::empty() } else { row.dup() };
+        let (mut weight, mut emitted_ns) = (0, core.now_ns.get());
+        if let Some(sampled) = self.times.sampler.with(|sampler| sampler.hit()) {
+            (weight, emitted_ns) = (sampled, core.now_precise_ns());
+        }
         if !id.is_null() {
             unsafe { Py_INCREF(id) };
         }
-        let pending = Pending {
-            spout: self.index,
-            stream: stream.number,
-            solo,
-            attempt,
-            weight: 0,
-            id,
-            row: kept,
-            emitted_ns: core.now_ns.get(),
+        let kept = ManuallyDrop::new(if state.has_fail.get() { PyRow::empty() } else { row.dup() });
+        let root = core.ledger.with(|ledger| {
+            ledger.open_with(|place| {
+                // SAFETY: the place is ours; every field is written where it stays. See `Mailbox::push_from`.
+                unsafe {
+                    (*place).spout = self.index;
+                    (*place).stream = stream.number;
+                    (*place).solo = solo;
+                    (*place).attempt = attempt;
+                    (*place).weight = weight;
+                    (*place).id = id;
+                    (*place).emitted_ns = emitted_ns;
+                    PyRow::relocate(&raw const *kept, &raw mut (*place).row);
+                }
+            })
+        });
+        let Some(root) = root else {
+            // SAFETY: nobody took them.
+            unsafe { Py_XDECREF(id) };
+            drop(ManuallyDrop::into_inner(kept));
+            return Err(self.ledger_full());
         };
-        self.launch(stream, row, pending, direct)
-    }
-
-    /// Opens the root of `pending` and sends `row`.
-    #[inline(always)]
-    pub fn launch(
-        &self,
-        stream: &OutStream,
-        row: PyRow,
-        mut pending: Pending,
-        direct: Option<i64>,
-    ) -> Result<(), Raised> {
-        let core = self.core();
-        if let Some(weight) = self.times.sampler.with(|sampler| sampler.hit()) {
-            pending.weight = weight;
-            pending.emitted_ns = core.now_precise_ns();
-        }
-        if pending.solo {
+        if solo {
             core.solo.set(core.solo.get() + 1);
         }
-        let Some(root) = core.ledger.with(|ledger| ledger.open(pending)) else {
-            let py = unsafe { Python::assume_attached() };
-            return Err(raised(py, fault::ledger_full(self)));
-        };
+        self.send_opened(root, stream, row, direct)
+    }
+
+    /// Opens the root of `pending`, which was opened before, and sends `row`.
+    pub fn launch(&self, stream: &OutStream, row: PyRow, pending: Pending) -> Result<(), Raised> {
+        let core = self.core();
+        let solo = pending.solo;
+        let Some(root) = core.ledger.with(|ledger| ledger.open(pending)) else { return Err(self.ledger_full()) };
+        if solo {
+            core.solo.set(core.solo.get() + 1);
+        }
+        self.send_opened(root, stream, row, None)
+    }
+
+    #[cold]
+    fn ledger_full(&self) -> Raised {
+        // SAFETY: the interpreter lock is held wherever tuples move.
+        raised(unsafe { Python::assume_attached() }, fault::ledger_full(self))
+    }
+
+    #[inline(always)]
+    fn send_opened(&self, root: RootId, stream: &OutStream, row: PyRow, direct: Option<i64>) -> Result<(), Raised> {
+        let core = self.core();
         let state = self.spout();
         state.pending.set(state.pending.get() + 1);
         let cur = Cur { root: Cell::new(root), xor: Cell::new(0) };
@@ -175,8 +193,9 @@ impl Task {
             self.fail_unsent(root);
             return Ok(());
         }
-        if let Some(ended) = core.ledger.with(|ledger| ledger.init(root, cur.xor.get())) {
-            core.complete(ended);
+        if let Some(place) = core.ledger.with(|ledger| ledger.init_place(root, cur.xor.get())) {
+            // SAFETY: the entry is taken out at once.
+            unsafe { core.complete(place) };
         }
         Ok(())
     }
@@ -223,8 +242,9 @@ impl Core {
     /// XORs into a root and carries out its end.
     #[inline(always)]
     pub fn ack_root(&self, root: RootId, xor: u64) {
-        if let Some(ended) = self.ledger.with(|ledger| ledger.ack(root, xor)) {
-            self.complete(ended);
+        if let Some(place) = self.ledger.with(|ledger| ledger.ack_place(root, xor)) {
+            // SAFETY: the entry is taken out at once.
+            unsafe { self.complete(place) };
         }
     }
 
@@ -244,27 +264,38 @@ impl Core {
     }
 
     /// A tree ended well.
+    ///
+    /// # Safety
+    /// `place` is the entry of a tree that has just been closed; it is taken out here.
     #[inline(always)]
-    pub fn complete(&self, mut ended: Pending) {
-        let task = &self.tasks.get()[ended.spout as usize];
+    unsafe fn complete(&self, place: *const Pending) {
+        // SAFETY: each field is taken once; the row leaves first, and it is dropped last, since that may run user code.
+        let (mut row, spout, weight, emitted_ns, solo, attempt, id) = unsafe {
+            let mut row = MaybeUninit::<PyRow>::uninit();
+            PyRow::relocate(&raw const (*place).row, row.as_mut_ptr());
+            let ended = &*place;
+            (row, ended.spout, ended.weight, ended.emitted_ns, ended.solo, ended.attempt, ended.id)
+        };
+        let task = &self.tasks.get()[spout as usize];
         let state = task.spout();
         state.pending.set(state.pending.get() - 1);
         task.counts.acked.set(task.counts.acked.get() + 1);
-        if ended.weight > 0 {
-            let took_ns = self.now_precise_ns().saturating_sub(ended.emitted_ns);
-            task.times.complete.with(|latency| latency.record(took_ns, ended.weight));
+        if weight > 0 {
+            let took_ns = self.now_precise_ns().saturating_sub(emitted_ns);
+            task.times.complete.with(|latency| latency.record(took_ns, weight));
         }
-        if ended.solo {
+        if solo {
             self.solo.set(self.solo.get() - 1);
         }
         if self.observed.get() {
-            self.observe(task, "acked", &ended);
+            self.observe(task, "acked", id, attempt);
         }
-        let id = std::mem::replace(&mut ended.id, std::ptr::null_mut());
         if !id.is_null() {
             state.forget(id);
             self.tell(task, Told::Ack, id);
         }
+        // SAFETY: taken out above.
+        unsafe { row.assume_init_drop() };
     }
 
     /// Tells a spout about one of its ids, between two of its calls. Consumes the reference.
@@ -414,7 +445,7 @@ impl Core {
             self.solo.set(self.solo.get() - 1);
         }
         if self.observed.get() {
-            self.observe(&spout, "failed", &pending);
+            self.observe(&spout, "failed", pending.id, pending.attempt);
         }
         if failure.together && !pending.solo {
             pending.solo = true;
@@ -457,7 +488,7 @@ impl Core {
         pending.emitted_ns = self.now_ns.get();
         pending.weight = 0;
         let row = pending.row.dup();
-        if spout.launch(stream, row, pending, None).is_err() {
+        if spout.launch(stream, row, pending).is_err() {
             self.callback_raised(&spout, "emit");
         }
     }
@@ -534,13 +565,13 @@ impl Core {
     }
 
     #[cold]
-    fn observe(&self, task: &Task, event: &str, pending: &Pending) {
+    fn observe(&self, task: &Task, event: &str, id: *mut PyObject, attempt: u32) {
         let py = unsafe { Python::assume_attached() };
-        let id = match pending.id.is_null() {
+        let id = match id.is_null() {
             true => py.None().into_bound(py),
-            false => unsafe { Bound::from_borrowed_ptr(py, pending.id) },
+            false => unsafe { Bound::from_borrowed_ptr(py, id) },
         };
-        let told = self.hooks(py).call_method1("observe", (event, task.index, id, pending.attempt));
+        let told = self.hooks(py).call_method1("observe", (event, task.index, id, attempt));
         if let Err(fault) = told {
             fault.write_unraisable(py, None);
         }
