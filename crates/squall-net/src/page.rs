@@ -45,8 +45,16 @@ impl Page {
         Ok((Page::map(&fd)?, fd))
     }
 
-    /// The page behind a descriptor.
+    /// The page behind a descriptor; an error of the kind `InvalidInput` says that it is too short to be one.
     pub fn open(fd: OwnedFd) -> io::Result<Page> {
+        // SAFETY: a struct of numbers, which the call fills.
+        let mut status: libc::stat = unsafe { std::mem::zeroed() };
+        // SAFETY: writes to a local.
+        sys::check(unsafe { libc::fstat(fd.as_raw_fd(), &mut status) })?;
+        if (status.st_size as usize) < SIZE {
+            // Reading behind the end of a file ends the process.
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the file is shorter than a page"));
+        }
         Page::map(&fd)
     }
 
@@ -111,5 +119,15 @@ mod tests {
         theirs.enter(3);
         theirs.call(17);
         assert_eq!((ours.component(), ours.calls()), (3, 17));
+        ours.set_overdue(17);
+        assert_eq!(theirs.overdue(), 17);
+    }
+
+    #[test]
+    fn a_file_that_is_too_short_is_refused() {
+        let (_page, fd) = Page::create().unwrap();
+        // SAFETY: no pointers.
+        sys::check(unsafe { libc::ftruncate(fd.as_raw_fd(), 100) }).unwrap();
+        assert_eq!(Page::open(fd).err().map(|error| error.kind()), Some(io::ErrorKind::InvalidInput));
     }
 }

@@ -3,57 +3,98 @@
 //! One native thread reads and answers, also while user code hangs; another one writes, so that nobody waits for a
 //! slow reader. When the socket ends, the parent is gone and the worker goes too.
 
+use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 /// Longest request.
 const MAX_LINE: u64 = 64 << 10;
-/// Lines that wait for the writer; more are dropped.
-const MAX_WAITING: usize = 1024;
+/// Bytes that wait for the writer before the oldest lines are dropped.
+const MAX_WAITING_BYTES: usize = 4 << 20;
 
 /// Answers one request line; None: no answer.
 pub type Handler = Box<dyn Fn(&[u8]) -> Option<Vec<u8>> + Send>;
 
+#[derive(Default)]
+struct Waiting {
+    lines: VecDeque<Vec<u8>>,
+    bytes: usize,
+    /// The writer has taken a line and not written it yet.
+    writing: bool,
+    closed: bool,
+}
+
+#[derive(Default)]
+struct Outbox {
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+impl Outbox {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().expect("no thread panics while it holds the outbox")
+    }
+
+    /// The next line, once there is one; None when the session has ended.
+    fn next(&self) -> Option<Vec<u8>> {
+        let mut waiting = self.lock();
+        waiting.writing = false;
+        let idle = |waiting: &mut Waiting| waiting.lines.is_empty() && !waiting.closed;
+        waiting = self.changed.wait_while(waiting, idle).expect("as in `lock`");
+        let line = waiting.lines.pop_front()?;
+        waiting.bytes -= line.len();
+        waiting.writing = true;
+        Some(line)
+    }
+
+    fn close(&self) {
+        let mut waiting = self.lock();
+        *waiting = Waiting { closed: true, ..Waiting::default() };
+        self.changed.notify_one();
+    }
+}
+
 /// Writes lines to the parent; cheap to clone.
 #[derive(Clone)]
-pub struct Sender {
-    lines: SyncSender<Vec<u8>>,
-    waiting: Arc<AtomicUsize>,
+pub struct Sender(Arc<Outbox>);
+
+impl Sender {
+    /// Sends one line, without waiting for it to be written. Whether it was taken: not when the session has ended.
+    ///
+    /// Bound: 4 MiB wait for a parent that does not read; beyond that the oldest lines are dropped, as the last ones
+    /// say how a run stands and how it ended.
+    pub fn send(&self, mut line: Vec<u8>) -> bool {
+        line.push(b'\n');
+        let mut waiting = self.0.lock();
+        if waiting.closed {
+            return false;
+        }
+        waiting.bytes += line.len();
+        waiting.lines.push_back(line);
+        while waiting.bytes > MAX_WAITING_BYTES && waiting.lines.len() > 1 {
+            let oldest = waiting.lines.pop_front().map_or(0, |line| line.len());
+            waiting.bytes -= oldest;
+        }
+        self.0.changed.notify_one();
+        true
+    }
+
+    /// Whether nothing waits to be written any more.
+    pub fn is_flushed(&self) -> bool {
+        let waiting = self.0.lock();
+        waiting.lines.is_empty() && !waiting.writing
+    }
 }
 
 /// Lines on their way to the writer.
-pub struct Lines {
-    lines: Receiver<Vec<u8>>,
-    waiting: Arc<AtomicUsize>,
-}
+pub struct Lines(Arc<Outbox>);
 
-impl Sender {
-    /// Sends one line. Never waits: it is dropped when the parent does not read. Whether it was taken.
-    pub fn send(&self, mut line: Vec<u8>) -> bool {
-        line.push(b'\n');
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        let taken = self.lines.try_send(line).is_ok();
-        if !taken {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
-        }
-        taken
-    }
-
-    /// Whether everything that was taken is written.
-    pub fn is_flushed(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) == 0
-    }
-}
-
-/// Opens the sending half; the returned receiver goes to [`serve`].
+/// Opens the sending half; the returned lines go to [`serve`].
 pub fn channel() -> (Sender, Lines) {
-    let (sender, lines) = sync_channel(MAX_WAITING);
-    let waiting = Arc::new(AtomicUsize::new(0));
-    (Sender { lines: sender, waiting: waiting.clone() }, Lines { lines, waiting })
+    let outbox = Arc::new(Outbox::default());
+    (Sender(outbox.clone()), Lines(outbox))
 }
 
 /// Starts the two threads. `on_end` runs when the parent has gone.
@@ -70,17 +111,16 @@ pub fn serve(
     std::thread::Builder::new().name("squall-session-out".into()).spawn(move || write_lines(writer, &lines))?;
     std::thread::Builder::new().name("squall-session".into()).spawn(move || {
         read_lines(socket, &sender, &handler);
+        sender.0.close();
         on_end();
     })?;
     Ok(())
 }
 
-fn write_lines(mut socket: UnixStream, lines: &Lines) {
-    while let Ok(line) = lines.lines.recv() {
-        let written = socket.write_all(&line);
-        lines.waiting.fetch_sub(1, Ordering::Relaxed);
-        if written.is_err() {
-            return;
+fn write_lines(mut socket: UnixStream, Lines(outbox): &Lines) {
+    while let Some(line) = outbox.next() {
+        if socket.write_all(&line).is_err() {
+            outbox.close();
         }
     }
 }
@@ -104,8 +144,8 @@ fn read_lines(socket: UnixStream, sender: &Sender, handler: &Handler) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::mpsc::channel as plain_channel;
-    use std::time::Duration;
+    use std::sync::mpsc::{Receiver, channel as plain_channel};
+    use std::time::{Duration, Instant};
 
     fn started() -> (UnixStream, Sender, Receiver<()>) {
         let (ours, theirs) = UnixStream::pair().unwrap();
@@ -116,6 +156,15 @@ mod tests {
         (ours, sender, end)
     }
 
+    fn wait_until(condition: impl Fn() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !condition() {
+            assert!(Instant::now() < deadline);
+            std::thread::yield_now();
+        }
+    }
+
+    // semantics 28
     #[test]
     fn requests_are_answered_and_events_come_between() {
         let (ours, sender, _end) = started();
@@ -130,11 +179,14 @@ mod tests {
         assert_eq!(line, "event\n");
     }
 
+    // semantics 21: the death of the parent ends its workers
     #[test]
     fn the_end_of_the_parent_is_noticed() {
-        let (ours, _sender, end) = started();
+        let (ours, sender, end) = started();
         drop(ours);
         end.recv_timeout(Duration::from_secs(10)).unwrap();
+        assert!(!sender.send(b"too late".to_vec()));
+        assert!(sender.is_flushed());
     }
 
     #[test]
@@ -145,9 +197,32 @@ mod tests {
     }
 
     #[test]
-    fn a_parent_that_does_not_read_holds_nobody_up() {
-        let (_ours, sender, _end) = started();
-        let taken = (0..100_000).filter(|_| sender.send(vec![b'x'; 1000])).count();
-        assert!(taken < 100_000);
+    fn lines_of_many_threads_stay_whole() {
+        let (ours, sender, _end) = started();
+        let threads: Vec<_> = (0..4)
+            .map(|thread| {
+                let sender = sender.clone();
+                let line = thread.to_string().repeat(5000).into_bytes();
+                std::thread::spawn(move || (0..100).for_each(|_| assert!(sender.send(line.clone()))))
+            })
+            .collect();
+        let lines: Vec<String> = BufReader::new(&ours).lines().take(400).map(Result::unwrap).collect();
+        assert!(lines.iter().all(|line| line.len() == 5000 && line.bytes().all(|byte| byte == line.as_bytes()[0])));
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    }
+
+    #[test]
+    fn a_parent_that_does_not_read_holds_nobody_up_and_later_gets_the_newest_lines() {
+        let (ours, sender, _end) = started();
+        assert!((0..100_000).all(|i| sender.send(format!("{i:0>1000}").into_bytes())));
+        assert!(sender.0.lock().bytes <= MAX_WAITING_BYTES);
+        assert!(!sender.is_flushed());
+        let lines: Vec<String> = BufReader::new(&ours)
+            .lines()
+            .map(Result::unwrap)
+            .take_while(|line| line.parse::<u32>().unwrap() < 99_999)
+            .collect();
+        assert!(lines.len() < 10_000);
+        wait_until(|| sender.is_flushed());
     }
 }

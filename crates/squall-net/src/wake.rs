@@ -32,8 +32,9 @@ impl Wake {
 pub struct Waiter(Arc<Shared>);
 
 impl Waiter {
-    /// A loop that nobody woke yet.
+    /// A loop that nobody woke yet. To be made by the thread that will wait: its timers become exact.
     pub fn new() -> io::Result<Waiter> {
+        sys::make_timers_exact();
         Ok(Waiter(Arc::new(Shared { event: sys::eventfd()?, pending: AtomicBool::new(false) })))
     }
 
@@ -68,6 +69,7 @@ impl AsFd for Waiter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::AtomicU64;
     use std::time::Instant;
 
     #[test]
@@ -88,6 +90,34 @@ mod tests {
         assert!(waiter.wait(Some(Duration::from_secs(10))));
         assert!(began.elapsed() < Duration::from_secs(5));
         thread.join().unwrap();
+    }
+
+    #[test]
+    fn no_wake_is_ever_lost() {
+        const ROUNDS: u64 = 50_000;
+        let waiter = Waiter::new().unwrap();
+        let (wake, count) = (waiter.waker(), Arc::new(AtomicU64::new(0)));
+        let counted = count.clone();
+        let thread = std::thread::spawn(move || {
+            for round in 1..=ROUNDS {
+                counted.store(round, Ordering::Relaxed);
+                wake.wake();
+            }
+        });
+        // The last wake, too, must end a wait that began before it.
+        while count.load(Ordering::Relaxed) < ROUNDS {
+            assert!(waiter.wait(Some(Duration::from_secs(10))));
+        }
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn another_poller_sees_the_wake() {
+        let waiter = Waiter::new().unwrap();
+        waiter.waker().wake();
+        assert!(sys::wait_readable(waiter.as_fd(), Some(Duration::ZERO)));
+        assert!(waiter.wait(Some(Duration::ZERO)));
+        assert!(!sys::wait_readable(waiter.as_fd(), Some(Duration::ZERO)));
     }
 
     #[test]
