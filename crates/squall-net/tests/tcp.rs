@@ -1,10 +1,11 @@
 //! The TCP source against real sockets on loopback.
 
-use squall_core::framing::Framing;
+use squall_core::framing::{Framing, RecordFault};
 use squall_net::tcp::{ListenOptions, TcpListen};
 use squall_net::wake::{Waiter, Wake};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 struct Source {
@@ -25,10 +26,20 @@ fn options() -> ListenOptions {
 
 fn source(options: ListenOptions) -> Source {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    // SAFETY: no pointers. The standard library lets 128 wait, and a refused client tries again after a second.
+    assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 4096) }, 0);
     let at = listener.local_addr().unwrap();
     let waiter = Waiter::new().unwrap();
     let wake: Wake = waiter.waker();
     Source { listen: TcpListen::start(listener.into(), options, wake).unwrap(), waiter, at }
+}
+
+fn wait_until(condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !condition() {
+        assert!(Instant::now() < deadline);
+        std::thread::yield_now();
+    }
 }
 
 impl Source {
@@ -37,15 +48,16 @@ impl Source {
     }
 
     /// Takes records until `enough`, for at most ten seconds.
-    fn take_until(&self, enough: impl Fn(&[Vec<u8>], usize) -> bool) -> (Vec<Vec<u8>>, usize) {
-        let (mut records, mut faults) = (Vec::new(), 0);
+    fn take_until(&self, enough: impl Fn(&[Vec<u8>], &[RecordFault]) -> bool) -> (Vec<Vec<u8>>, Vec<RecordFault>) {
+        let (mut records, mut faults) = (Vec::new(), Vec::new());
         let deadline = Instant::now() + Duration::from_secs(10);
-        while !enough(&records, faults) {
-            assert!(Instant::now() < deadline, "got {} records and {faults} faults", records.len());
+        while !enough(&records, &faults) {
+            assert!(Instant::now() < deadline, "got {} records and {faults:?}", records.len());
             match self.listen.try_take() {
                 Some(chunk) => {
-                    records.extend((0..chunk.len()).map(|i| chunk.record(i).to_vec()));
-                    faults += chunk.faults().len();
+                    assert_eq!(chunk.records().len(), chunk.len());
+                    records.extend(chunk.records().map(<[u8]>::to_vec));
+                    faults.extend_from_slice(chunk.faults());
                 }
                 None => {
                     self.waiter.wait(Some(Duration::from_millis(50)));
@@ -53,6 +65,16 @@ impl Source {
             }
         }
         (records, faults)
+    }
+
+    /// Takes `n` records.
+    fn take(&self, n: usize) -> Vec<Vec<u8>> {
+        self.take_until(|records, _| records.len() >= n).0
+    }
+
+    /// Everything that comes up to the end.
+    fn take_rest(&self) -> (Vec<Vec<u8>>, Vec<RecordFault>) {
+        self.take_until(|_, _| self.listen.finished())
     }
 }
 
@@ -64,7 +86,7 @@ fn a_byte_at_a_time_makes_the_same_records() {
     for byte in b"one\ntwo\r\nthree\n" {
         client.write_all(&[*byte]).unwrap();
     }
-    let (records, _) = source.take_until(|records, _| records.len() == 3);
+    let records = source.take(3);
     assert_eq!(records, [b"one".to_vec(), b"two".to_vec(), b"three".to_vec()]);
 }
 
@@ -81,7 +103,7 @@ fn a_half_close_delivers_every_record_and_then_closes() {
             client.shutdown(Shutdown::Write).unwrap();
         })
     };
-    let (records, _) = source.take_until(|records, _| records.len() == 50_001);
+    let records = source.take(50_001);
     assert_eq!(records[50_000], b"rest");
     writer.join().unwrap();
     assert_eq!(client.read(&mut [0]).unwrap(), 0);
@@ -94,7 +116,7 @@ fn a_thousand_connections_are_served() {
     for (i, client) in clients.iter_mut().enumerate() {
         writeln!(client, "{i}").unwrap();
     }
-    let (records, _) = source.take_until(|records, _| records.len() == 1000);
+    let records = source.take(1000);
     let mut numbers: Vec<usize> = records.iter().map(|r| String::from_utf8_lossy(r).parse().unwrap()).collect();
     numbers.sort_unstable();
     assert!(numbers.into_iter().eq(0..1000));
@@ -117,7 +139,7 @@ fn a_loop_that_does_not_take_stops_the_sender() {
     }
     assert!(source.listen.held_bytes() < 2 << 20, "{}", source.listen.held_bytes());
     let whole_lines = sent / 1000;
-    let (records, _) = source.take_until(|records, _| records.len() >= whole_lines);
+    let records = source.take(whole_lines);
     assert_eq!(records.len(), whole_lines);
 }
 
@@ -127,20 +149,15 @@ fn a_reset_in_mid_record_is_counted_and_harms_nobody() {
     let other = source.connect();
     let client = source.connect();
     (&client).write_all(b"whole\nhalf").unwrap();
-    source.take_until(|records, _| records.len() == 1);
+    source.take(1);
     reset(client);
     (&other).write_all(b"alive\n").unwrap();
-    let (records, _) = source.take_until(|records, _| records.len() == 1);
+    let records = source.take(1);
     assert_eq!(records, [b"alive".to_vec()]);
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while source.listen.stats().resets != 1 {
-        assert!(Instant::now() < deadline);
-        std::thread::yield_now();
-    }
+    wait_until(|| source.listen.stats().resets == 1);
 }
 
 fn reset(client: TcpStream) {
-    use std::os::fd::AsRawFd;
     let linger = libc::linger { l_onoff: 1, l_linger: 0 };
     let size = std::mem::size_of::<libc::linger>() as libc::socklen_t;
     // SAFETY: the option is a local of the size given.
@@ -162,7 +179,9 @@ fn a_line_over_the_limit_is_skipped_in_flat_memory() {
         client
     });
     let (records, faults) = source.take_until(|records, _| !records.is_empty());
-    assert_eq!((records, faults), (vec![b"next".to_vec()], 1));
+    let fault = RecordFault::TooLong { max_record: 1000, begins: vec![b'x'; 64] };
+    assert_eq!((records, faults), (vec![b"next".to_vec()], vec![fault]));
+    assert_eq!(source.listen.stats().oversize, 1);
     writer.join().unwrap();
 }
 
@@ -171,7 +190,7 @@ fn connections_over_the_limit_are_closed() {
     let source = source(ListenOptions { max_connections: 2, ..options() });
     let kept: Vec<TcpStream> = (0..2).map(|_| source.connect()).collect();
     kept.iter().for_each(|mut client| client.write_all(b"here\n").unwrap());
-    source.take_until(|records, _| records.len() == 2);
+    source.take(2);
     let mut refused = source.connect();
     assert_eq!(refused.read(&mut [0]).unwrap_or(0), 0);
     assert_eq!(source.listen.stats().refused, 1);
@@ -183,15 +202,110 @@ fn stopping_takes_what_the_sockets_hold_and_then_closes_them() {
     let source = source(options());
     let mut client = source.connect();
     client.write_all(b"first\n").unwrap();
-    source.take_until(|records, _| records.len() == 1);
-    client.write_all(b"second\nthird\n").unwrap();
+    source.take(1);
+    client.write_all(b"second\nthird\nha").unwrap();
     source.listen.stop_accepting();
-    let (records, _) = source.take_until(|records, _| records.len() == 2);
+    let (records, faults) = source.take_rest();
     assert_eq!(records, [b"second".to_vec(), b"third".to_vec()]);
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !source.listen.finished() {
-        assert!(Instant::now() < deadline);
-        source.waiter.wait(Some(Duration::from_millis(10)));
-    }
+    assert_eq!(faults, [RecordFault::Half { bytes: 2 }]);
     assert_eq!(client.read(&mut [0]).unwrap_or(0), 0);
+    assert_eq!(source.listen.stats().connections, 0);
+}
+
+// semantics 35
+#[test]
+fn stopping_takes_the_unended_last_line_of_a_sender_that_was_done() {
+    let source = source(ListenOptions { queue_bytes: 1, ..options() });
+    let mut client = source.connect();
+    client.write_all(b"first\n").unwrap();
+    wait_until(|| source.listen.has_chunks());
+    client.write_all(b"second\nlast").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    source.listen.stop_accepting();
+    let (records, faults) = source.take_rest();
+    assert_eq!(records, [b"first".to_vec(), b"second".to_vec(), b"last".to_vec()]);
+    assert_eq!(faults, []);
+}
+
+// semantics 35
+#[test]
+fn stopping_takes_connections_that_were_not_accepted_yet() {
+    let source = source(ListenOptions { queue_bytes: 1, ..options() });
+    let busy = source.connect();
+    (&busy).write_all(b"first\n").unwrap();
+    wait_until(|| source.listen.has_chunks());
+    (&busy).write_all(b"second\n").unwrap(); // the reader waits for room and does not accept
+    let mut late = source.connect();
+    late.write_all(b"third\n").unwrap();
+    source.listen.stop_accepting();
+    let (records, _) = source.take_rest();
+    assert_eq!(records, [b"first".to_vec(), b"second".to_vec(), b"third".to_vec()]);
+}
+
+#[test]
+fn half_a_record_of_known_length_at_a_close_is_reported() {
+    let framing = Framing::LengthPrefix { bytes: 4, big_endian: true };
+    let source = source(ListenOptions { framing, ..options() });
+    let client = source.connect();
+    (&client).write_all(b"\0\0\0\x02ok\0\0\0\x09half").unwrap();
+    drop(client);
+    let (records, faults) = source.take_until(|_, faults| !faults.is_empty());
+    assert_eq!((records, faults), (vec![b"ok".to_vec()], vec![RecordFault::Half { bytes: 8 }]));
+    wait_until(|| source.listen.stats().connections == 0);
+    assert_eq!(source.listen.stats().half, 1);
+}
+
+#[test]
+fn records_longer_than_many_reads_come_whole() {
+    let source = source(ListenOptions { client_buffer: 1000, ..options() });
+    let client = source.connect();
+    let sizes = [100_000, 3, 20_000, 0, 17_000, 500_000, 1];
+    let lines = sizes.map(|size| (0..size).map(|i| b'a' + (i % 26) as u8).collect::<Vec<u8>>());
+    let stream = lines.join(&b'\n');
+    let writer = std::thread::spawn(move || {
+        stream.chunks(777).for_each(|piece| (&client).write_all(piece).unwrap());
+    });
+    assert_eq!(source.take(lines.len()), lines);
+    writer.join().unwrap();
+}
+
+#[test]
+fn memory_is_bounded_by_what_is_allocated_also_for_small_chunks() {
+    let source = source(ListenOptions { queue_bytes: 100_000, ..options() });
+    let clients: Vec<TcpStream> = (0..500).map(|_| source.connect()).collect();
+    let kept: Vec<_> = (0..4)
+        .map(|_| {
+            clients.iter().for_each(|mut client| client.write_all(b"x\n").unwrap());
+            wait_until(|| source.listen.has_chunks());
+            source.listen.try_take()
+        })
+        .collect();
+    // As many as there are, or as many as there is room for: a chunk that was taken counts until it is dropped.
+    wait_until(|| source.listen.stats().records == 2000 || source.listen.held_bytes() >= 100_000);
+    assert!(source.listen.held_bytes() < 200_000, "{}", source.listen.held_bytes());
+    drop(kept);
+    wait_until(|| {
+        while source.listen.try_take().is_some() {}
+        source.listen.stats().records == 2000 && source.listen.held_bytes() == 0
+    });
+}
+
+#[test]
+fn dropping_the_source_ends_its_connections_also_while_it_waits_for_room() {
+    let source = source(ListenOptions { queue_bytes: 1, ..options() });
+    let mut client = source.connect();
+    client.write_all(b"first\n").unwrap();
+    wait_until(|| source.listen.has_chunks());
+    client.write_all(b"second\n").unwrap();
+    drop(source);
+    assert_eq!(client.read(&mut [0]).unwrap_or(0), 0);
+}
+
+#[test]
+fn framings_that_could_never_split_are_refused() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let options = ListenOptions { framing: Framing::Delimiter(Vec::new()), ..options() };
+    let error = TcpListen::start(listener.into(), options, Waiter::new().unwrap().waker()).err().unwrap();
+    assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+    assert_eq!(error.to_string(), "the delimiter has 0 bytes; it has from 1 to 65536");
 }
