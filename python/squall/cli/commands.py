@@ -9,7 +9,7 @@ import typer
 
 from squall.config.durations import parse_duration
 from squall.config.load import load, local_dir
-from squall.engines.embedded.parent import ask, running
+from squall.engines.embedded.runs import ask, running, topology_of
 from squall.errors import ClusterError, ConfigError, Defect
 
 ANSWER_WITHIN_S = 10.0
@@ -23,11 +23,11 @@ def control_socket(topology: str) -> Path:
         ClusterError: `not_running`, or `running_twice`.
     """
     alive = running(local_dir(load()))
-    found = [path for key, path in alive.items() if topology in (key, key.rpartition("-")[0])]
+    found = [path for key, path in alive.items() if topology in (key, topology_of(key))]
     if len(found) == 1:
         return found[0]
     if found:
-        names = ", ".join(key for key in alive if key.rpartition("-")[0] == topology)
+        names = ", ".join(key for key in alive if topology_of(key) == topology)
         message = f'"{topology}" is running {len(found)} times'
         raise ClusterError(Defect("running_twice", message, (("running", names),), "name one of these"))
     names = ", ".join(alive) or "nothing"

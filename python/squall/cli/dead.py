@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from squall.config.load import load, local_dir
-from squall.engines.embedded.parent import running
+from squall.engines.embedded.runs import running, topology_of
 from squall.errors import Defect, StateError
 from squall.runtime import dead_log
 
@@ -63,7 +63,7 @@ def replay_letters(topology: str, numbers: list[int]) -> None:
         if not stored.replayable:
             typer.echo(f"letter {stored.number} cannot be replayed: its root's values are not kept", err=True)
     dead_log.mark(_log(topology), [stored.number for stored in able], dead_log.ASKED)
-    alive = [path for key, path in running(local_dir(load())).items() if key.rpartition("-")[0] == topology]
+    alive = [path for key, path in running(local_dir(load())).items() if topology_of(key) == topology]
     if not alive:
         typer.echo(f"{len(able)} letters will be emitted again when {topology} starts")
         return

@@ -43,7 +43,7 @@ class LiveView:
             case "stuck":
                 self._console.print(Text(stuck_text(event), style="yellow"))
             case "failed":
-                self._console.print(Text(f"the topology failed: {event['text']}\n  log: {event['log']}", style="red"))
+                self._console.print(Text(f"{event['text']}\n  log: {event['log']}", style="red"))
             case "summary":
                 self.close()
                 for line in summary_lines(event):

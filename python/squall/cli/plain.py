@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, TextIO
 
 Event = dict[str, Any]
 
 
 class PlainView:
-    """Lines of text."""
+    """Lines of text on `out`; logs and errors on standard error."""
 
-    def __init__(self) -> None:
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
         self._last: Event | None = None
-        self._gone = False
 
     def __call__(self, event: Event) -> None:
         """Shows one event."""
@@ -30,7 +30,7 @@ class PlainView:
             case "stuck":
                 print(stuck_text(event), file=sys.stderr)
             case "failed":
-                print(f"the topology failed: {event['text']}\n  log: {event['log']}", file=sys.stderr)
+                print(f"{event['text']}\n  log: {event['log']}", file=sys.stderr)
             case "summary":
                 for line in summary_lines(event):
                     self._say(line)
@@ -41,13 +41,7 @@ class PlainView:
         """Nothing is open."""
 
     def _say(self, text: str) -> None:
-        if self._gone:
-            return
-        try:
-            print(text, flush=True)
-        except BrokenPipeError:
-            self._gone = True
-            sys.stdout = sys.__stderr__
+        print(text, file=self._out, flush=True)
 
 
 def rates(event: Event, last: Event | None) -> tuple[float, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,8 +12,8 @@ from squall.config.durations import parse_duration
 from squall.config.load import load
 from squall.engines.embedded.parent import EmbeddedRun, Order
 from squall.errors import ConfigError, Defect
+from squall.model.graph import Graph
 from squall.planner.load import load_topology, split_target
-from squall.planner.plan import plan
 from squall.planner.validate import validate
 
 Event = dict[str, Any]
@@ -59,6 +60,7 @@ def run_topology(
     settings = load(overrides)
     for_s, drain_s = duration("--for", for_), duration("--drain", drain)
     graph = validate(load_topology(file, name, parameters), settings)
+    prints = any(spec.prints for spec in graph.components.values())
     order = Order(
         file=file,
         name=name,
@@ -66,49 +68,65 @@ def run_topology(
         settings=settings,
         for_s=for_s,
         drain_s=drain_s if drain_s is not None else graph.settings["topology.drain.secs"],
+        stdout_fd=2 if as_json else 1,
     )
-    view: View
-    if as_json:
-        view = JsonView()
-    elif sys.stdout.isatty():
-        from squall.cli.live import LiveView
-
-        view = LiveView(graph)
-    else:
-        from squall.cli.plain import PlainView
-
-        view = PlainView()
+    view = _view(graph, as_json, prints)
 
     def tell(event: Event) -> None:
-        view(event)
+        nonlocal view
         if summary is not None and event["event"] == "summary":
             Path(summary).write_text(json.dumps(event), encoding="utf-8")
+        try:
+            view(event)
+        except BrokenPipeError:
+            view = Silence()
+            run.interrupt()
 
+    run = EmbeddedRun(order, graph, tell)
     try:
-        return EmbeddedRun(order, graph, plan(graph), tell)()
+        return run()
     finally:
         view.close()
+
+
+def _view(graph: Graph, as_json: bool, prints: bool) -> View:
+    """What shows the run: nothing but its sinks' lines goes to a standard output that sinks write to."""
+    if as_json:
+        return JsonView()
+    if sys.stdout.isatty() and not prints:
+        from squall.cli.live import LiveView
+
+        return LiveView(graph)
+    from squall.cli.plain import PlainView
+
+    return PlainView(sys.stderr if prints else sys.stdout)
+
+
+class Silence:
+    """Shows nothing, since nobody is there any more; what Python still wants to flush at its end goes nowhere."""
+
+    def __init__(self) -> None:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+    def __call__(self, event: Event) -> None:
+        """Shows nothing."""
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 class JsonView:
     """Events as JSON lines on standard output; user prints and logs on standard error."""
 
-    def __init__(self) -> None:
-        self._gone = False
-
     def __call__(self, event: Event) -> None:
         """Prints one event."""
-        if event["event"] == "log":
-            print(event["text"], file=sys.stderr)
-            return
-        if event["event"] == "failed":
-            print(event["text"], file=sys.stderr)
-        if not self._gone:
-            try:
-                print(json.dumps(event), flush=True)
-            except BrokenPipeError:
-                self._gone = True
-                sys.stdout = sys.__stderr__  # nobody reads; the run goes on
+        if event["event"] in ("log", "failed"):
+            print(event["text"], file=sys.stderr, flush=True)
+        if event["event"] != "log":
+            print(json.dumps(event), flush=True)
 
     def close(self) -> None:
         """Nothing is open."""

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import os
-from typing import Any
+from typing import ClassVar
 
-from squall.api.components import Bolt
 from squall._core import Tuple
-
-STDOUT_FD_VARIABLE = "SQUALL_STDOUT_FD"
+from squall.api.components import Bolt, OnError
+from squall.errors import RetryTuple
+from squall.runtime import output
 
 
 class Print(Bolt):
     """Writes each input as one line to the run's standard output: the value, or the values with tabs between.
 
     In: any stream.
-    Delivery: acked after the operating system took the line. A reader that has gone (broken pipe) ends the run cleanly.
+    Delivery: at least once: acked after the operating system took the line. When nobody reads any more (a broken
+        pipe) the run ends at once, without an error, as programs in a shell's pipe do.
+    Threading: on a thread of its own, so that a slow reader holds up nothing else.
     """
 
-    on_error = {BrokenPipeError: "die"}
-
-    def open(self, context: Any) -> None:
-        """Finds the parent's standard output."""
-        self._fd = int(os.environ.get(STDOUT_FD_VARIABLE, "1"))
+    blocking = True
+    prints = True
+    on_error: ClassVar[OnError] = "retry"
 
     def process_batch(self, tuples: list[Tuple]) -> None:
         """Writes the lines of a batch in one go."""
         text = "".join("\t".join(map(str, tup.values)) + "\n" for tup in tuples)
-        view = memoryview(text.encode("utf-8", "backslashreplace"))
-        while view:
-            view = view[os.write(self._fd, view) :]
+        try:
+            output.STANDARD.write(text.encode("utf-8", "backslashreplace"))
+        except OSError as error:
+            raise RetryTuple(f"standard output: {error.strerror}", after=1.0, counts=False) from error

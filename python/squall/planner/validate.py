@@ -162,6 +162,7 @@ class _Validation:
             settings=settings,
             resources=declaration.resources,
             listens=callable(getattr(look, "bind", None)) and callable(getattr(look, "adopt", None)),
+            prints=getattr(look, "prints", False) is True,
         )
 
     def _settings(

@@ -14,7 +14,7 @@ class Bootstrap:
     """Everything that a worker needs to build and run its tasks; descriptors are inherited.
 
     `settings` are those of file, environment and command line, with defaults. `listen_fds`: the listening socket of
-    each spout that has one, by the spout's name.
+    each spout that has one, by the spout's name. `stdout_fd`: where sinks write that mean standard output.
     """
 
     file: str
@@ -28,6 +28,7 @@ class Bootstrap:
     session_fd: int
     page_fd: int
     dump_fd: int
+    stdout_fd: int
     listen_fds: dict[str, int]
     run_dir: str
     log_file: str

@@ -9,6 +9,7 @@ from typing import Any
 from squall import _core
 from squall.model.graph import Kind
 from squall.runtime.build import Built, Task
+from squall.runtime.running import living
 
 
 @dataclass
@@ -25,12 +26,11 @@ def call(task: Task, name: str, *args: object) -> Any:
     method = getattr(task.instance, name, None)
     if not callable(method):
         return None
-    if task.offloader is not None:
-        return task.offloader.run(method, *args)
-    result: Any = method(*args)
-    if hasattr(result, "__await__"):
-        return run_coroutine(result)
-    return result
+    with living(task):
+        if task.offloader is not None:
+            return task.offloader.run(method, *args)
+        result: Any = method(*args)
+        return run_coroutine(result) if hasattr(result, "__await__") else result
 
 
 def run_coroutine(coroutine: Any) -> Any:
@@ -68,22 +68,29 @@ class Drained:
     failures: list[tuple[Task, str, BaseException]]
 
 
-def drain(worker: _core.Worker, built: Built, bound_s: float, step: Callable[[], str] | None = None) -> Drained:
+def drain(
+    worker: _core.Worker,
+    built: Built,
+    bound_s: float,
+    step: Callable[[], str] | None = None,
+    give_up: Callable[[], bool] = lambda: False,
+) -> Drained:
     """Stops the sources, empties everything, calls `drain` in topological order, and lets what it emitted end.
 
     Args:
         step: runs the loop until nothing moves or the deadline; the core's own loop if not given.
+        give_up: whether to end at once, asked when the loop was stopped.
     """
     deadline = worker.monotonic() + bound_s
 
     def settle() -> str:
-        return step() if step else settled(worker, deadline)
+        return step() if step else settled(worker, deadline, give_up)
 
     failures: list[tuple[Task, str, BaseException]] = []
     worker.stop_spouts()
     for task in _spouts(built):
         _attempt(failures, task, "deactivate")
-    in_time = settle() not in ("deadline", "died")
+    in_time = settle() == "idle"
     for task in _bolts(built):
         if not in_time:
             break
@@ -94,14 +101,18 @@ def drain(worker: _core.Worker, built: Built, bound_s: float, step: Callable[[],
                     worker.emit_result(task.index, result)
                 except Exception as error:
                     failures.append((task, "drain", error))
-            in_time = settle() not in ("deadline", "died")
+            in_time = settle() == "idle"
     return Drained(in_time and not worker.pending(), failures)
 
 
-def settled(worker: _core.Worker, deadline: float) -> str:
-    """Runs the loop until nothing can move by itself: what is left is in user hands."""
+def settled(worker: _core.Worker, deadline: float, give_up: Callable[[], bool]) -> str:
+    """Runs the loop until nothing can move by itself ("idle"): what is left is in user hands."""
     while True:
         reason = worker.run(until_idle=True, deadline=deadline)
+        if reason == "exhausted":
+            return "idle"
+        if reason == "stopped" and not give_up():
+            continue  # told twice to stop
         if reason != "idle":
             return reason
         busy = worker.busy()

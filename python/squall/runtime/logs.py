@@ -17,16 +17,18 @@ from typing import Any
 FORMAT = "%(asctime)s %(levelname)-7s worker=%(worker)s component=%(component)s task=%(task)s logger=%(name)s %(message)s"
 
 
-def install(path: Path, worker: int, level: str, running: Callable[[], str | None]) -> None:
-    """Sends all records, prints and stray output of this process to `path`.
+Running = Callable[[], "tuple[str, int | None] | None"]
+"""Component and task of the code that asks, as far as they are known."""
 
-    Args:
-        running: the component whose code runs on this thread, if it is known.
-    """
+
+def install(path: Path, worker: int, level: str, running: Running) -> None:
+    """Sends all records, prints and stray output of this process to `path`."""
     # `extra` refuses keys that are there already, so the defaults are set by a filter, after it.
     handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter(FORMAT))
     handler.addFilter(_defaults(worker, running))
+    # A record that a full disk refuses is lost; to report that would need another record.
+    logging.raiseExceptions = False
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
@@ -34,10 +36,12 @@ def install(path: Path, worker: int, level: str, running: Callable[[], str | Non
     sys.stderr = PrintedLines(logging.getLogger("stderr"), logging.WARNING)
 
 
-def _defaults(worker: int, running: Callable[[], str | None]) -> Callable[[logging.LogRecord], bool]:
+def _defaults(worker: int, running: Running) -> Callable[[logging.LogRecord], bool]:
     def fill(record: logging.LogRecord) -> bool:
         fields = record.__dict__
-        fields.setdefault("component", running() or "-")
+        if "component" not in fields:
+            component, task = running() or ("-", None)
+            fields |= {"component": component, "task": "-" if task is None else task}
         fields.setdefault("task", "-")
         fields.setdefault("worker", worker)
         return True

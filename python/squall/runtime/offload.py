@@ -7,6 +7,7 @@ coroutine for each tuple costs three times as much.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -18,6 +19,7 @@ from squall import _core
 from squall.api.context import seconds
 from squall.model.graph import ComponentSpec, Mode
 from squall.runtime.build import Offloader
+from squall.runtime.marks import Mark, unmarked
 
 
 class EventLoopThread:
@@ -48,8 +50,15 @@ class AsyncPool:
     Bound: the core submits at most `max_in_flight` calls.
     """
 
-    def __init__(self, spawn: Callable[[Coroutine[Any, Any, None]], Any], soon: Callable[..., Any], bolt: Any) -> None:
-        self._spawn, self._soon = spawn, soon
+    def __init__(
+        self,
+        spawn: Callable[[Coroutine[Any, Any, None]], Any],
+        soon: Callable[..., Any],
+        bolt: Any,
+        mark: Mark = unmarked(""),
+    ) -> None:
+        self._spawn, self._soon, self._mark = spawn, soon, mark
+        self._running = 0
         timeout = getattr(bolt, "timeout", None)
         self._timeout = None if timeout is None else seconds(timeout)
         self._ordered = bool(getattr(bolt, "ordered", False))
@@ -90,6 +99,7 @@ class AsyncPool:
 
     async def _run(self, call: _core.Call) -> None:
         _core.current_call.set(call)
+        self._count(1)
         try:
             result: Any = call.function(*call.args)
             if asyncio.iscoroutine(result):
@@ -102,7 +112,12 @@ class AsyncPool:
         else:
             self._end(call, call.done, result)
         finally:
+            self._count(-1)
             _core.current_call.set(None)
+
+    def _count(self, more: int) -> None:
+        self._running += more
+        self._mark(self._running > 0)
 
     def _end(self, call: _core.Call, tell: Callable[[Any], None], outcome: object) -> None:
         if not self._ordered:
@@ -121,11 +136,11 @@ class AsyncPool:
 class AsyncOffloader:
     """An async task's code on the worker's event loop."""
 
-    def __init__(self, thread: EventLoopThread, bolt: Any) -> None:
+    def __init__(self, thread: EventLoopThread, bolt: Any, mark: Mark) -> None:
         self._thread = thread
         loop = thread.loop
         self._tasks: set[asyncio.Task[None]] = set()
-        self._pool = AsyncPool(self._spawn, loop.call_soon_threadsafe, bolt)
+        self._pool = AsyncPool(self._spawn, loop.call_soon_threadsafe, bolt, mark)
         self.submit = self._pool.submit
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
@@ -156,14 +171,17 @@ class AsyncOffloader:
 class ThreadOffloader:
     """A blocking task's code on a thread of its own."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, mark: Mark) -> None:
+        self._mark = mark
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name=f"squall-{name}", daemon=True)
         self._thread.start()
 
     def _serve(self) -> None:
         while (job := self._jobs.get()) is not None:
+            self._mark(True)
             job()
+            self._mark(False)
 
     def submit(self, call: _core.Call) -> None:
         """Takes a call over from the loop's thread."""
@@ -172,10 +190,11 @@ class ThreadOffloader:
     def run(self, function: Callable[..., object], /, *args: object) -> object:
         """Runs a call of the task's life on the thread and waits for it."""
         future: Future[object] = Future()
+        context = contextvars.copy_context()
 
         def job() -> None:
             try:
-                future.set_result(function(*args))
+                future.set_result(context.run(function, *args))
             except BaseException as error:
                 future.set_exception(error)
 
@@ -201,9 +220,14 @@ def run_call(call: _core.Call) -> None:
 
 
 class Offloaders:
-    """Gives each component the place where its code runs."""
+    """Gives each component the place where its code runs.
 
-    def __init__(self) -> None:
+    Args:
+        marks: makes the mark of a task that gets a place of its own.
+    """
+
+    def __init__(self, marks: Callable[[str], Mark] = unmarked) -> None:
+        self._marks = marks
         self._loop: EventLoopThread | None = None
         self._made: list[Offloader] = []
 
@@ -212,9 +236,9 @@ class Offloaders:
             return None
         if spec.mode is Mode.ASYNC:
             self._loop = self._loop or EventLoopThread()
-            place: Offloader = AsyncOffloader(self._loop, instance)
+            place: Offloader = AsyncOffloader(self._loop, instance, self._marks(spec.name))
         else:
-            place = ThreadOffloader(spec.name)
+            place = ThreadOffloader(spec.name, self._marks(spec.name))
         self._made.append(place)
         return place
 

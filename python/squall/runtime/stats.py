@@ -5,23 +5,37 @@ Counts are exact (semantics 36, 37): emitted = acked + failed + pending, by spou
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from squall.model.graph import DEAD_LETTERS
 from squall.runtime.build import Built
 
+TABLE_ROWS = 10
+"""Rows that are kept of a table that a component shows."""
 LATENCIES = ("p50", "p99", "p999", "max", "mean")
 
 
-def summary(snapshot: Sequence[Mapping[str, Any]], built: Built) -> dict[str, Any]:
-    """Totals and components, as the `progress` and `summary` events carry them."""
+def summary(
+    snapshot: Sequence[Mapping[str, Any]], built: Built, on_error: Callable[[int, str, BaseException], None]
+) -> dict[str, Any]:
+    """Totals and components, as the `progress` and `summary` events carry them.
+
+    Args:
+        on_error: gets what a user's gauge or table raised.
+    """
     kinds = {task.spec.name: task.spec.kind.value for task in built.tasks}
     components: dict[str, dict[str, Any]] = {name: _empty(kind) for name, kind in kinds.items()}
     for row in snapshot:
         _add(components[row["component"]], row)
     for task in built.tasks:
-        _add_user_metrics(components[task.spec.name], task.runtime)
+        try:
+            _add_user_metrics(components[task.spec.name], task.runtime)
+        except Exception as error:
+            on_error(task.index, "gauge", error)
+    for out in components.values():
+        out["tables"] = {name: _top(rows) for name, rows in out["tables"].items()}
     spouts = [out for name, out in components.items() if kinds[name] == "spout" and name != DEAD_LETTERS]
     totals = {key: sum(out[key] for out in spouts) for key in ("emitted", "acked", "failed", "pending", "dead")}
     complete = _worst([row["complete_ms"] for row in snapshot if kinds[row["component"]] == "spout"])
@@ -39,6 +53,9 @@ def _empty(kind: str) -> dict[str, Any]:
         "capacity": 0.0,
         "streams": {},
         "inputs": {},
+        "windows": {},
+        "metrics": {},
+        "tables": {},
         "tasks": 0,
     }
 
@@ -55,7 +72,7 @@ def _add(out: dict[str, Any], row: Mapping[str, Any]) -> None:
     for key in ("process_ms", "execute_ms"):
         out[key] = _worst([out[key], row[key]])
     out["capacity"] = max(out["capacity"], row["capacity"])
-    windows = out.setdefault("windows", {})
+    windows = out["windows"]
     for window, counts in row["windows"].items():
         into = windows.setdefault(window, {})
         for name, count in counts.items():
@@ -63,17 +80,31 @@ def _add(out: dict[str, Any], row: Mapping[str, Any]) -> None:
 
 
 def _add_user_metrics(out: dict[str, Any], runtime: Any) -> None:
-    metrics: dict[str, float] = out.setdefault("metrics", {})
+    """A user's own figures, summed over the tasks; of percentiles the highest."""
+    metrics: dict[str, float] = out["metrics"]
     for name, counter in runtime.counters.items():
         metrics[name] = metrics.get(name, 0) + counter.value
-    for name, read in runtime.gauges.items():
-        metrics[name] = metrics.get(name, 0) + read()
     for name, histogram in runtime.histograms.items():
         metrics[f"{name}.count"] = metrics.get(f"{name}.count", 0) + histogram.count
         metrics[f"{name}.p99"] = max(metrics.get(f"{name}.p99", 0), histogram.percentile(99))
-    tables: dict[str, dict[str, float]] = out.setdefault("tables", {})
+    for name, read in runtime.gauges.items():
+        metrics[name] = metrics.get(name, 0) + _finite(read())
     for name, read in runtime.tables.items():
-        tables.setdefault(name, {}).update(read())
+        rows: dict[str, float] = out["tables"].setdefault(name, {})
+        for key, value in read().items():
+            rows[str(key)] = rows.get(str(key), 0) + _finite(value)
+
+
+def _finite(value: Any) -> float:
+    number = value if isinstance(value, int) else float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"a gauge gave {number}")
+    return number
+
+
+def _top(rows: Mapping[str, float]) -> dict[str, float]:
+    """The largest rows, largest first; ties by name, so that the order does not flicker."""
+    return dict(sorted(rows.items(), key=lambda row: (-row[1], row[0]))[:TABLE_ROWS])
 
 
 def _worst(latencies: Sequence[Mapping[str, float]]) -> dict[str, float]:

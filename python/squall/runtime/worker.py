@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,19 +21,30 @@ from squall.model.graph import DEAD_LETTERS, ComponentSpec, TaskSpec
 from squall.planner.load import load_topology
 from squall.planner.plan import plan
 from squall.planner.validate import validate
-from squall.runtime import dead_log, life, logs, stats
+from squall.runtime import dead_log, life, logs, output, stats
 from squall.runtime.bootstrap import Bootstrap
-from squall.runtime.build import Built, build, core_settings
+from squall.runtime.build import Built, Task, build, core_settings
 from squall.runtime.context import WorkerServices
 from squall.runtime.dead_stream import DeadLetterSpout
 from squall.runtime.failures import summary
 from squall.runtime.hooks import Hooks
 from squall.runtime.letters import Letter
+from squall.runtime.marks import Marks
 from squall.runtime.offload import Offloaders
+from squall.runtime.running import Running
 
 log = logging.getLogger("squall.worker")
 REPORT_EVERY_S = 1.0
 PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """User code that raised where no tuple could be failed instead; `where` None: it ended the worker."""
+
+    component: str
+    where: str | None
+    error: str
 
 
 class WorkerProcess:
@@ -42,9 +54,12 @@ class WorkerProcess:
         self.boot = boot
         self.levels = logs.Levels()
         self.began_s = time.monotonic()
+        self._output_closed = False
+        output.STANDARD = output.StandardOutput(boot.stdout_fd, self.output_closed)
         topology = load_topology(boot.file, boot.name, boot.parameters)
         graph = validate(topology, boot.settings)
         self.plan = plan(graph)
+        page_fd = os.dup(boot.page_fd)
         self.hooks = Hooks(graph.settings, lambda: datetime.now(UTC), time.monotonic, self)
         self.worker = _core.Worker(
             incarnation=boot.incarnation,
@@ -62,7 +77,7 @@ class WorkerProcess:
             stuck_after=graph.settings["topology.stuck.secs"],
             timeout=graph.settings["topology.message.timeout.secs"],
         )
-        self.offloaders = Offloaders()
+        self.offloaders = Offloaders(Marks(page_fd, [*(s.name for s in graph.spouts), *graph.order]))
         self.letter_stream: DeadLetterSpout | None = None
         self.dead_letters: dead_log.DeadLog | None = None
         services = WorkerServices(
@@ -76,6 +91,7 @@ class WorkerProcess:
         )
         self.built: Built = build(services, offloader=self.offloaders, replace_spout=self._spout)
         self.hooks.built = self.built
+        self.running = Running(self.worker.current_component, self.built)
 
     # -- dead letters ------------------------------------------------------------------------------------------
 
@@ -110,40 +126,53 @@ class WorkerProcess:
         try:
             life.open_all(self.worker, self.built)
         except life.OpenFailed as failed:
-            self.send("failed", component=failed.component, where="open", error=summary(failed.error))
-            log.error("event=open_failed", exc_info=failed.error, extra={"component": failed.component, "task": failed.task})
-            return 1
+            extra = {"component": failed.component, "task": failed.task}
+            log.error("event=open_failed", exc_info=failed.error, extra=extra)
+            return self._end([Failure(failed.component, "open", summary(failed.error))])
         self.send("ready")
         self.worker.every(-1, REPORT_EVERY_S, self.report, ())
         self._replay_asked()
         reason = self.worker.run()
-        failures: list[dict[str, str]] = []
-        drained = True
         if reason == "died":
-            self._say_death()
-            drained = False
-        else:
+            return self._end([self._death()])
+        failures: list[Failure] = []
+        drained = True
+        if not self._output_closed:
             self.send("draining")
-            drain = life.drain(self.worker, self.built, self.boot.drain_s)
-            drained = drain.in_time
-            for task, place, error in drain.failures + life.close_all(self.built):
-                self.hooks.error(task.index, place, error)
-                failures.append({"component": task.spec.name, "where": place, "error": summary(error)})
-        for name, error in self.hooks.ended_spouts.items():
-            failures.append({"component": name, "where": "spout", "error": summary(error)})
+            drain = life.drain(self.worker, self.built, self.boot.drain_s, give_up=lambda: self._output_closed)
+            drained = drain.in_time or self._output_closed
+            failures += self._reported(drain.failures)
+        failures += self._reported(life.close_all(self.built))
+        failures += [Failure(name, "its spout", summary(error)) for name, error in self.hooks.ended_spouts.items()]
         if self.dead_letters is not None:
             self.dead_letters.close()
-        ok = drained and not any(failure["where"] != "close" for failure in failures)
-        self.send("ended", ok=ok, drained=drained, failures=failures, busy=self._busy(), **self.totals())
+        return self._end(failures, drained)
+
+    def output_closed(self) -> None:
+        """Ends the run at once: nobody reads its standard output any more. Any thread."""
+        self._output_closed = True
+        self.worker.request_stop()
+
+    def _end(self, failures: list[Failure], drained: bool = True) -> int:
+        """Says the last word; the exit code."""
+        ok = drained and not any(failure.where != "close" for failure in failures)
+        told = [asdict(failure) for failure in failures]
+        self.send("ended", ok=ok, drained=drained, failures=told, busy=self._busy(), **self.totals())
         return 0 if ok else 1
 
-    def _say_death(self) -> None:
+    def _reported(self, failures: list[tuple[Task, str, BaseException]]) -> list[Failure]:
+        """Adds failures of the life's calls to the components' errors."""
+        for task, place, error in failures:
+            self.hooks.error(task.index, place, error)
+        return [Failure(task.spec.name, place, summary(error)) for task, place, error in failures]
+
+    def _death(self) -> Failure:
         death = self.worker.death()
         assert death is not None
-        task, error = death
-        name = self.built.tasks[task].spec.name
-        log.error("event=died", exc_info=error, extra={"component": name, "task": self.built.tasks[task].task.task_id})
-        self.send("failed", component=name, where="on_error=die", error=summary(error))
+        index, error = death
+        task = self.built.tasks[index]
+        log.error("event=died", exc_info=error, extra={"component": task.spec.name, "task": task.task.task_id})
+        return Failure(task.spec.name, None, summary(error))
 
     def _busy(self) -> dict[str, int]:
         """What is still queued, held or pending, by component."""
@@ -159,7 +188,7 @@ class WorkerProcess:
         times = os.times()
         errors = {name: {"count": len(kept), "last": kept[-1].error} for name, kept in self.hooks.errors.items()}
         return {
-            **stats.summary(self.worker.snapshot(), self.built),
+            **stats.summary(self.worker.snapshot(), self.built, self.hooks.error),
             "uptime_s": round(time.monotonic() - self.began_s, 3),
             "cpu_s": round(times.user + times.system, 3),
             "errors": errors,
@@ -205,18 +234,6 @@ class WorkerProcess:
         return len(asked)
 
 
-def running_component(process: list[WorkerProcess]) -> str | None:
-    """Name of the component whose code runs on this thread."""
-    if not process or not hasattr(process[0], "built"):
-        return None
-    call = _core.current_call.get(None)
-    if call is not None:
-        return process[0].built.tasks[call.task].spec.name
-    number = process[0].worker.current_component()
-    names = list(dict.fromkeys(task.spec.name for task in process[0].built.tasks))
-    return names[number] if number is not None and number < len(names) else None
-
-
 def main() -> None:
     """Runs the worker that the bootstrap file describes."""
     path = Path(sys.argv[1])
@@ -228,7 +245,8 @@ def main() -> None:
     faulthandler.register(signal.SIGUSR2, file=dump, all_threads=True)
     faulthandler.enable(file=sys.stderr.fileno())
     process: list[WorkerProcess] = []
-    logs.install(Path(boot.log_file), boot.worker, boot.settings["worker.log.level"], lambda: running_component(process))
+    level = boot.settings["worker.log.level"]
+    logs.install(Path(boot.log_file), boot.worker, level, lambda: process[0].running() if process else None)
     try:
         process.append(WorkerProcess(boot))
     except SquallError as error:

@@ -1,13 +1,19 @@
-"""Decisions of a run, pure: what state it is in after an event, and how it ends."""
+"""Decisions of a run, pure: what state it is in after an event, what is to be done, and how it ends."""
 
 from __future__ import annotations
 
 import signal
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
+from squall.errors import Defect
+
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_KILLED = 0, 1, 2, 130
+DRAIN_GRACE_S = 3.0
+"""What the worker gets on top of its drain to say its last word."""
+NEVER = float("inf")
 
 
 class Phase(Enum):
@@ -23,65 +29,179 @@ class Phase(Enum):
 class Do(Enum):
     """What the engine is to do."""
 
-    NOTHING = "nothing"
     STOP = "stop"
+    """Tell the worker to stop its sources and drain."""
     KILL = "kill"
 
 
 @dataclass(frozen=True, slots=True)
+class Ready:
+    """Every component is open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draining:
+    """The worker stopped its sources, by itself or because it was told to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """Ctrl-C, SIGTERM or SIGHUP."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Something went wrong that ends the run with exit code 1; the worker is still there."""
+
+    failure: Defect
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The worker said its last word."""
+
+    failure: Defect | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The worker's process has ended; `cause` says how, in case it said nothing."""
+
+    cause: Defect
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed."""
+
+
+Event = Ready | Draining | Interrupted | Failed | Ended | Gone | Tick
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
-    """What is known of a run."""
+    """What is known of a run; `stop_at_s` and `kill_at_s` are on the monotonic clock."""
 
+    drain_s: float
     phase: Phase = Phase.STARTING
-    exit_code: int | None = None
-    reason: str = ""
+    stop_at_s: float = NEVER
+    kill_at_s: float = NEVER
+    failure: Defect | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """0 done, 1 failed, 130 killed."""
+        if self.failure is not None:
+            return EXIT_FAILED
+        return EXIT_KILLED if self.phase is Phase.KILLED else EXIT_OK
+
+    @property
+    def said_its_last_word(self) -> bool:
+        """Whether the worker reported its final figures."""
+        return self.phase is Phase.ENDED
 
 
-def step(run: Run, event: str, **facts: Any) -> tuple[Run, Do]:
-    """The run after an event, and what is to be done.
-
-    Events: ready, draining, ended(ok), failed(text), interrupt, time_up, drain_time_up, worker_gone(text).
-    """
+def step(run: Run, event: Event, now_s: float) -> tuple[Run, Do | None]:
+    """The run after an event, and what is to be done."""
     match event, run.phase:
-        case "ready", Phase.STARTING:
-            return replace(run, phase=Phase.RUNNING), Do.NOTHING
-        case "draining", Phase.STARTING | Phase.RUNNING:
-            return replace(run, phase=Phase.DRAINING), Do.NOTHING
-        case ("interrupt" | "time_up"), Phase.STARTING | Phase.RUNNING:
-            return replace(run, phase=Phase.DRAINING), Do.STOP
-        case "interrupt", Phase.DRAINING:
-            return Run(Phase.KILLED, EXIT_KILLED, "interrupted twice"), Do.KILL
-        case "drain_time_up", Phase.DRAINING:
-            return Run(Phase.KILLED, EXIT_FAILED, "the drain did not end in time"), Do.KILL
-        case "ended", _:
-            code = EXIT_OK if facts["ok"] else EXIT_FAILED
-            return Run(Phase.ENDED, code, facts.get("reason", "")), Do.NOTHING
-        case "failed", _:
-            return replace(run, exit_code=EXIT_FAILED, reason=facts["text"]), Do.NOTHING
-        case "worker_gone", Phase.ENDED | Phase.KILLED:
-            return run, Do.NOTHING
-        case "worker_gone", _:
-            return Run(Phase.ENDED, EXIT_FAILED, run.reason or facts["text"]), Do.NOTHING
+        case Ready(), Phase.STARTING:
+            return replace(run, phase=Phase.RUNNING), None
+        case Draining(), Phase.STARTING | Phase.RUNNING:
+            return _draining(run, now_s), None
+        case Interrupted(), Phase.STARTING | Phase.RUNNING:
+            return _draining(run, now_s), Do.STOP
+        case Interrupted(), Phase.DRAINING:
+            return replace(run, phase=Phase.KILLED, kill_at_s=NEVER), Do.KILL
+        case Failed(failure), _:
+            return replace(run, failure=run.failure or failure), None
+        case Ended(failure), Phase.STARTING | Phase.RUNNING | Phase.DRAINING:
+            kill_at_s = now_s + DRAIN_GRACE_S
+            return replace(run, phase=Phase.ENDED, kill_at_s=kill_at_s, failure=run.failure or failure), None
+        case Gone(cause), Phase.STARTING | Phase.RUNNING | Phase.DRAINING:
+            return replace(run, failure=run.failure or cause), None
+        case Tick(), Phase.STARTING | Phase.RUNNING if now_s >= run.stop_at_s:
+            return _draining(run, now_s), Do.STOP
+        case Tick(), Phase.DRAINING if now_s >= run.kill_at_s:
+            failure = run.failure or drain_unfinished(run.drain_s, {})
+            return replace(run, phase=Phase.KILLED, kill_at_s=NEVER, failure=failure), Do.KILL
+        case Tick(), Phase.ENDED if now_s >= run.kill_at_s:
+            return replace(run, kill_at_s=NEVER), Do.KILL
         case _:
-            return run, Do.NOTHING
+            return run, None
 
 
-def cause_of_death(status: int, component: str | None, oom: bool) -> str:
-    """How a worker that said nothing ended, in words.
+def _draining(run: Run, now_s: float) -> Run:
+    return replace(run, phase=Phase.DRAINING, stop_at_s=NEVER, kill_at_s=now_s + run.drain_s + DRAIN_GRACE_S)
+
+
+# -- how failures are told -------------------------------------------------------------------------------------
+
+
+def drain_unfinished(drain_s: float, pending: Mapping[str, int]) -> Defect:
+    """A drain that took too long."""
+    listed = ", ".join(f'{count:,} in "{name}"' for name, count in pending.items())
+    facts = (("pending", listed or "unknown: the worker does not answer"),)
+    fix = "see what it waits for (squall stacks), or give it longer (--drain)"
+    return Defect("drain_unfinished", f"the drain did not end in {drain_s:g} s", facts, fix)
+
+
+def component_failed(component: str, where: str | None, error: str) -> Defect:
+    """User code raised where no tuple can be failed instead; `where` None: by its `on_error` that ends the worker."""
+    message = f'"{component}" raised in {where}' if where else f'"{component}" raised what ends the topology'
+    return Defect("component_failed", message, (("error", error),), "mend it; the log has the traceback")
+
+
+def build_failed(error: str) -> Defect:
+    """The worker could not build what the parent could."""
+    fix = "make the file give the same topology wherever it is imported; the log has the traceback"
+    return Defect("worker_build_failed", "the worker could not build the topology", (("error", error),), fix)
+
+
+def crashed(status: int, components: Sequence[str], out_of_memory: bool) -> Defect:
+    """A worker that ended without a word.
 
     Args:
         status: exit code, or the negative number of the signal that killed it.
-        component: whose code was running.
-        oom: whether the kernel killed a process of this group for memory.
+        components: whose code was running.
+        out_of_memory: whether the kernel killed processes for memory meanwhile.
     """
-    ran = f' while "{component}" was running' if component else ""
+    ran = " and ".join(f'"{name}"' for name in components)
+    during = f" while {ran} {'was' if len(components) == 1 else 'were'} running" if ran else ""
+    fix = "the log may hold its last lines, and stacks of a crash in C code"
     if status >= 0:
-        return f"the worker exited with code {status}{ran}"
+        fix = "end a topology by ending its sources; never by `exit`"
+        return Defect("worker_exited", f"the worker exited with code {status}{during}", (), fix)
+    name = _signal_name(-status)
+    if name == "SIGKILL" and out_of_memory:
+        fix = "use less memory in this component, or give the machine more"
+        return Defect("worker_out_of_memory", f"the worker was killed for lack of memory (SIGKILL){during}", (), fix)
+    how = {"SIGSEGV": "by a segmentation fault", "SIGABRT": "by an abort"}.get(name, "by a signal")
+    return Defect("worker_crashed", f"the worker was ended {how} ({name}){during}", (), fix)
+
+
+def _signal_name(number: int) -> str:
     try:
-        name = signal.Signals(-status).name
+        return signal.Signals(number).name
     except ValueError:
-        name = f"signal {-status}"
-    what = {"SIGSEGV": "a segmentation fault", "SIGKILL": "kill -9", "SIGABRT": "an abort"}.get(name, name)
-    if oom:
-        what = "running out of memory"
-    return f"the worker was ended by {what} ({name}){ran}"
+        return f"signal {number}"
+
+
+def summary(report: Mapping[str, Any], wall_s: float, *, lost: bool) -> dict[str, Any]:
+    """The totals at the end, from the worker's newest report.
+
+    Args:
+        lost: the worker is gone without a last word: its pending roots count as failed (semantics 36), and what its
+            components counted since the report is missing.
+    """
+    out: dict[str, Any] = {key: report.get(key, 0) for key in ("emitted", "acked", "failed", "pending", "dead")}
+    if lost:
+        out["failed"] += out["pending"]
+        out["pending"] = 0
+    latency = report.get("complete_ms", {})
+    out |= {
+        "wall_s": round(wall_s, 3),
+        "cpu_s": report.get("cpu_s", 0.0),
+        "complete_ms": {key: latency.get(key, 0.0) for key in ("p50", "p99", "max")},
+        "components": report.get("components", {}),
+    }
+    return out | {"approximate": True} if lost else out

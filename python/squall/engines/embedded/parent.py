@@ -1,43 +1,41 @@
 """The parent of `squall run`: it never runs user code but to build the topology (semantics 38).
 
 It binds the listening sockets, starts the worker in a session of its own, follows it to its end, answers other commands
-on a control socket, keeps the totals, and leaves nothing behind.
+on a control socket, keeps the totals, and leaves nothing behind. What to do when is decided in `outcome`.
 """
 
 from __future__ import annotations
 
 import os
-import secrets
 import selectors
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from squall import _core
 from squall.config.load import local_dir
-from squall.engines.embedded import sockets
-from squall.engines.embedded.outcome import EXIT_FAILED, Do, Phase, Run, cause_of_death, step
-from squall.model.graph import Graph, Plan
-from squall.runtime.bootstrap import Bootstrap
+from squall.engines.embedded import outcome, sockets
+from squall.engines.embedded.control import Control
+from squall.engines.embedded.outcome import Do, Run
+from squall.engines.embedded.runs import CONTROL_SOCKET, remove_dead_runs
+from squall.engines.embedded.tail import Tail
+from squall.engines.embedded.worker_process import Wanted, WorkerProcess
+from squall.model.graph import Graph
 from squall.runtime.dead_log import log_path
 
 Event = dict[str, Any]
 LOOK_EVERY_S = 0.1
-DRAIN_GRACE_S = 3.0
-"""What the worker gets on top of its drain to say its last word."""
+"""How often the log and the clock are looked at."""
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What `squall run` was asked for."""
+    """What `squall run` was asked for. `stdout_fd`: where sinks write that write to standard output."""
 
     file: str
     name: str | None
@@ -45,290 +43,180 @@ class Order:
     settings: dict[str, Any]
     for_s: float | None
     drain_s: float
-
-
-@dataclass
-class Totals:
-    """The newest report of the worker; the parent's, so that a worker's death loses none."""
-
-    report: Event = field(default_factory=dict[str, Any])
-
-    def take(self, report: Event) -> None:
-        """Keeps a newer report."""
-        self.report = report
-
-    def summary(self, wall_s: float, *, lost: bool) -> Event:
-        """The totals at the end; roots of a worker that died count as failed."""
-        report = self.report
-        out: Event = {key: report.get(key, 0) for key in ("emitted", "acked", "failed", "pending", "dead")}
-        if lost:
-            out["failed"] += out["pending"]
-            out["pending"] = 0
-        latency = report.get("complete_ms", {})
-        out |= {
-            "wall_s": round(wall_s, 3),
-            "cpu_s": report.get("cpu_s", 0.0),
-            "complete_ms": {key: latency.get(key, 0.0) for key in ("p50", "p99", "max")},
-            "components": report.get("components", {}),
-        }
-        if lost:
-            out["approximate"] = True
-        return out
+    stdout_fd: int = 1
 
 
 class EmbeddedRun:
     """One run of a topology with its worker process.
 
     Args:
-        tell: gets every event: started, progress, stuck, log, failed, summary.
+        tell: gets every event: started, progress, draining, stuck, log, failed, summary.
     """
 
-    def __init__(self, order: Order, graph: Graph, plan: Plan, tell: Callable[[Event], None]) -> None:
-        self.order, self.graph, self.plan, self.tell = order, graph, plan, tell
-        self.run = Run()
-        self.totals = Totals()
-        self.began_s = time.monotonic()
-        self.base = local_dir(order.settings)
-        stamp = f"{graph.name}-{os.getpid()}"
-        self.topology_id = f"{graph.name}-1-{int(time.time())}"
-        self.run_dir = self.base / "runs" / stamp
-        self.log_file = self.base / "logs" / f"{stamp}-{int(time.time())}.log"
+    def __init__(self, order: Order, graph: Graph, tell: Callable[[Event], None]) -> None:
+        self._order, self._graph, self._tell = order, graph, tell
+        self._components = [*(spout.name for spout in graph.spouts), *graph.order]
+        self._began_s = time.monotonic()
+        self._run = Run(order.drain_s)
+        self._report: Event = {}
         self._interrupts = 0
-        self._stop_at = float("inf")
-        self._kill_at = float("inf")
-        self._waiting: dict[int, socket.socket] = {}
-        self._next_id = 1
+
+    def interrupt(self) -> None:
+        """Ends the run as Ctrl-C does."""
+        self._interrupts += 1
 
     def __call__(self) -> int:
         """Runs to the end. The exit code."""
-        remove_dead_runs(self.base / "runs")
-        for folder in (self.run_dir, self.log_file.parent):
+        wanted = self._wanted()
+        remove_dead_runs(local_dir(self._order.settings))
+        for folder in (wanted.run_dir, wanted.log_file.parent):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
-            with self._signals(), sockets.listen(self.run_dir / "control.sock") as control:
-                return self._follow(control)
+            with self._signals(), sockets.listen(wanted.run_dir / CONTROL_SOCKET) as control:
+                with self._listening() as listeners:
+                    worker = WorkerProcess(wanted, listeners)
+                # The listening sockets are the worker's alone now: a client that comes after a drain is refused.
+                self._started(worker, wanted.log_file)
+                self._follow(worker, control, Tail(wanted.log_file))
+                return self._end(worker, wanted.log_file)
         finally:
-            shutil.rmtree(self.run_dir, ignore_errors=True)
+            shutil.rmtree(wanted.run_dir, ignore_errors=True)
 
-    # -- start ---------------------------------------------------------------------------------------------------
-
-    def _start(self) -> tuple[subprocess.Popen[bytes], socket.socket, int]:
-        listeners = self._listeners()
-        ours, theirs = socket.socketpair()
-        page = _core.page_create()
-        dump = os.memfd_create("squall-stacks")
-        boot = Bootstrap(
-            file=str(Path(self.order.file).resolve()),
-            name=self.order.name,
-            parameters=self.order.parameters,
-            settings=self.order.settings,
-            topology_id=self.topology_id,
-            worker=0,
-            incarnation=1,
-            seed=secrets.randbits(64),
-            session_fd=theirs.fileno(),
-            page_fd=os.dup(page),
-            dump_fd=dump,
-            listen_fds={name: listener.fileno() for name, listener in listeners.items()},
-            log_file=str(self.log_file),
-            run_dir=str(self.run_dir),
-            dead_log=str(log_path(self.base, self.graph.name)),
-            drain_s=self.order.drain_s,
+    def _wanted(self) -> Wanted:
+        base, order = local_dir(self._order.settings), self._order
+        stamp, second = f"{self._graph.name}-{os.getpid()}", int(time.time())
+        return Wanted(
+            file=order.file,
+            name=order.name,
+            parameters=order.parameters,
+            settings=order.settings,
+            topology_id=f"{self._graph.name}-1-{second}",
+            run_dir=base / "runs" / stamp,
+            log_file=base / "logs" / f"{stamp}-{second}.log",
+            dead_log=log_path(base, self._graph.name),
+            drain_s=order.drain_s,
+            stdout_fd=order.stdout_fd,
         )
-        path = self.run_dir / "worker-0.json"
-        boot.write(path)
-        fds = [theirs.fileno(), boot.page_fd, dump, 1, *boot.listen_fds.values()]
-        log = os.open(self.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        stdout = os.dup(1)
-        process = subprocess.Popen(
-            [sys.executable, "-m", "squall.runtime.worker", str(path)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            pass_fds=[fd for fd in fds if fd != 1] + [stdout],
-            start_new_session=True,
-            env=os.environ | {"SQUALL_STDOUT_FD": str(stdout), "PYTHONUNBUFFERED": "1"},
-        )
-        for fd in (log, stdout, boot.page_fd, dump):
-            os.close(fd)
-        theirs.close()
-        for listener in listeners.values():
-            listener.close()
-        return process, ours, page
 
-    def _listeners(self) -> dict[str, socket.socket]:
-        listeners: dict[str, socket.socket] = {}
-        for spec in self.graph.spouts:
-            if spec.listens:
-                listeners[spec.name] = spec.make(None).bind()
-        return listeners
+    @contextmanager
+    def _listening(self) -> Iterator[dict[str, socket.socket]]:
+        with ExitStack() as stack:
+            spouts = [spec for spec in self._graph.spouts if spec.listens]
+            yield {spec.name: stack.enter_context(spec.make(None).bind()) for spec in spouts}
 
     # -- follow --------------------------------------------------------------------------------------------------
 
-    def _follow(self, control: socket.socket) -> int:
-        process, session, page = self._start()
+    def _follow(self, worker: WorkerProcess, listener: socket.socket, tail: Tail) -> None:
+        """Serves the worker until its process has ended and everything it said is heard."""
         lines = sockets.LineBuffer()
-        tail = Tail(self.log_file)
-        pidfd = os.pidfd_open(process.pid)
-        self.tell(
-            {
-                "event": "started",
-                "topology": self.graph.name,
-                "workers": [{"id": 0, "pid": process.pid}],
-                "log": str(self.log_file),
-            }
-        )
-        if self.order.for_s is not None:
-            self._stop_at = time.monotonic() + self.order.for_s
+        control = Control(listener, lambda request: _send(worker, request))
+        ended = False
+
+        def exited() -> None:
+            nonlocal ended
+            ended = True
+
+        def session() -> None:
+            if not self._hear(worker, lines, control):
+                selector.unregister(worker.session)
+
         with selectors.DefaultSelector() as selector:
-            selector.register(session, selectors.EVENT_READ, "session")
-            selector.register(pidfd, selectors.EVENT_READ, "exit")
-            selector.register(control, selectors.EVENT_READ, "control")
-            gone = False
-            while not gone:
-                for key, _ in selector.select(self._patience()):
-                    match key.data:
-                        case "session":
-                            if not self._read(session, lines):
-                                selector.unregister(session)
-                        case "exit":
-                            gone = True
-                        case "control":
-                            self._accept(control, selector)
-                        case _:
-                            self._command(key.fileobj, session, selector)  # pyright: ignore[reportArgumentType]
-                for text in tail.lines():
-                    self.tell({"event": "log", "text": text})
-                self._decide(process, session)
-            while self._read(session, lines, wait=False):
-                pass
-        status = process.wait()
-        component, _ = _core.page_read(page)
-        for fd in (pidfd, page):
-            os.close(fd)
-        session.close()
-        for text in tail.lines():
-            self.tell({"event": "log", "text": text})
-        return self._end(status, component)
+            selector.register(worker.session, selectors.EVENT_READ, session)
+            selector.register(worker.pidfd, selectors.EVENT_READ, exited)
+            control.register(selector)
+            while not ended:
+                for key, _ in selector.select(self._patience_s()):
+                    key.data()
+                self._say(tail.lines())
+                self._pass_time(worker)
+        while self._hear(worker, lines, control):
+            pass
+        self._say(tail.rest())
 
-    def _patience(self) -> float:
-        soonest = min(self._stop_at, self._kill_at) - time.monotonic()
-        return max(0.0, min(LOOK_EVERY_S, soonest))
+    def _started(self, worker: WorkerProcess, log_file: Path) -> None:
+        workers = [{"id": 0, "pid": worker.pid}]
+        self._tell({"event": "started", "topology": self._graph.name, "workers": workers, "log": str(log_file)})
+        if self._order.for_s is not None:
+            self._run = Run(self._order.drain_s, stop_at_s=time.monotonic() + self._order.for_s)
 
-    def _read(self, session: socket.socket, lines: sockets.LineBuffer, *, wait: bool = True) -> bool:
+    def _patience_s(self) -> float:
+        soonest_s = min(self._run.stop_at_s, self._run.kill_at_s) - time.monotonic()
+        return max(0.0, min(LOOK_EVERY_S, soonest_s))
+
+    def _say(self, lines: list[str]) -> None:
+        for text in lines:
+            self._tell({"event": "log", "text": text})
+
+    def _hear(self, worker: WorkerProcess, lines: sockets.LineBuffer, control: Control) -> bool:
+        """Takes what the worker said; whether it may say more."""
         try:
-            data = session.recv(1 << 16, 0 if wait else socket.MSG_DONTWAIT)
+            data = worker.session.recv(1 << 16, socket.MSG_DONTWAIT)
         except OSError:
             return False
         for event in lines.feed(data):
-            self._event(event)
+            self._heard(worker, event, control)
         return bool(data)
 
-    def _event(self, event: Event) -> None:
+    def _heard(self, worker: WorkerProcess, event: Event, control: Control) -> None:
         match event.get("event"):
+            case "ready":
+                self._step(worker, outcome.Ready())
+            case "draining":
+                self._step(worker, outcome.Draining())
             case "progress":
-                self.totals.take(event)
-                self.tell({**event, "topology": self.graph.name, "phase": self.run.phase.value})
-            case "ended":
-                self.totals.take(event)
-                reason = ""
-                if not event["drained"]:
-                    busy = ", ".join(f'{count} in "{name}"' for name, count in event["busy"].items())
-                    reason = f"the drain did not end in {self.order.drain_s:g} s; pending: {busy}"
-                elif event["failures"]:
-                    first = event["failures"][0]
-                    reason = f'"{first["component"]}" raised in `{first["where"]}`: {first["error"]}'
-                self._step("ended", ok=event["ok"] and self.run.exit_code is None, reason=self.run.reason or reason)
+                self._report = event
+                self._tell({**event, "topology": self._graph.name, "phase": self._run.phase.value})
             case "failed":
-                self._step("failed", text=_failure_text(event))
+                self._step(worker, outcome.Failed(outcome.build_failed(event["error"])))
+            case "ended":
+                self._report = event
+                self._step(worker, outcome.Ended(_failure_at_end(event, self._order.drain_s)))
             case "stuck":
-                names = [*(s.name for s in self.graph.spouts), *self.graph.order]
-                name = names[event["component"] - 1] if event["component"] <= len(names) else "?"
-                self.tell({**event, "component": name})
+                self._tell({**event, "component": self._names([event["component"]])[0]})
             case None if "id" in event:
-                self._answered(event)
-            case other:
-                self._step(str(other))
-
-    def _step(self, event: str, **facts: Any) -> Do:
-        self.run, do = step(self.run, event, **facts)
-        if event == "draining" or do is Do.STOP:
-            self._kill_at = time.monotonic() + self.order.drain_s + DRAIN_GRACE_S
-            self._stop_at = float("inf")
-        return do
-
-    def _decide(self, process: subprocess.Popen[bytes], session: socket.socket) -> None:
-        now = time.monotonic()
-        dos: list[Do] = []
-        while self._interrupts:
-            self._interrupts -= 1
-            dos.append(self._step("interrupt"))
-        if now >= self._stop_at:
-            dos.append(self._step("time_up"))
-        if now >= self._kill_at:
-            self._kill_at = float("inf")
-            dos.append(self._step("drain_time_up"))
-        for do in dos:
-            if do is Do.STOP:
-                self.tell({"event": "draining"})
-                _send(session, {"cmd": "stop"})
-            elif do is Do.KILL:
-                process.kill()
-
-    def _end(self, status: int, component: int) -> int:
-        if self.run.phase not in (Phase.ENDED, Phase.KILLED):
-            names = [*(s.name for s in self.graph.spouts), *self.graph.order]
-            running = names[component - 1] if 0 < component <= len(names) else None
-            cause = cause_of_death(status, running, oom=False)
-            self._step("worker_gone", text=cause)
-            lost = True
-        else:
-            lost = self.run.phase is Phase.KILLED
-        summary = self.totals.summary(time.monotonic() - self.began_s, lost=lost)
-        if self.run.reason and self.run.exit_code:
-            self.tell({"event": "failed", "text": self.run.reason, "log": str(self.log_file)})
-        self.tell({"event": "summary", "topology": self.graph.name, **summary})
-        return EXIT_FAILED if self.run.exit_code is None else self.run.exit_code
-
-    # -- control socket ------------------------------------------------------------------------------------------
-
-    def _accept(self, control: socket.socket, selector: selectors.BaseSelector) -> None:
-        connection, _ = control.accept()
-        connection.settimeout(1)
-        selector.register(connection, selectors.EVENT_READ, sockets.LineBuffer())
-
-    def _command(self, connection: socket.socket, session: socket.socket, selector: selectors.BaseSelector) -> None:
-        buffer: sockets.LineBuffer = selector.get_key(connection).data
-        try:
-            data = connection.recv(1 << 16)
-        except OSError:
-            data = b""
-        if not data:
-            selector.unregister(connection)
-            connection.close()
-            return
-        for request in buffer.feed(data):
-            request["id"] = self._next_id
-            self._waiting[self._next_id] = connection
-            self._next_id += 1
-            _send(session, request)
-
-    def _answered(self, answer: Event) -> None:
-        connection = self._waiting.pop(answer["id"], None)
-        if connection is not None:
-            try:
-                connection.sendall(sockets.line(answer))
-            except OSError:
+                control.answered(event)
+            case _:
                 pass
 
-    # -- signals -------------------------------------------------------------------------------------------------
+    def _pass_time(self, worker: WorkerProcess) -> None:
+        while self._interrupts:
+            self._interrupts -= 1
+            self._step(worker, outcome.Interrupted())
+        self._step(worker, outcome.Tick())
+
+    def _step(self, worker: WorkerProcess, event: outcome.Event) -> None:
+        self._run, do = outcome.step(self._run, event, time.monotonic())
+        if do is Do.STOP:
+            self._tell({"event": "draining"})
+            _send(worker, {"cmd": "stop"})
+        elif do is Do.KILL:
+            worker.kill()
+
+    # -- end -----------------------------------------------------------------------------------------------------
+
+    def _end(self, worker: WorkerProcess, log_file: Path) -> int:
+        """Says how it ended; the exit code."""
+        status = worker.reap()
+        cause = outcome.crashed(status, self._names(worker.ran()), worker.out_of_memory())
+        worker.close()
+        lost = not self._run.said_its_last_word
+        self._run, _ = outcome.step(self._run, outcome.Gone(cause), time.monotonic())
+        if failure := self._run.failure:
+            self._tell({"event": "failed", "code": failure.code, "text": str(failure), "log": str(log_file)})
+        totals = outcome.summary(self._report, time.monotonic() - self._began_s, lost=lost)
+        self._tell({"event": "summary", "topology": self._graph.name, **totals})
+        return self._run.exit_code
+
+    def _names(self, numbers: list[int]) -> list[str]:
+        return [self._components[number - 1] for number in numbers]
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
         def interrupt(_signal: int, _frame: object) -> None:
             self._interrupts += 1
 
-        before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        before = {number: signal.signal(number, interrupt) for number in numbers}
         try:
             yield
         finally:
@@ -336,71 +224,13 @@ class EmbeddedRun:
                 signal.signal(number, handler)
 
 
-class Tail:
-    """The new lines of a growing file."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._at = path.stat().st_size if path.exists() else 0
-        self._rest = b""
-
-    def lines(self) -> list[str]:
-        """Whole lines that came since the last call."""
-        try:
-            with self._path.open("rb") as file:
-                file.seek(self._at)
-                data = file.read(1 << 20)
-        except OSError:
-            return []
-        self._at += len(data)
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        return [line.decode("utf-8", "replace") for line in lines]
+def _failure_at_end(event: Event, drain_s: float) -> outcome.Defect | None:
+    for failure in event["failures"]:
+        if failure["where"] != "close":
+            return outcome.component_failed(failure["component"], failure["where"], failure["error"])
+    return None if event["drained"] else outcome.drain_unfinished(drain_s, event["busy"])
 
 
-def _failure_text(event: Event) -> str:
-    if event.get("component"):
-        return f'"{event["component"]}" failed in {event["where"]}: {event["error"]}'
-    return str(event["error"])
-
-
-def _send(session: socket.socket, message: Event) -> None:
-    try:
-        session.sendall(sockets.line(message))
-    except OSError:
-        pass  # the worker is gone; its exit is an event of its own
-
-
-def remove_dead_runs(folder: Path) -> None:
-    """Removes what runs left whose parent was killed."""
-    for run in folder.glob("*-*"):
-        pid = run.name.rpartition("-")[2]
-        if pid.isdecimal() and not Path(f"/proc/{pid}").exists():
-            shutil.rmtree(run, ignore_errors=True)
-
-
-def running(base: Path) -> dict[str, Path]:
-    """Control sockets of the runs that are alive, by topology name and pid."""
-    found: dict[str, Path] = {}
-    for run in sorted((base / "runs").glob("*-*")):
-        name, _, pid = run.name.rpartition("-")
-        if pid.isdecimal() and Path(f"/proc/{pid}").exists() and (run / "control.sock").exists():
-            found[f"{name}-{pid}"] = run / "control.sock"
-    return found
-
-
-def ask(path: Path, request: Event, timeout_s: float) -> Event:
-    """Sends one command to a run and returns its answer.
-
-    Raises:
-        TimeoutError: no answer came in time.
-        OSError: the run has gone.
-    """
-    with sockets.connect(path, timeout_s) as connection:
-        connection.sendall(sockets.line(request))
-        buffer = sockets.LineBuffer()
-        while data := connection.recv(1 << 16):
-            for answer in buffer.feed(data):
-                return answer
-    raise ConnectionResetError("the run ended before it answered")
-
-
+def _send(worker: WorkerProcess, message: Event) -> None:
+    with suppress(OSError):  # the worker is gone; its exit is an event of its own
+        worker.session.sendall(sockets.line(message))

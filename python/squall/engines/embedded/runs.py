@@ -1,0 +1,54 @@
+"""The runs of this machine: a folder each, `<storm.local.dir>/runs/<topology>-<pid>`, with a socket for commands."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from squall.engines.embedded import sockets
+
+CONTROL_SOCKET = "control.sock"
+
+
+def remove_dead_runs(base: Path) -> None:
+    """Removes what runs left whose parent was killed."""
+    for run in _folders(base):
+        if not _is_alive(run):
+            shutil.rmtree(run, ignore_errors=True)
+
+
+def running(base: Path) -> dict[str, Path]:
+    """Control sockets of the runs that are alive, by topology name and pid."""
+    alive = [run for run in _folders(base) if _is_alive(run) and (run / CONTROL_SOCKET).exists()]
+    return {run.name: run / CONTROL_SOCKET for run in alive}
+
+
+def topology_of(key: str) -> str:
+    """The topology's name in a key of `running`."""
+    return key.rpartition("-")[0]
+
+
+def _folders(base: Path) -> list[Path]:
+    return sorted((base / "runs").glob("*-*"))
+
+
+def _is_alive(run: Path) -> bool:
+    pid = run.name.rpartition("-")[2]
+    return pid.isdecimal() and Path(f"/proc/{pid}").exists()
+
+
+def ask(path: Path, request: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+    """Sends one command to a run and returns its answer.
+
+    Raises:
+        TimeoutError: no answer came in time.
+        OSError: the run has gone.
+    """
+    with sockets.connect(path, timeout_s) as connection:
+        connection.sendall(sockets.line(request))
+        buffer = sockets.LineBuffer()
+        while data := connection.recv(1 << 16):
+            for answer in buffer.feed(data):
+                return answer
+    raise ConnectionResetError("the run ended before it answered")

@@ -1,0 +1,118 @@
+"""A worker as an operating-system process: started with its descriptors, watched, ended with all that it started."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from squall import _core
+from squall.runtime.bootstrap import Bootstrap
+from squall.runtime.marks import marked
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a worker is to run, and where it keeps its files."""
+
+    file: str
+    name: str | None
+    parameters: list[str]
+    settings: Mapping[str, Any]
+    topology_id: str
+    run_dir: Path
+    log_file: Path
+    dead_log: Path
+    drain_s: float
+    stdout_fd: int
+
+
+class WorkerProcess:
+    """One worker's process, in a session of its own."""
+
+    def __init__(self, wanted: Wanted, listeners: Mapping[str, socket.socket]) -> None:
+        self._oom_kills = _oom_kills()
+        self._page = _core.page_create()
+        self.session, theirs = socket.socketpair()
+        dump = os.memfd_create("squall-stacks")
+        log = os.open(wanted.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        stdout = os.dup(wanted.stdout_fd)
+        boot = Bootstrap(
+            file=str(Path(wanted.file).resolve()),
+            name=wanted.name,
+            parameters=wanted.parameters,
+            settings=dict(wanted.settings),
+            topology_id=wanted.topology_id,
+            worker=0,
+            incarnation=1,
+            seed=secrets.randbits(64),
+            session_fd=theirs.fileno(),
+            page_fd=self._page,
+            dump_fd=dump,
+            stdout_fd=stdout,
+            listen_fds={name: listener.fileno() for name, listener in listeners.items()},
+            log_file=str(wanted.log_file),
+            run_dir=str(wanted.run_dir),
+            dead_log=str(wanted.dead_log),
+            drain_s=wanted.drain_s,
+        )
+        path = wanted.run_dir / "worker-0.json"
+        boot.write(path)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "squall.runtime.worker", str(path)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=[theirs.fileno(), self._page, dump, stdout, *boot.listen_fds.values()],
+            start_new_session=True,
+        )
+        self.pidfd = os.pidfd_open(self._process.pid)
+        for fd in (log, stdout, dump):
+            os.close(fd)
+        theirs.close()
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def kill(self) -> None:
+        """Ends it and everything that it started."""
+        # The process is not reaped yet, so its group cannot be another one.
+        os.killpg(self._process.pid, signal.SIGKILL)
+
+    def reap(self) -> int:
+        """Waits for its end; the exit code, or the negative number of the signal."""
+        os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOWAIT)
+        self.kill()
+        return self._process.wait()
+
+    def ran(self) -> list[int]:
+        """Numbers, from 1, of the components whose code was running."""
+        component, _ = _core.page_read(self._page)
+        return sorted({component, *marked(self._page)} - {0})
+
+    def out_of_memory(self) -> bool:
+        """Whether the kernel has killed a process for memory since this one was started."""
+        return _oom_kills() > self._oom_kills
+
+    def close(self) -> None:
+        """Lets go of its descriptors."""
+        for fd in (self.pidfd, self._page):
+            os.close(fd)
+        self.session.close()
+
+
+def _oom_kills() -> int:
+    try:
+        lines = Path("/proc/vmstat").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)

@@ -1,0 +1,302 @@
+"""Workers that die: named by component, counted, and nothing is left behind."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from .conftest import Squall, is_alive, wait_until
+
+CRASHING = """
+    import ctypes, os, signal
+    from squall import Bolt, Topology
+
+    def numbers():
+        yield from range(100_000)
+
+    def crash():
+        {how}
+
+    class Pass(Bolt):
+        outputs = ("n",)
+
+        def process(self, n: int):
+            return n
+
+    class Crash(Bolt):
+        {attributes}
+
+        def process(self, n: int):
+            if n == 500:
+                crash()
+
+    topology = Topology("crashing")
+    numbers = topology.spout("numbers", numbers, outputs=("n",))
+    passed = topology.bolt("pass", Pass).shuffle(numbers)
+    topology.bolt("crash", Crash).shuffle(passed)
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "shown"),
+    [
+        ("os._exit(7)", "code 7"),
+        ("ctypes.string_at(0)", "SIGSEGV"),
+        ("os.abort()", "SIGABRT"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "SIGKILL"),
+    ],
+    ids=["os._exit", "segfault", "abort", "killed"],
+)
+def test_crash_is_named_by_component(squall: Squall, how: str, shown: str) -> None:
+    """Semantics 38. The page says whose code ran; the run ends with exit code 1, its figures add up (semantics 36)."""
+    run = squall.run(CRASHING.format(how=how, attributes="pass"))
+    assert run.end() == 1
+    assert '"crash"' in run.err
+    assert shown in run.err
+    assert run.summary()["pending"] == 0
+
+
+@pytest.mark.parametrize("how", ["os._exit(7)", "ctypes.string_at(0)"], ids=["os._exit", "segfault"])
+def test_crash_of_a_blocking_component_is_named(squall: Squall, how: str) -> None:
+    """Also code that does not run on the loop's thread."""
+    run = squall.run(CRASHING.format(how=how, attributes="blocking = True"))
+    assert run.end() == 1
+    assert '"crash"' in run.err
+
+
+def test_crash_takes_the_children_of_the_worker_along(squall: Squall) -> None:
+    """What user code started does not outlive the run."""
+    run = squall.run(
+        """
+        import os, subprocess, sys
+        from squall import Bolt, Topology
+
+        class Child(Bolt):
+            def open(self, context):
+                self.child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+                print("child is", self.child.pid, ".")
+
+            def process(self, n: int):
+                os._exit(3)
+
+        topology = Topology("children")
+        topology.bolt("child", Child).shuffle(topology.spout("ones", lambda: iter([1]), outputs=("n",)))
+        """
+    )
+    assert run.end() == 1
+    child = int(run.err.split("child is ")[1].split()[0])
+    wait_until(lambda: not is_alive(child), 2, "the end of the child")
+
+
+def test_out_of_memory_or_kill_from_outside_is_told_apart_from_a_failure(squall: Squall) -> None:
+    """A worker that somebody killed is said to have been killed."""
+    run = squall.run(
+        """
+        from squall import Topology
+
+        def wait():
+            while True:
+                yield None
+
+        topology = Topology("idle")
+        topology.bolt("take", lambda n: None).shuffle(topology.spout("wait", wait, outputs=("n",)))
+        """
+    )
+    worker = run.worker_pid()
+    run.event("progress")
+    import os
+
+    os.kill(worker, signal.SIGKILL)
+    assert run.end(5) == 1
+    assert "SIGKILL" in run.err
+
+
+def test_die_ends_the_run(squall: Squall) -> None:
+    """Semantics 13. `on_error = "die"`: the exception ends the worker; it is named with its component."""
+    run = squall.run(CRASHING.format(how="raise KeyError('gone')", attributes='on_error = "die"'))
+    assert run.end() == 1
+    assert '"crash"' in run.err
+    assert "KeyError" in run.err
+    run.summary()
+
+
+@pytest.mark.parametrize("kind", ["bolt", "spout", "async bolt", "blocking bolt"])
+def test_open_that_raises_fails_the_run(squall: Squall, kind: str) -> None:
+    """An exception in `open` names the component; no spout was started."""
+    run = squall.run(
+        f"""
+        from squall import Bolt, Spout, Topology
+        kind = {kind!r}
+
+        class Source(Spout):
+            outputs = ("n",)
+
+            def open(self, context):
+                if kind == "spout":
+                    raise ConnectionError("no such server")
+
+            def next_tuple(self):
+                self.emit(1)
+
+        class Target(Bolt):
+            blocking = kind == "blocking bolt"
+
+            def open(self, context):
+                if kind == "bolt" or kind == "blocking bolt":
+                    raise ConnectionError("no such server")
+
+            def process(self, n: int):
+                pass
+
+        class Async(Target):
+            async def open(self, context):
+                raise ConnectionError("no such server")
+
+            async def process(self, n: int):
+                pass
+
+        topology = Topology("opening")
+        source = topology.spout("source", Source)
+        topology.bolt("target", Async if kind == "async bolt" else Target).shuffle(source)
+        """
+    )
+    assert run.end() == 1
+    assert '"source"' in run.err if kind == "spout" else '"target"' in run.err
+    assert "no such server" in run.err
+    assert run.summary()["emitted"] == 0
+
+
+def test_deep_recursion_and_memory_error_fail_the_tuple_only(squall: Squall) -> None:
+    """User code that breaks the interpreter's limits fails its tuple; the run goes on."""
+    run = squall.run(
+        """
+        from squall import Bolt, Topology
+
+        def deep(n):
+            return deep(n + 1)
+
+        class Break(Bolt):
+            def process(self, n: int):
+                if n == 1:
+                    deep(0)
+                if n == 2:
+                    bytearray(1 << 60)
+
+        topology = Topology("limits")
+        topology.bolt("break", Break, retries=0).shuffle(topology.spout("s", lambda: iter(range(5)), outputs=("n",)))
+        """
+    )
+    assert run.end() == 0
+    summary = run.summary()
+    assert (summary["emitted"], summary["acked"], summary["failed"], summary["dead"]) == (5, 3, 2, 2)
+    assert "RecursionError" in run.err
+    assert "MemoryError" in run.err
+
+
+PLACES = """
+    from squall import Bolt, Spout, Topology
+    place = {place!r}
+
+    def at(name):
+        if place == name:
+            raise ValueError("trouble in " + name)
+
+    class Source(Spout):
+        outputs = ("n",)
+
+        def __init__(self):
+            self.numbers = list(range(20, 0, -1))
+            self.raises = True
+
+        def next_tuple(self):
+            if not self.numbers:
+                return
+            if self.numbers[-1] == 10 and self.raises:
+                self.raises = False
+                at("next_tuple")
+            n = self.numbers.pop()
+            self.emit(n, id=n)
+
+        def ack(self, n):
+            at("ack")
+
+        def fail(self, n):
+            self.numbers.append(n)
+            at("fail")
+
+        def close(self):
+            at("spout close")
+
+    class Work(Bolt):
+        outputs = ("n",)
+        tick_every = 0.01
+
+        def process(self, n: int):
+            if n == 7 and place in ("process", "fail"):
+                raise ValueError("trouble in process")
+            return n
+
+        def tick(self):
+            at("tick")
+
+        def drain(self):
+            at("drain")
+
+        def close(self):
+            at("close")
+
+    class Batch(Bolt):
+        def process_batch(self, n: list) -> None:
+            if 7 in n:
+                at("process_batch")
+
+    topology = Topology("places")
+    work = topology.bolt("work", Work, retries=1).shuffle(topology.spout("source", Source))
+    topology.bolt("batch", Batch, retries=1).shuffle(work)
+"""
+
+
+@pytest.mark.parametrize(
+    ("place", "code", "component"),
+    [
+        ("process", 0, "work"),
+        ("process_batch", 0, "batch"),
+        ("next_tuple", 0, "source"),
+        ("ack", 0, "source"),
+        ("fail", 0, "source"),
+        ("tick", 0, "work"),
+        ("drain", 1, "work"),
+        ("close", 0, "work"),
+        ("spout close", 0, "source"),
+    ],
+)
+def test_exception_anywhere_is_reported_and_survived(squall: Squall, place: str, code: int, component: str) -> None:
+    """Each place where user code can raise: the component is named, the run goes on, nothing acked is lost."""
+    run = squall.run(PLACES.format(place=place), "--for", "1s")
+    assert run.end() == code
+    assert "trouble in" in run.err
+    assert component in run.err
+    summary = run.summary()
+    assert summary["pending"] == 0
+    assert summary["acked"] == (19 if place in ("process", "process_batch", "fail") else 20)
+
+
+def test_generator_that_raises_fails_the_run(squall: Squall) -> None:
+    """A generator is dead once it has raised: what it gave is processed, and the run fails."""
+    run = squall.run(
+        """
+        from squall import Topology
+
+        def numbers():
+            yield from range(5)
+            raise OSError("the source broke")
+
+        topology = Topology("generators")
+        topology.bolt("take", lambda n: None).shuffle(topology.spout("numbers", numbers, outputs=("n",)))
+        """
+    )
+    assert run.end() == 1
+    assert '"numbers"' in run.err
+    assert "the source broke" in run.err
+    assert run.summary()["acked"] == 5

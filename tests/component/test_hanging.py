@@ -1,0 +1,105 @@
+"""A topology whose user code hangs can be looked at and ended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from .conftest import Squall, wait_until
+
+HANGING = """
+    import logging, re
+    from squall import Bolt, Topology
+
+    def hang_in_python():
+        while True:
+            pass
+
+    def hang_in_c():
+        re.match(r"(a+)+$", "a" * 60 + "b")  # holds the interpreter lock for years
+
+    class Hang(Bolt):
+        def process(self, n: int):
+            {how}()
+
+    topology = Topology("hanging", settings={{"topology.stuck.secs": 0.5}})
+    topology.bolt("hang", Hang).shuffle(topology.spout("one", lambda: iter([1]), outputs=("n",)))
+"""
+
+
+def cpu_ticks(pid: int) -> int:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+@pytest.mark.parametrize("how", ["hang_in_python", "hang_in_c"])
+def test_stacks_of_a_topology_that_hangs(squall: Squall, how: str) -> None:
+    """Semantics 28, 16. `squall stacks` and the watchdog show where it hangs, also while the lock is never given up."""
+    run = squall.run(HANGING.format(how=how))
+    worker = run.worker_pid()
+    wait_until(lambda: cpu_ticks(worker) > 50, what="the loop")
+    stacks = squall.done("stacks", "hanging")
+    assert stacks.process.returncode == 0
+    assert how in stacks.out
+    assert "process" in stacks.out
+    stuck = run.event("stuck")
+    assert stuck["component"] == "hang"
+    assert how in stuck["stack"]
+    run.interrupt()
+    run.event("draining")
+    run.interrupt()
+    assert run.end(5) == 130
+
+
+def test_log_level_changes_while_user_code_hangs(squall: Squall) -> None:
+    """Semantics 28. A level is changed for a while although a call does not return."""
+    run = squall.run(
+        """
+        import logging
+        from squall import Bolt, Topology
+
+        class Hang(Bolt):
+            def process(self, n: int):
+                log = logging.getLogger("mine")
+                while not log.isEnabledFor(logging.DEBUG):
+                    pass
+                log.debug("now you see me")
+                while log.isEnabledFor(logging.DEBUG):
+                    pass
+                log.debug("now you do not")
+                log.info("it is over")
+
+        topology = Topology("chatty")
+        topology.bolt("hang", Hang).shuffle(topology.spout("one", lambda: iter([1]), outputs=("n",)))
+        """
+    )
+    run.event("started")
+    changed = squall.done("log-level", "chatty", "mine=DEBUG:1s")
+    assert changed.process.returncode == 0, changed.err
+    assert run.end() == 0
+    assert "now you see me" in run.err
+    assert "now you do not" not in run.err
+    over = next(line for line in run.err.splitlines() if "it is over" in line)
+    assert "component=hang" in over
+
+
+def test_log_level_does_not_wait_for_ever_for_the_interpreter(squall: Squall) -> None:
+    """While C code holds the interpreter lock the change waits for it; the command says so and ends."""
+    run = squall.run(HANGING.format(how="hang_in_c"))
+    worker = run.worker_pid()
+    wait_until(lambda: cpu_ticks(worker) > 50, what="the loop")
+    changed = squall.start("log-level", "hanging", "root=DEBUG")
+    assert changed.end(20) == 1
+    assert "hanging" in changed.err
+    assert len(changed.err.splitlines()) <= 25
+    run.process.kill()
+
+
+def test_commands_name_what_is_running(squall: Squall) -> None:
+    run = squall.run(HANGING.format(how="hang_in_python"))
+    run.event("started")
+    missing = squall.done("stacks", "other")
+    assert missing.process.returncode == 1
+    assert '"other" is not running' in missing.err
+    assert "hanging" in missing.err
