@@ -125,7 +125,7 @@ impl Core {
         if state.paused.with(|paused| paused.is_some()) && !self.resume_generator(py, task) {
             return 0;
         }
-        if task.inbox.ready() == 0 || task.paused_until_ns.get() > self.now_ns.get() {
+        if task.inbox.ready() == 0 || task.still_paused(self.now_ns.get()) {
             return 0;
         }
         let outer = self.enter(task);
@@ -214,12 +214,15 @@ impl Core {
         unsafe { place.assume_init_drop() };
         task.counts.acked.set(task.counts.acked.get() + 1);
         self.ack_msg(root, edge, task.cur.xor.get());
-        std::ops::ControlFlow::Continue(())
+        match task.is_paused.get() {
+            true => std::ops::ControlFlow::Break(()),
+            false => std::ops::ControlFlow::Continue(()),
+        }
     }
 
     #[cold]
     fn may_go_on(&self, task: &Task) -> std::ops::ControlFlow<()> {
-        match self.should_return() || task.paused_until_ns.get() > self.now_ns.get() {
+        match self.should_return() || task.is_paused.get() {
             true => std::ops::ControlFlow::Break(()),
             false => std::ops::ControlFlow::Continue(()),
         }
@@ -470,7 +473,7 @@ impl Core {
             let inputs = self.take_batch(task, most);
             taken += inputs.len();
             self.run_batch(py, task, inputs);
-            if task.is_held_up() || self.should_return() || self.tick_clock() > until_ns {
+            if task.is_held_up() || task.is_paused.get() || self.should_return() || self.tick_clock() > until_ns {
                 break;
             }
         }

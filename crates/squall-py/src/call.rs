@@ -187,7 +187,7 @@ pub fn submit_inputs(core: &Core, py: Python<'_>, task: &Rc<Task>) -> usize {
         }
         taken += inputs.len();
         submit_call(core, py, task, kind, inputs);
-        if task.paused_until_ns.get() > core.now_ns.get() {
+        if task.is_paused.get() {
             break;
         }
     }

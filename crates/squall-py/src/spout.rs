@@ -210,7 +210,7 @@ impl Core {
     pub fn run_spout(&self, py: Python<'_>, task: &Rc<Task>) -> bool {
         let state = task.spout();
         let now_ns = self.now_ns.get();
-        if state.exhausted.get() || state.next_poll_ns.get() > now_ns || task.paused_until_ns.get() > now_ns {
+        if state.exhausted.get() || state.next_poll_ns.get() > now_ns || task.still_paused(now_ns) {
             return false;
         }
         let room = state.limit.with(|limit| limit.room(state.outstanding())).min(POLL);
@@ -569,6 +569,7 @@ impl Core {
             if state.next_poll_ns.get() != u64::MAX {
                 state.next_poll_ns.set(0);
             }
+            task.is_paused.set(false);
             task.paused_until_ns.set(0);
             state.rate.replace(RateLimit::new(None));
             state.source.with(|source| {

@@ -110,6 +110,8 @@ pub struct Task {
     pub submit: Local<Option<Py<PyAny>>>,
     pub in_flight: Cell<u32>,
     pub held: Cell<u32>,
+    /// The user's code asked for a pause that may not have passed: what a hot loop looks at.
+    pub is_paused: Cell<bool>,
     pub paused_until_ns: Cell<u64>,
     /// Asked before each input (tests).
     pub intercept: Local<Option<Py<PyAny>>>,
@@ -166,6 +168,13 @@ impl Task {
     pub fn is_held_up(&self) -> bool {
         let full = |out: &Out| !out.closes_loop && out.targets.iter().any(|task| task.is_full());
         self.streams.iter().any(|stream| stream.outs.get().iter().any(full))
+    }
+
+    /// Whether the pause that the user's code asked for is not over yet.
+    pub fn still_paused(&self, now_ns: u64) -> bool {
+        let paused = self.is_paused.get() && self.paused_until_ns.get() > now_ns;
+        self.is_paused.set(paused);
+        paused
     }
 
     /// Whether the inbox is over its high-water mark, and has not sunk to the low one since.

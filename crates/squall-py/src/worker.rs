@@ -780,6 +780,7 @@ impl Worker {
             submit: Local::new(None),
             in_flight: Cell::new(0),
             held: Cell::new(0),
+            is_paused: Cell::new(false),
             paused_until_ns: Cell::new(0),
             intercept: Local::new(None),
         });
@@ -1030,6 +1031,7 @@ impl Worker {
         let task = self.task(task)?;
         let until_ns = self.core().now_precise_ns() + seconds_ns(delay);
         task.paused_until_ns.set(until_ns);
+        task.is_paused.set(delay > 0.0);
         self.core().timers.with(|timers| timers.at(until_ns, Due::Wake));
         Ok(())
     }
