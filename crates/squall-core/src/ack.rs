@@ -52,6 +52,8 @@ impl<E> Ledger<E> {
     /// An empty ledger whose pool starts at `first_slots`, rounded up to a power of two. A small one reuses its slots
     /// soon, which is what a test of late acks wants.
     pub fn with_slots(incarnation: Incarnation, first_slots: u32) -> Self {
+        // A closed slot keeps its next root without the incarnation, so 0 would make it look open.
+        assert!(incarnation.0 != 0 && incarnation != Incarnation::BUNDLE, "no life has the number {}", incarnation.0);
         let first_slots = first_slots.clamp(1, MAX_SLOTS).next_power_of_two();
         let (slots, entries, free_entries) = (Vec::new(), Vec::new(), Vec::new());
         let (free_head, free_tail, pending, stale) = (NIL, NIL, 0, 0);
@@ -93,15 +95,16 @@ impl<E> Ledger<E> {
             None => self.grow_entries(),
         };
         let at = self.free_head;
-        // SAFETY: the free lists hold only indices of slots and of unused entries.
+        // SAFETY: the free lists hold only indices of slots and of unused entries. The entry is written first: if that
+        // panics, the slot is still closed.
         unsafe {
+            write(self.entries.get_unchecked_mut(entry_at as usize).as_mut_ptr());
             let slot = self.slots.get_unchecked_mut(at as usize);
             self.free_head = slot.next_free;
             self.pending += 1;
             slot.xor = 0;
             slot.root = RootId(slot.root.0 | (self.incarnation.0 as u64) << 48);
             slot.entry = entry_at;
-            write(self.entries.get_unchecked_mut(entry_at as usize).as_mut_ptr());
             Some(slot.root)
         }
     }

@@ -162,6 +162,30 @@ fn roots_of_other_lives_and_of_bundles_are_not_found() {
     assert_eq!(ledger.pending(), 1);
 }
 
+// A frame may bring any 64 bits; those that a closed slot would have next must not open it.
+// semantics 14
+#[test]
+fn forged_roots_find_nothing() {
+    let mut ledger = Ledger::new(Incarnation(1));
+    let root = ledger.open(()).expect("a free slot");
+    ledger.fail(root);
+    for life in [0, 1, 2, u16::MAX] {
+        for reuse in 0..4 {
+            let forged = RootId::new(Incarnation(life), reuse, root.slot());
+            assert!(ledger.ack(forged, 0).is_none() && ledger.init(forged, 0).is_none());
+            assert!(ledger.fail(forged).is_none() && ledger.entry(forged).is_none());
+        }
+    }
+    assert_eq!(ledger.pending(), 0);
+}
+
+// semantics 14
+#[test]
+#[should_panic(expected = "no life has the number 0")]
+fn a_ledger_of_no_life_is_refused() {
+    Ledger::<()>::new(Incarnation(0));
+}
+
 // First in, first out: the other 65,535 slots are used before a slot is used again.
 // semantics 14
 #[test]
