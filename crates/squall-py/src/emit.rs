@@ -111,13 +111,28 @@ impl Task {
     #[cold]
     #[inline(never)]
     fn send_other(&self, stream: &OutStream, out: &Out, row: PyRow, anchor: Anchor<'_>) -> Result<(), Raised> {
+        if out.closes_loop && !self.is_alive(anchor) {
+            return Ok(()); // a tree that has ended does not go round for ever
+        }
         for target in self.targets_of(out, &row)? {
-            if out.closes_loop && out.targets[target as usize].inbox.len() >= self.core().loop_max() {
+            let target = &out.targets[target as usize];
+            if out.closes_loop && target.inbox.len() >= self.core().loop_max() {
                 return Err(worker::loop_overflow(self));
             }
-            self.deliver_to(stream, &out.targets[target as usize], row.dup(), anchor);
+            self.deliver_to(stream, target, row.dup(), anchor);
         }
         Ok(())
+    }
+
+    /// Whether a tree that the output would belong to is still open; true for an output that belongs to none.
+    fn is_alive(&self, anchor: Anchor<'_>) -> bool {
+        let core = self.core();
+        let any_open = |pairs: &[(RootId, u64)]| pairs.is_empty() || pairs.iter().any(|(root, _)| core.is_open(*root));
+        match anchor {
+            Anchor::Cur(cur) => any_open(&core.pairs_of(cur.root.get(), 0)),
+            Anchor::Tuples([]) => true,
+            Anchor::Tuples(tuples) => tuples.iter().any(|tuple| any_open(&tuple.get().inner().pairs)),
+        }
     }
 
     fn targets_of(&self, out: &Out, row: &PyRow) -> Result<Vec<u32>, Raised> {

@@ -298,6 +298,11 @@ impl Core {
         self.ledger.with(|ledger| ledger.entry(root).map(|pending| pending.attempt))
     }
 
+    /// Whether the root's tree is open here.
+    pub fn is_open(&self, root: RootId) -> bool {
+        self.ledger.with(|ledger| ledger.entry(root).is_some())
+    }
+
     /// When the root was emitted, while its tree is open here.
     pub fn emitted_at_ns(&self, root: RootId) -> Option<u64> {
         self.ledger.with(|ledger| ledger.entry(root).map(|pending| pending.emitted_ns))
