@@ -71,13 +71,8 @@ pub struct Paused {
     xor: u64,
 }
 
-/// The tracking half of an input whose values were handed to user code.
-pub struct Input {
-    pub root: RootId,
-    pub edge: u64,
-    pub channel: u32,
-    pub row: PyRow,
-}
+/// A tuple that left its inbox and is in user hands.
+pub type Input = Msg<PyRow>;
 
 impl BoltState {
     /// A bolt before it is configured.
@@ -379,7 +374,7 @@ impl Core {
             }
             tuple::settle(inner, Standing::Failed);
         }
-        let input = Input { root: msg.root, edge: msg.edge, channel: msg.channel, row: msg.row };
+        let input = msg;
         let input_tuple = match tuple {
             Some(tuple) => Some(tuple),
             None => self.tuple_of(py, task, &input),
@@ -390,9 +385,7 @@ impl Core {
 
     /// The `Tuple` of an input, for an error report.
     pub fn tuple_of(&self, py: Python<'_>, task: &Rc<Task>, input: &Input) -> Option<Py<Tuple>> {
-        use squall_core::route::Payload;
-        let msg = Msg { root: input.root, edge: input.edge, channel: input.channel, row: input.row.dup() };
-        Tuple::of(py, task, &msg, 0, 0).ok()
+        Tuple::of(py, task, input, 0, 0).ok()
     }
 
     /// Judges what an input's call raised and carries it out.
@@ -509,8 +502,12 @@ impl Core {
         let mut inputs: Vec<Input> = Vec::with_capacity(most.min(task.inbox.ready()));
         if state.bindings.get().len() == 1 && self.solo.get() == 0 {
             while inputs.len() < most {
-                let Some(Msg { root, edge, channel, row }) = task.inbox.pop() else { break };
-                inputs.push(Input { root, edge, channel, row });
+                inputs.reserve(1); // no-op but when tuples came in meanwhile
+                if !task.inbox.pop_into(&mut inputs.spare_capacity_mut()[0]) {
+                    break;
+                }
+                // SAFETY: `pop_into` said that it wrote the place behind the last one.
+                unsafe { inputs.set_len(inputs.len() + 1) };
             }
             return inputs;
         }
@@ -527,7 +524,7 @@ impl Core {
                 binding = Some(state.binding_number(msg.channel));
             }
             let alone = self.solo.get() > 0 && self.is_solo(msg.root);
-            inputs.push(Input { root: msg.root, edge: msg.edge, channel: msg.channel, row: msg.row });
+            inputs.push(msg);
             if alone {
                 break;
             }
@@ -601,9 +598,7 @@ impl Core {
         }
         let mut tuples = Vec::with_capacity(inputs.len());
         for input in inputs {
-            use squall_core::route::Payload;
-            let msg = Msg { root: input.root, edge: input.edge, channel: input.channel, row: input.row.dup() };
-            tuples.push(Tuple::of(py, task, &msg, started_ns, 0)?);
+            tuples.push(Tuple::of(py, task, input, started_ns, 0)?);
         }
         if manual {
             tuples.iter().for_each(|tuple| self.hold(py, task, tuple, task.bolt().hold_ns.get()));

@@ -226,11 +226,12 @@ impl Task {
     #[inline(always)]
     unsafe fn send_borrowed(&self, output: *mut PyObject, cur: &Cur) -> Result<(), Raised> {
         unsafe {
-            if PyList_CheckExact(output) != 0 {
-                return self.send_list(output, cur);
-            }
+            // Each kind is told by its exact type, so the order is that of their frequency.
             if PyUnicode_CheckExact(output) != 0 || PyLong_CheckExact(output) != 0 {
                 return self.send_value(output, cur);
+            }
+            if PyList_CheckExact(output) != 0 {
+                return self.send_list(output, cur);
             }
             self.send_any(output, cur)
         }

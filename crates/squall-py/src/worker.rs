@@ -557,7 +557,9 @@ impl Core {
     fn is_exhausted(&self) -> bool {
         let ended = |task: &Rc<Task>| {
             let state = task.spout();
-            state.exhausted.get() && state.outstanding() == 0 && task.in_flight.get() == 0
+            // System spouts (dead letters) give only what the others lead to, and gave it in this turn's poll.
+            let exhausted = state.exhausted.get() || self.component_name(task.component).starts_with("__");
+            exhausted && state.outstanding() == 0 && task.in_flight.get() == 0
         };
         self.started.get() && self.spouts.with(|spouts| spouts.iter().all(ended)) && self.is_quiet()
     }
