@@ -829,7 +829,7 @@ impl Worker {
             "tcp" => Source::Tcp(source.cast::<TcpSource>()?.get().open(self.core().wake.clone())?),
             other => return Err(PyValueError::new_err(format!("unknown kind of spout {other:?}"))),
         };
-        task.spout().configure(SpoutOptions {
+        let options = SpoutOptions {
             source,
             collects_acks: ack_many.is_some(),
             ack: ack_many.or(ack).as_ref().map(Method::of),
@@ -838,7 +838,8 @@ impl Worker {
             rate_per_s,
             idle_ns: seconds_ns(idle_wait).max(1),
             max_pending,
-        });
+        };
+        task.spout().configure(options, submit.is_some());
         task.submit.replace(submit);
         Ok(())
     }

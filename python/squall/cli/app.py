@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated, Any
 
@@ -18,12 +19,23 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Real-time stream processing: Storm's model, in Python, on a Rust core.\n\nStart with: squall run examples/word_count.py --for 10s",
 )
-dead = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Dead letters: tuples that were given up after their last try.")
+dead = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Dead letters: tuples that were given up after their last try."
+)
 app.add_typer(dead, name="dead")
 
-Target = Annotated[str, typer.Argument(metavar="FILE[:NAME]", help="A Python file; NAME of its Topology or function if there are several.")]
-Settings = Annotated[list[str] | None, typer.Option("-c", metavar="KEY=VALUE", help="A setting; may be repeated. All keys: docs/settings.md.")]
-Parameters = Annotated[list[str] | None, typer.Option("-p", metavar="NAME=VALUE", help="A parameter of the topology's function; may be repeated.")]
+Target = Annotated[
+    str,
+    typer.Argument(metavar="FILE[:NAME]", help="A Python file; NAME of its Topology or function if there are several."),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("-c", metavar="KEY=VALUE", help="A setting; may be repeated. All keys: docs/settings.md."),
+]
+Parameters = Annotated[
+    list[str] | None,
+    typer.Option("-p", metavar="NAME=VALUE", help="A parameter of the topology's function; may be repeated."),
+]
 TopologyName = Annotated[str, typer.Argument(metavar="TOPOLOGY", help="Name of the topology.")]
 
 
@@ -31,6 +43,7 @@ def main() -> None:
     """Runs a command and turns errors of the project into exit code 2 (wrong use) or 1."""
     from squall.cli.failures import exit_code, show
 
+    open_standard_streams()
     try:
         app(standalone_mode=False)
     except SquallError as error:
@@ -54,16 +67,41 @@ def main() -> None:
         raise
 
 
+def open_standard_streams() -> None:
+    """Gives a process that was started without standard streams some that lead nowhere.
+
+    Else a socket could get the number of standard output, and prints would go into it.
+    """
+    for fd, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != fd:
+                os.dup2(nowhere, fd)
+                os.close(nowhere)
+            setattr(sys, name, os.fdopen(fd, "w" if fd else "r"))
+
+
 @app.command()
 def run(
     target: Target,
-    for_: Annotated[str | None, typer.Option("--for", metavar="DURATION", help="Stop the sources after this long, e.g. 20s, 5m.")] = None,
-    drain: Annotated[str | None, typer.Option("--drain", metavar="DURATION", help="How long the rest may take after that.  [default: 30s]")] = None,
+    for_: Annotated[
+        str | None, typer.Option("--for", metavar="DURATION", help="Stop the sources after this long, e.g. 20s, 5m.")
+    ] = None,
+    drain: Annotated[
+        str | None,
+        typer.Option("--drain", metavar="DURATION", help="How long the rest may take after that.  [default: 30s]"),
+    ] = None,
     settings: Settings = None,
     parameters: Parameters = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print events as JSON lines: started, progress each second, summary.")] = False,
-    summary: Annotated[str | None, typer.Option("--summary", metavar="FILE", help="Write the summary event to this file as JSON.")] = None,
-    log_level: Annotated[str | None, typer.Option("--log-level", metavar="LEVEL", help="DEBUG, INFO, WARNING, ERROR.  [default: INFO]")] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print events as JSON lines: started, progress each second, summary.")
+    ] = False,
+    summary: Annotated[
+        str | None, typer.Option("--summary", metavar="FILE", help="Write the summary event to this file as JSON.")
+    ] = None,
+    log_level: Annotated[
+        str | None, typer.Option("--log-level", metavar="LEVEL", help="DEBUG, INFO, WARNING, ERROR.  [default: INFO]")
+    ] = None,
 ) -> None:
     """Runs a topology on this machine until its sources end, --for is over, or Ctrl-C.
 
@@ -97,7 +135,9 @@ def check(target: Target, settings: Settings = None, parameters: Parameters = No
 
 
 @app.command()
-def explain(code: Annotated[str, typer.Argument(metavar="CODE", help="The code at the end of an error message.")]) -> None:
+def explain(
+    code: Annotated[str, typer.Argument(metavar="CODE", help="The code at the end of an error message.")],
+) -> None:
     """Explains an error: what happened, why, and what to do.
 
     Example: squall explain grouping_field_missing
@@ -121,7 +161,10 @@ def stacks(topology: TopologyName) -> None:
 @app.command("log-level")
 def log_level_command(
     topology: TopologyName,
-    changes: Annotated[list[str], typer.Argument(metavar="LOGGER=LEVEL[:DURATION]", help="e.g. squall.user.count=DEBUG:30s or root=INFO")],
+    changes: Annotated[
+        list[str],
+        typer.Argument(metavar="LOGGER=LEVEL[:DURATION]", help="e.g. squall.user.count=DEBUG:30s or root=INFO"),
+    ],
 ) -> None:
     """Changes log levels of a running topology, for a while if a duration is given.
 
@@ -133,7 +176,9 @@ def log_level_command(
 
 
 @dead.command("list")
-def dead_list(topology: TopologyName, every: Annotated[bool, typer.Option("--all", help="Replayed and dropped ones too.")] = False) -> None:
+def dead_list(
+    topology: TopologyName, every: Annotated[bool, typer.Option("--all", help="Replayed and dropped ones too.")] = False
+) -> None:
     """Lists the dead letters of a topology."""
     from squall.cli.dead import list_letters
 
@@ -149,7 +194,10 @@ def dead_show(topology: TopologyName, number: Annotated[int, typer.Argument(min=
 
 
 @dead.command("replay")
-def dead_replay(topology: TopologyName, numbers: Annotated[list[int] | None, typer.Argument(min=1, help="Which ones; all open ones if left out.")] = None) -> None:
+def dead_replay(
+    topology: TopologyName,
+    numbers: Annotated[list[int] | None, typer.Argument(min=1, help="Which ones; all open ones if left out.")] = None,
+) -> None:
     """Emits dead letters' roots again: at once if the topology runs, else at its next start."""
     from squall.cli.dead import replay_letters
 
