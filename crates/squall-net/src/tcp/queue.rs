@@ -212,3 +212,75 @@ impl Queue {
         self.lock().held_bytes
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wake::Waiter;
+    use std::time::{Duration, Instant};
+
+    fn queue(limit_bytes: usize) -> Arc<Queue> {
+        Arc::new(Queue::new(limit_bytes, Waiter::new().unwrap().waker()))
+    }
+
+    fn buffer(capacity: usize) -> Buffer {
+        Buffer { data: Vec::with_capacity(capacity), records: Vec::new() }
+    }
+
+    fn wait_until(condition: impl Fn() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !condition() {
+            assert!(Instant::now() < deadline);
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn memory_counts_as_allocated_and_until_the_chunk_is_dropped() {
+        let queue = queue(1 << 20);
+        queue.push(7, buffer(100_000), Vec::new());
+        let chunk = queue.take().unwrap();
+        assert!(queue.held_bytes() >= 100_000);
+        drop(chunk);
+        assert_eq!(queue.held_bytes(), 0);
+    }
+
+    #[test]
+    fn a_buffer_comes_back_unless_it_is_very_small_or_large() {
+        let queue = queue(1 << 20);
+        for capacity in [100, 100_000, 10_000_000] {
+            queue.push(7, buffer(capacity), Vec::new());
+            drop(queue.take());
+        }
+        assert_eq!(queue.spare_buffer().data.capacity(), 100_000);
+        assert_eq!(queue.spare_buffer().data.capacity(), 0);
+    }
+
+    #[test]
+    fn an_abandoned_queue_keeps_nothing_alive() {
+        let queue = queue(1 << 20);
+        queue.push(7, buffer(10), Vec::new());
+        queue.abandon();
+        queue.push(7, buffer(10), Vec::new());
+        assert!(queue.take().is_none());
+        assert_eq!((queue.held_bytes(), Arc::strong_count(&queue)), (0, 1));
+    }
+
+    #[test]
+    fn waiting_for_room_ends_when_chunks_are_dropped_and_when_the_queue_is_abandoned() {
+        let queue = queue(1000);
+        for give_up in [false, true] {
+            queue.push(7, buffer(1000), Vec::new());
+            let chunk = queue.take();
+            let of_reader = queue.clone();
+            let reader = std::thread::spawn(move || of_reader.wait_for_room());
+            wait_until(|| queue.lock().reader_waits);
+            if give_up {
+                queue.abandon();
+            } else {
+                drop(chunk);
+            }
+            wait_until(|| reader.is_finished());
+        }
+    }
+}
