@@ -8,9 +8,10 @@ import json
 import sys
 from collections import Counter
 
+from squall import _core
+
 from benchmarks import workloads as w
 from benchmarks.harness import Ratio, Run, measured, paired
-from squall import _core
 
 MUSTS = {
     "w1_return_list": 1.25,
@@ -66,7 +67,11 @@ def measure(pairs: int, n1: int, n2: int) -> dict[str, Ratio]:
         else:
             plain = functools.partial(w.plain_w2_generator if name == "w2_generator" else w.plain_w2, n2)
         out[name] = paired(plain, variant, pairs)
-        print(f"{name:16} {out[name].ratio:5.2f} [{out[name].low:.2f}..{out[name].high:.2f}]  must {MUSTS[name]}", file=sys.stderr, flush=True)
+        print(
+            f"{name:16} {out[name].ratio:5.2f} [{out[name].low:.2f}..{out[name].high:.2f}]  must {MUSTS[name]}",
+            file=sys.stderr,
+            flush=True,
+        )
     return out
 
 

@@ -138,7 +138,14 @@ class Worker:
     """
 
     def __init__(
-        self, *, incarnation: int, seed: int, hooks: Hooks, virtual: bool, settings: Mapping[str, Any], page_fd: int | None = None
+        self,
+        *,
+        incarnation: int,
+        seed: int,
+        hooks: Hooks,
+        virtual: bool,
+        settings: Mapping[str, Any],
+        page_fd: int | None = None,
     ) -> None: ...
 
     # -- building, before the first run ------------------------------------------------------------------
@@ -299,7 +306,17 @@ class TcpSource:
 class Session:
     """The worker's end of the command session: a native thread that answers also while user code hangs."""
 
-    def __init__(self, worker: Worker, fd: int, handler: Callable[[bytes], bytes | None], /, *, dump_fd: int, stuck_after: float, timeout: float) -> None:
+    def __init__(
+        self,
+        worker: Worker,
+        fd: int,
+        handler: Callable[[bytes], bytes | None],
+        /,
+        *,
+        dump_fd: int,
+        stuck_after: float,
+        timeout: float,
+    ) -> None:
         """`handler` is asked for what needs the interpreter; `stacks` and `stop` are answered without it.
 
         `dump_fd`: the file that faulthandler writes stacks to on SIGUSR2.

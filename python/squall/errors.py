@@ -84,7 +84,7 @@ class SquallInternalError(SquallError):
     """A defect of squall itself: tell us."""
 
 
-class RetryTuple(Exception):  # noqa: N818 - the name says what happens to the tuple
+class RetryTuple(Exception):
     """Fails the input so that its root is tried again.
 
     Args:
@@ -99,21 +99,21 @@ class RetryTuple(Exception):  # noqa: N818 - the name says what happens to the t
         self.counts = counts
 
 
-class DeadLetter(Exception):  # noqa: N818
+class DeadLetter(Exception):
     """Gives the input's roots up at once: they go to the dead letters."""
 
     def __init__(self, reason: str = "") -> None:
         super().__init__(reason)
 
 
-class DropTuple(Exception):  # noqa: N818
+class DropTuple(Exception):
     """Acks the input without output; counted as dropped."""
 
     def __init__(self, reason: str = "") -> None:
         super().__init__(reason)
 
 
-class Exhausted(Exception):  # noqa: N818
+class Exhausted(Exception):
     """Raised by a spout: nothing will come any more."""
 
 

@@ -40,6 +40,7 @@ pub struct SpoutState {
     pub has_fail: Cell<bool>,
     /// `ack_many` is called with what a turn collected.
     pub collects_acks: Cell<bool>,
+    has_plain_ack: Cell<bool>,
     pub rate: Local<RateLimit>,
     pub limit: Local<PendingLimit>,
     pub idle_ns: Cell<u64>,
@@ -80,6 +81,7 @@ impl SpoutState {
             dead: Local::new(None),
             has_fail: Cell::new(false),
             collects_acks: Cell::new(false),
+            has_plain_ack: Cell::new(false),
             rate: Local::new(RateLimit::new(None)),
             limit: Local::new(PendingLimit::new(None)),
             idle_ns: Cell::new(1_000_000),
@@ -98,7 +100,8 @@ impl SpoutState {
     }
 
     /// Takes the callbacks and limits.
-    pub fn configure(&self, options: SpoutOptions) {
+    pub fn configure(&self, options: SpoutOptions, offloaded: bool) {
+        self.has_plain_ack.set(options.ack.is_some() && !options.collects_acks && !offloaded);
         self.has_fail.set(options.fail.is_some());
         self.collects_acks.set(options.collects_acks);
         self.rate.replace(RateLimit::new(options.rate_per_s));
@@ -120,6 +123,12 @@ impl SpoutState {
         };
         // SAFETY: callbacks are set before the first run and dropped by `release`, which is not called from within one.
         slot.with(|method| unsafe { (*(method as *const Option<Method>)).as_ref() })
+    }
+
+    /// The `ack` that is called for each id on the loop's thread, if the spout has one: the common case, in one look.
+    #[inline(always)]
+    pub fn plain_ack(&self) -> Option<&Method> {
+        if self.has_plain_ack.get() { self.callback(Told::Ack) } else { None }
     }
 
     /// What user code calls the callback.

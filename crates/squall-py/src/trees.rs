@@ -302,6 +302,9 @@ impl Core {
     #[inline(always)]
     pub fn tell(&self, task: &Task, what: Told, id: *mut PyObject) {
         let state = task.spout();
+        if let (Told::Ack, Some(method), false) = (what, state.plain_ack(), state.polling.get()) {
+            return self.call_back(task, state, method, what, id);
+        }
         if what == Told::Ack && state.collects_acks.get() {
             state.acked.with(|ids| ids.push(id));
             return;
@@ -310,15 +313,13 @@ impl Core {
             // SAFETY: the reference is owned by us.
             None => unsafe { Py_DECREF(id) },
             Some(_) if state.polling.get() => state.later.with(|later| later.push((what, id))),
+            Some(method) if task.is_offloaded() => self.call_back_offloaded(task, method, what, id),
             Some(method) => self.call_back(task, state, method, what, id),
         }
     }
 
     #[inline(always)]
     fn call_back(&self, task: &Task, state: &SpoutState, method: &Method, what: Told, id: *mut PyObject) {
-        if task.is_offloaded() {
-            return self.call_back_offloaded(task, method, what, id);
-        }
         // SAFETY: `id` is owned by us; the method lives as long as the task.
         unsafe {
             let outer = self.enter(task);

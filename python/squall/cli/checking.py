@@ -39,7 +39,10 @@ def drawn(graph: Graph) -> list[str]:
             return
         seen.add(name)
         targets = [
-            (other.name, one) for other in graph.components.values() for one in other.inputs if one.source.component == name
+            (other.name, one)
+            for other in graph.components.values()
+            for one in other.inputs
+            if one.source.component == name
         ]
         below = prefix if top else prefix + ("   " if last else "│  ")
         for number, (target, one) in enumerate(targets):

@@ -32,7 +32,9 @@ def control_socket(topology: str) -> Path:
         raise ClusterError(Defect("running_twice", message, (("running", names),), "name one of these"))
     names = ", ".join(alive) or "nothing"
     fix = "start it with squall run; storm.local.dir must be the same"
-    raise ClusterError(Defect("not_running", f'"{topology}" is not running here', (("running", names),), fix), retryable=True)
+    raise ClusterError(
+        Defect("not_running", f'"{topology}" is not running here', (("running", names),), fix), retryable=True
+    )
 
 
 def command(topology: str, request: dict[str, Any]) -> dict[str, Any]:

@@ -27,8 +27,16 @@ def _chosen(topology: str, numbers: list[int]) -> list[dead_log.Stored]:
     letters = {stored.number: stored for stored in dead_log.read(_log(topology))}
     if missing := [number for number in numbers if number not in letters]:
         message = f'"{topology}" has no dead letter {missing[0]}'
-        raise StateError(Defect("dead_letter_unknown", message, (("letters", f"1 to {len(letters)}"),), f"squall dead list {topology}"))
-    return [letters[number] for number in numbers] if numbers else [s for s in letters.values() if s.state == dead_log.OPEN]
+        raise StateError(
+            Defect(
+                "dead_letter_unknown", message, (("letters", f"1 to {len(letters)}"),), f"squall dead list {topology}"
+            )
+        )
+    return (
+        [letters[number] for number in numbers]
+        if numbers
+        else [s for s in letters.values() if s.state == dead_log.OPEN]
+    )
 
 
 def list_letters(topology: str, *, every: bool) -> None:
@@ -38,7 +46,9 @@ def list_letters(topology: str, *, every: bool) -> None:
             letter = stored.letter
             inputs = ", ".join(f"{name}={value!r}" for name, value in zip(letter.fields, letter.values, strict=False))
             text = inputs if len(inputs) <= SHOWN else inputs[: SHOWN - 1] + "…"
-            typer.echo(f"{stored.number:>6}  {letter.at:%Y-%m-%d %H:%M:%S}  {stored.state:<8}  {letter.component}  {letter.error}  ({text})")
+            typer.echo(
+                f"{stored.number:>6}  {letter.at:%Y-%m-%d %H:%M:%S}  {stored.state:<8}  {letter.component}  {letter.error}  ({text})"
+            )
 
 
 def show_letter(topology: str, number: int) -> None:
@@ -46,11 +56,15 @@ def show_letter(topology: str, number: int) -> None:
     (stored,) = _chosen(topology, [number])
     letter = stored.letter
     typer.echo(f"dead letter {number} of {topology}: {stored.state}")
-    typer.echo(f"  component: {letter.component} (task {letter.task}), after {letter.attempts} tries, at {letter.at:%Y-%m-%d %H:%M:%S %Z}")
+    typer.echo(
+        f"  component: {letter.component} (task {letter.task}), after {letter.attempts} tries, at {letter.at:%Y-%m-%d %H:%M:%S %Z}"
+    )
     typer.echo(f"  input from: {letter.source}/{letter.stream}")
     for name, value in zip(letter.fields, letter.values, strict=False):
         typer.echo(f"    {name} = {value!r}")
-    typer.echo(f"  root: {letter.spout}/{letter.spout_stream} {letter.root_values if letter.root_values is not None else f'id {letter.message_id!r}'}")
+    typer.echo(
+        f"  root: {letter.spout}/{letter.spout_stream} {letter.root_values if letter.root_values is not None else f'id {letter.message_id!r}'}"
+    )
     typer.echo(f"  replayable: {'yes' if stored.replayable else 'no, its values are not kept'}")
     typer.echo(letter.traceback.rstrip())
 

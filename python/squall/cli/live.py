@@ -32,7 +32,9 @@ class LiveView:
         match event["event"]:
             case "started":
                 pid = event["workers"][0]["pid"]
-                self._console.print(f"[bold]{event['topology']}[/bold]: process {pid}, log {event['log']}", highlight=False)
+                self._console.print(
+                    f"[bold]{event['topology']}[/bold]: process {pid}, log {event['log']}", highlight=False
+                )
             case "progress":
                 self._live.update(self._screen(event))
                 self._last = event
@@ -73,7 +75,18 @@ class LiveView:
 
     def _components(self, event: Event) -> Table:
         table = Table(box=None, pad_edge=False, header_style="dim")
-        for title in ("component", "tasks", "queue", "capacity", "executed", "emitted", "acked", "failed", "execute ms", "process ms"):
+        for title in (
+            "component",
+            "tasks",
+            "queue",
+            "capacity",
+            "executed",
+            "emitted",
+            "acked",
+            "failed",
+            "execute ms",
+            "process ms",
+        ):
             table.add_column(title, justify="left" if title == "component" else "right")
         before = self._last["components"] if self._last else {}
         for name, now in event["components"].items():

@@ -38,11 +38,15 @@ class Setting:
     choices: tuple[str, ...] = ()
 
 
-def _seconds(key: str, default: float | None, scope: Scope, doc: str, at_least: float = 0, at_most: float = 86_400 * 365) -> Setting:
+def _seconds(
+    key: str, default: float | None, scope: Scope, doc: str, at_least: float = 0, at_most: float = 86_400 * 365
+) -> Setting:
     return Setting(key, default, float, scope, doc, "s", at_least, at_most)
 
 
-def _count(key: str, default: int | None, scope: Scope, doc: str, at_least: int = 0, at_most: int = 2**31 - 1, unit: str = "") -> Setting:
+def _count(
+    key: str, default: int | None, scope: Scope, doc: str, at_least: int = 0, at_most: int = 2**31 - 1, unit: str = ""
+) -> Setting:
     return Setting(key, default, int, scope, doc, unit, at_least, at_most)
 
 
@@ -64,31 +68,157 @@ SETTINGS: Mapping[str, Setting] = {
     row.key: row
     for row in (
         _count("topology.workers", 1, _T, "Worker processes that the tasks are spread over.", at_least=1, at_most=1024),
-        _count("topology.tasks", None, _C, "Tasks of a component; unset: as many as its parallelism.", at_least=1, at_most=1024),
-        _count("topology.max.task.parallelism", None, _C, "Most tasks of any component; for tests on small machines.", at_least=1),
-        _count("topology.acker.executors", None, _T, "0 turns acking off: at most once. Any other value leaves it on; each worker tracks the roots of its own spouts."),
-        _seconds("topology.message.timeout.secs", 30, _T, "A tuple that user code holds (manual ack, async, blocking, a stuck call) for this long is failed. Tuples that wait in queues do not age.", at_least=0.001, at_most=86_400),
+        _count(
+            "topology.tasks",
+            None,
+            _C,
+            "Tasks of a component; unset: as many as its parallelism.",
+            at_least=1,
+            at_most=1024,
+        ),
+        _count(
+            "topology.max.task.parallelism",
+            None,
+            _C,
+            "Most tasks of any component; for tests on small machines.",
+            at_least=1,
+        ),
+        _count(
+            "topology.acker.executors",
+            None,
+            _T,
+            "0 turns acking off: at most once. Any other value leaves it on; each worker tracks the roots of its own spouts.",
+        ),
+        _seconds(
+            "topology.message.timeout.secs",
+            30,
+            _T,
+            "A tuple that user code holds (manual ack, async, blocking, a stuck call) for this long is failed. Tuples that wait in queues do not age.",
+            at_least=0.001,
+            at_most=86_400,
+        ),
         _flag("topology.enable.message.timeouts", True, _T, "Whether held tuples time out at all."),
-        _seconds("topology.tree.max.age.secs", None, _T, "Fails a root that is older than this wherever its tuples are; unset: never.", at_least=0.001),
-        _count("topology.max.spout.pending", None, _C, "Most roots that a spout's task may have open; unset: adapts to the queues.", at_least=1, at_most=524_288),
-        _count("topology.max.pending.bytes", 256 << 20, _T, "Estimated size of all open roots of a spout's task at which it pauses.", at_least=1 << 16, at_most=2**62, unit="bytes"),
-        _count("topology.retries", 3, _C, "Tries of a root after the first failed one, before it becomes a dead letter.", at_most=1_000_000),
-        _count("topology.loop.max.queued", 100_000, _T, "Most tuples queued on an edge that closes a loop; beyond it the root fails.", at_least=1, unit="tuples"),
+        _seconds(
+            "topology.tree.max.age.secs",
+            None,
+            _T,
+            "Fails a root that is older than this wherever its tuples are; unset: never.",
+            at_least=0.001,
+        ),
+        _count(
+            "topology.max.spout.pending",
+            None,
+            _C,
+            "Most roots that a spout's task may have open; unset: adapts to the queues.",
+            at_least=1,
+            at_most=524_288,
+        ),
+        _count(
+            "topology.max.pending.bytes",
+            256 << 20,
+            _T,
+            "Estimated size of all open roots of a spout's task at which it pauses.",
+            at_least=1 << 16,
+            at_most=2**62,
+            unit="bytes",
+        ),
+        _count(
+            "topology.retries",
+            3,
+            _C,
+            "Tries of a root after the first failed one, before it becomes a dead letter.",
+            at_most=1_000_000,
+        ),
+        _count(
+            "topology.loop.max.queued",
+            100_000,
+            _T,
+            "Most tuples queued on an edge that closes a loop; beyond it the root fails.",
+            at_least=1,
+            unit="tuples",
+        ),
         _flag("topology.debug", False, _C, "Logs every input of the component at DEBUG."),
-        _ratio("topology.stats.sample.rate", 0.05, _T, "Share of tuples whose latencies are measured. Counters are exact."),
-        _seconds("topology.tick.tuple.freq.secs", None, _C, "Period of `tick` for bolts that define it and set no `tick_every`.", at_least=0.001),
-        _count("topology.sleep.spout.wait.strategy.time.ms", 1, _C, "Pause of a spout that had nothing to emit and sets no `idle_wait`.", unit="ms", at_most=60_000),
-        _seconds("topology.error.throttle.interval.secs", 10, _T, "Interval in which at most `topology.max.error.report.per.interval` errors of a task are kept.", at_least=0.001),
-        _count("topology.max.error.report.per.interval", 5, _T, "Errors of a task that are kept in each throttle interval.", at_least=1),
-        _count("topology.executor.receive.buffer.size", 1024, _T, "Capacity of a task's inbox, to which the high-water marks refer.", at_least=1, at_most=2**20, unit="tuples"),
-        _ratio("backpressure.disruptor.high.watermark", 0.9, _T, "Share of an inbox's capacity from which it counts as full: spouts that can reach it pause."),
-        _ratio("backpressure.disruptor.low.watermark", 0.4, _T, "Share of an inbox's capacity to which a full one must sink before spouts go on."),
+        _ratio(
+            "topology.stats.sample.rate", 0.05, _T, "Share of tuples whose latencies are measured. Counters are exact."
+        ),
+        _seconds(
+            "topology.tick.tuple.freq.secs",
+            None,
+            _C,
+            "Period of `tick` for bolts that define it and set no `tick_every`.",
+            at_least=0.001,
+        ),
+        _count(
+            "topology.sleep.spout.wait.strategy.time.ms",
+            1,
+            _C,
+            "Pause of a spout that had nothing to emit and sets no `idle_wait`.",
+            unit="ms",
+            at_most=60_000,
+        ),
+        _seconds(
+            "topology.error.throttle.interval.secs",
+            10,
+            _T,
+            "Interval in which at most `topology.max.error.report.per.interval` errors of a task are kept.",
+            at_least=0.001,
+        ),
+        _count(
+            "topology.max.error.report.per.interval",
+            5,
+            _T,
+            "Errors of a task that are kept in each throttle interval.",
+            at_least=1,
+        ),
+        _count(
+            "topology.executor.receive.buffer.size",
+            1024,
+            _T,
+            "Capacity of a task's inbox, to which the high-water marks refer.",
+            at_least=1,
+            at_most=2**20,
+            unit="tuples",
+        ),
+        _ratio(
+            "backpressure.disruptor.high.watermark",
+            0.9,
+            _T,
+            "Share of an inbox's capacity from which it counts as full: spouts that can reach it pause.",
+        ),
+        _ratio(
+            "backpressure.disruptor.low.watermark",
+            0.4,
+            _T,
+            "Share of an inbox's capacity to which a full one must sink before spouts go on.",
+        ),
         _flag("topology.disable.loadaware.messaging", False, _T, "Makes shuffles ignore the loads of their targets."),
-        _seconds("topology.stuck.secs", 10, _T, "A call of user code that runs for this long is reported with its stack.", at_least=0.1),
-        _flag("topology.stuck.restart", False, _T, "Whether a worker is ended when a call has run for twice the message time-out."),
+        _seconds(
+            "topology.stuck.secs",
+            10,
+            _T,
+            "A call of user code that runs for this long is reported with its stack.",
+            at_least=0.1,
+        ),
+        _flag(
+            "topology.stuck.restart",
+            False,
+            _T,
+            "Whether a worker is ended when a call has run for twice the message time-out.",
+        ),
         _seconds("topology.drain.secs", 30, _T, "How long a run may drain before it ends with what is pending."),
-        _text("worker.log.level", "INFO", _T, "Lowest level of log records that are kept.", ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")),
-        _text("storm.local.dir", None, _L, "Folder for runs, logs and dead letters; unset: `$XDG_STATE_HOME/squall` or `~/.local/state/squall`."),
+        _text(
+            "worker.log.level",
+            "INFO",
+            _T,
+            "Lowest level of log records that are kept.",
+            ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
+        ),
+        _text(
+            "storm.local.dir",
+            None,
+            _L,
+            "Folder for runs, logs and dead letters; unset: `$XDG_STATE_HOME/squall` or `~/.local/state/squall`.",
+        ),
     )
 }
 """Every setting, by key."""

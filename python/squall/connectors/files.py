@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+from squall._core import Tuple
 from squall.api.components import Bolt
 from squall.errors import RetryTuple
-from squall._core import Tuple
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 WAIT_S = 1.0

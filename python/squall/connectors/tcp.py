@@ -97,7 +97,11 @@ class TcpSpout(Spout):
         host, port = parse_address(address)
         framing = framing or Lines()
         _check_framing(framing, max_record)
-        for name, value in (("max_record", max_record), ("max_connections", max_connections), ("client_buffer", client_buffer)):
+        for name, value in (
+            ("max_record", max_record),
+            ("max_connections", max_connections),
+            ("client_buffer", client_buffer),
+        ):
             if not 1 <= value < 1 << 31:
                 message = f"TcpSpout.listen has {name}={value!r}"
                 raise TopologyError(Defect("tcp_limit", message, (), "give a whole number from 1 to 2147483647"))
@@ -161,7 +165,12 @@ def parse_address(address: str) -> tuple[str, int]:
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdecimal() or int(port) > 65_535 or not host:
         raise TopologyError(
-            Defect("tcp_address", f'"{address}" is no address', (), 'write HOST:PORT with a port up to 65535: "127.0.0.1:9999"')
+            Defect(
+                "tcp_address",
+                f'"{address}" is no address',
+                (),
+                'write HOST:PORT with a port up to 65535: "127.0.0.1:9999"',
+            )
         )
     return host.strip("[]"), int(port)
 
@@ -178,7 +187,9 @@ def _check_framing(framing: Framing, max_record: int) -> None:
         case _:
             pass
     if problem:
-        raise TopologyError(Defect("tcp_framing", problem, (), "LengthPrefix takes 1, 2, 4 or 8 bytes; sizes are in bytes"))
+        raise TopologyError(
+            Defect("tcp_framing", problem, (), "LengthPrefix takes 1, 2, 4 or 8 bytes; sizes are in bytes")
+        )
 
 
 def _cannot_bind(address: str, error: OSError) -> ClusterError:
@@ -188,7 +199,9 @@ def _cannot_bind(address: str, error: OSError) -> ClusterError:
     match error.errno:
         case errno.EADDRINUSE:
             fix = "end the other process (ss -ltnp shows it), or choose another port"
-            return ClusterError(Defect("port_taken", f"{address} is taken by another process", because, fix), retryable=True)
+            return ClusterError(
+                Defect("port_taken", f"{address} is taken by another process", because, fix), retryable=True
+            )
         case errno.EACCES | errno.EPERM:
             fix = "choose a port from 1024 on, or allow this one"
             return ClusterError(Defect("address_not_allowed", f"{address} may not be listened on", because, fix))

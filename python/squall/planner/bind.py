@@ -43,7 +43,9 @@ def arguments(
     for parameter in parameters:
         if parameter.kind in (parameter.KEYWORD_ONLY, parameter.VAR_KEYWORD):
             message = f'{where} has parameter "{parameter.name}" that is passed by keyword only'
-            defects.append(Defect("parameter_keyword", message, (), "make it an ordinary parameter: calls are positional"))
+            defects.append(
+                Defect("parameter_keyword", message, (), "make it an ordinary parameter: calls are positional")
+            )
             continue
         if parameter.kind is parameter.VAR_POSITIONAL:
             message = f'{where} has parameter "*{parameter.name}", which no field can be bound to by name'
@@ -92,7 +94,12 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _check_type(
-    where: str, argument: Argument, hints: Mapping[str, Any], source: StreamId, stream: StreamSpec, defects: list[Defect]
+    where: str,
+    argument: Argument,
+    hints: Mapping[str, Any],
+    source: StreamId,
+    stream: StreamSpec,
+    defects: list[Defect],
 ) -> None:
     wanted = hints.get(argument.name)
     assert isinstance(argument.source, int)
@@ -110,17 +117,23 @@ def _unfilled(where: str, name: str, source: StreamId, stream: StreamSpec, names
     near = did_you_mean(name, names)
     fix = f'did you mean "{near}"?' if near else "name it like a field, rename a field to it, or give it a default"
     facts = (("declared", ", ".join(stream.fields) or "no fields"),)
-    return Defect("parameter_unknown", f'{where} has parameter "{name}", which stream "{source}" does not declare', facts, fix)
+    return Defect(
+        "parameter_unknown", f'{where} has parameter "{name}", which stream "{source}" does not declare', facts, fix
+    )
 
 
 def _no_field(who: str, does: str, field: str, source: StreamId, stream: StreamSpec) -> Defect:
     near = did_you_mean(field, stream.fields)
     facts = (("declared", ", ".join(stream.fields) or "no fields"),)
     fix = f'did you mean "{near}"?' if near else "use a field that the stream declares"
-    return Defect("rename_unknown", f'{who} {does} field "{field}", which stream "{source}" does not declare', facts, fix)
+    return Defect(
+        "rename_unknown", f'{who} {does} field "{field}", which stream "{source}" does not declare', facts, fix
+    )
 
 
-def key_numbers(who: str, keys: tuple[str, ...], source: StreamId, stream: StreamSpec, defects: list[Defect]) -> tuple[int, ...]:
+def key_numbers(
+    who: str, keys: tuple[str, ...], source: StreamId, stream: StreamSpec, defects: list[Defect]
+) -> tuple[int, ...]:
     """The numbers of the fields that a grouping names."""
     numbers: list[int] = []
     if not keys:

@@ -69,13 +69,26 @@ def _import(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except SyntaxError as error:
         where = f"{error.filename or path}, line {error.lineno}"
-        raise _fail("file_syntax", f'"{path}" is not valid Python: {error.msg}', "mend the line", ("at", where)) from error
+        raise _fail(
+            "file_syntax", f'"{path}" is not valid Python: {error.msg}', "mend the line", ("at", where)
+        ) from error
     except ModuleNotFoundError as error:
         fix = f"install it: pip install {(error.name or '').split('.')[0]}"
-        raise _fail("module_missing", f'"{path}" imports "{error.name}", which is not installed', fix, ("at", _line(error, path))) from error
+        raise _fail(
+            "module_missing",
+            f'"{path}" imports "{error.name}", which is not installed',
+            fix,
+            ("at", _line(error, path)),
+        ) from error
     except (Exception, SystemExit) as error:
         what = f"{type(error).__name__}: {error}"
-        raise _fail("file_raises", f'"{path}" raised while it was imported', "mend it; the log has the traceback", ("error", what[:500]), ("at", _line(error, path))) from error
+        raise _fail(
+            "file_raises",
+            f'"{path}" raised while it was imported',
+            "mend it; the log has the traceback",
+            ("error", what[:500]),
+            ("at", _line(error, path)),
+        ) from error
     return module
 
 
@@ -94,7 +107,9 @@ def _named(module: ModuleType, name: str, file: str) -> Topology | Callable[...,
     candidates = [*_topologies(module), *_functions(module)]
     near = did_you_mean(name, candidates)
     fix = f'did you mean "{near}"?' if near else "name a Topology, or a function that returns one"
-    raise _fail("topology_unknown", f'"{file}" has no topology "{name}"', fix, ("found", ", ".join(candidates) or "none"))
+    raise _fail(
+        "topology_unknown", f'"{file}" has no topology "{name}"', fix, ("found", ", ".join(candidates) or "none")
+    )
 
 
 def _topologies(module: ModuleType) -> dict[str, Topology]:
@@ -139,8 +154,13 @@ def _call(function: Callable[..., Any], parameters: Sequence[str], file: str) ->
             except ValueError as error:
                 wanted = getattr(hints.get(name), "__name__", str(hints.get(name)))
                 facts = (("value", ", ".join(given[name])), ("wanted", wanted), ("because", str(error)))
-                defects.append(Defect("parameter_invalid", f'parameter "{name}" has a wrong value', facts, f"-p {name}=VALUE"))
-        elif parameter.default is parameter.empty and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                defects.append(
+                    Defect("parameter_invalid", f'parameter "{name}" has a wrong value', facts, f"-p {name}=VALUE")
+                )
+        elif parameter.default is parameter.empty and parameter.kind not in (
+            parameter.VAR_POSITIONAL,
+            parameter.VAR_KEYWORD,
+        ):
             message = f'parameter "{name}" of `{function.__name__}` is missing'
             defects.append(Defect("parameter_missing", message, (), f"give it: -p {name}=VALUE"))
     if defects:
@@ -150,7 +170,13 @@ def _call(function: Callable[..., Any], parameters: Sequence[str], file: str) ->
     except TopologyError:
         raise
     except Exception as error:
-        raise _fail("file_raises", f"`{function.__name__}` raised", "mend it; the log has the traceback", ("error", f"{type(error).__name__}: {error}"), ("at", _line(error, Path(file)))) from error
+        raise _fail(
+            "file_raises",
+            f"`{function.__name__}` raised",
+            "mend it; the log has the traceback",
+            ("error", f"{type(error).__name__}: {error}"),
+            ("at", _line(error, Path(file))),
+        ) from error
     if not isinstance(result, Topology):
         message = f"`{function.__name__}` returned a {type(result).__name__}"
         raise _fail("topology_missing", message, "return the Topology")

@@ -59,5 +59,7 @@ def _spec(who: str, name: str, fields: Any, direct: bool, defects: list[Defect])
     if isinstance(fields, str):
         fix = f'write ("{fields}",) with a comma: ("{fields}") is just a string'
     facts = (("declared", repr(fields)),)
-    defects.append(Defect("outputs_invalid", f'{who} declares stream "{name}" in a form that is not understood', facts, fix))
+    defects.append(
+        Defect("outputs_invalid", f'{who} declares stream "{name}" in a form that is not understood', facts, fix)
+    )
     return None

@@ -93,9 +93,7 @@ class _Validation:
         edges = [(spec_in.source.component, spec.name) for spec in specs.values() for spec_in in spec.inputs]
         closing = closing_edges(list(specs), edges)
         for name, spec in specs.items():
-            inputs = tuple(
-                replace(one, closes_loop=(one.source.component, name) in closing) for one in spec.inputs
-            )
+            inputs = tuple(replace(one, closes_loop=(one.source.component, name) in closing) for one in spec.inputs)
             specs[name] = replace(spec, inputs=inputs)
         bolts = [name for name, spec in specs.items() if spec.kind is Kind.BOLT]
         order = topological(bolts, [edge for edge in edges if edge not in closing])
@@ -251,7 +249,9 @@ class _Validation:
         who = name_of(declaration)
         if not declaration.inputs:
             fix = "group one: topology.bolt(...).shuffle(stream)"
-            self.defects.append(Defect("bolt_without_input", f"{who} has no input", (("declared", declaration.where),), fix))
+            self.defects.append(
+                Defect("bolt_without_input", f"{who} has no input", (("declared", declaration.where),), fix)
+            )
         specs: list[InputSpec] = []
         functions: list[Callable[..., Any]] = []
         for subscription in declaration.inputs:
@@ -296,7 +296,9 @@ class _Validation:
         stream = subscription.source
         if not hasattr(stream, "topology") or not hasattr(stream, "component"):
             message = f"{who} groups {stream!r}, which is no stream"
-            self.defects.append(Defect("stream_invalid", message, (("at", subscription.where),), "give what `spout` or `bolt` returned"))
+            self.defects.append(
+                Defect("stream_invalid", message, (("at", subscription.where),), "give what `spout` or `bolt` returned")
+            )
             return None
         if stream.topology is not self.topology:
             message = f'{who} groups stream "{stream.component}/{stream.stream}" of topology "{stream.topology.name}"'
@@ -319,7 +321,9 @@ class _Validation:
         if found.function is not None:
             if subscription.into is not None:
                 fix = "make it a Bolt with one method for each input"
-                self.defects.append(Defect("into_function", f"{who} is a function and has no methods for `into`", (), fix))
+                self.defects.append(
+                    Defect("into_function", f"{who} is a function and has no methods for `into`", (), fix)
+                )
             return found.function, None, False
         look = found.look
         cls = look if inspect.isclass(look) else type(look)
@@ -357,5 +361,3 @@ class _Validation:
             tick_every=None,
             settings=self.settings,
         )
-
-

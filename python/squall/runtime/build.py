@@ -142,7 +142,9 @@ def _configure_spout(worker: _core.Worker, task: Task) -> None:
     idle_wait = seconds(instance.idle_wait) if is_component and "idle_wait" in _declared(instance) else idle_ms / 1000
     kind, source = _source(instance)
     task.native = kind == "tcp"
-    callbacks = {name: _callback(instance, name) if is_component else None for name in ("ack", "ack_many", "fail", "dead")}
+    callbacks = {
+        name: _callback(instance, name) if is_component else None for name in ("ack", "ack_many", "fail", "dead")
+    }
     worker.configure_spout(
         task.index,
         kind=kind,
