@@ -40,7 +40,8 @@ class Running:
         """Component and task id; None in code that belongs to no component."""
         if task := _living.get():
             return task.spec.name, task.task.task_id
-        if call := _core.current_call.get(None):
+        call: _core.Call | None = _core.current_call.get(None)
+        if call is not None:
             task = self._built.tasks[call.task]
             return task.spec.name, task.task.task_id
         if threading.get_ident() != self._loop_thread or (number := self._current_component()) is None:
