@@ -1,0 +1,152 @@
+"""Laws of the dead-letter log: what was stored is read, whatever else happens to the file."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from hypothesis import given
+from hypothesis import strategies as st
+from squall.runtime import dead_log
+from squall.runtime.dead_log import DeadLog
+from squall.runtime.letters import Letter
+
+SCALARS = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(st.characters()) | st.binary()
+    | st.decimals(allow_nan=False) | st.uuids() | st.dates() | st.times() | st.timedeltas()
+    | st.datetimes(timezones=st.none() | st.just(UTC))
+)  # fmt: skip
+HASHABLE = SCALARS | st.tuples(SCALARS, SCALARS)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.lists(inner, max_size=4).map(tuple)
+        | st.dictionaries(HASHABLE, inner, max_size=4)
+        | st.frozensets(HASHABLE, max_size=4)
+        | st.sets(HASHABLE, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+def letter(values: tuple[Any, ...], number: int = 0) -> Letter:
+    return Letter(
+        component="price",
+        source="orders",
+        stream="default",
+        task=3,
+        fields=tuple(f"f{i}" for i in range(len(values))),
+        values=values,
+        error="ValueError: no",
+        traceback="Traceback …",
+        attempts=4,
+        roots=(number,),
+        at=datetime(2026, 1, 1, tzinfo=UTC),
+        spout="orders",
+        spout_task=1,
+        spout_stream="default",
+        root_values=values,
+        message_id=None,
+    )
+
+
+@contextmanager
+def written(letters: list[Letter]) -> Iterator[Path]:
+    """A log that holds these letters."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "dead" / "orders.log"
+        stored: list[int] = []
+        log = DeadLog(path, stored.append, lambda _letter: None)
+        for handle, one in enumerate(letters):
+            log.put(handle, one)
+        log.close()
+        assert stored == list(range(len(letters)))
+        yield path
+
+
+def types(value: Any) -> Any:
+    """The types of a value and of everything in it; equality alone takes 1, 1.0 and True for the same."""
+    if isinstance(value, list | tuple):
+        return type(value), [types(item) for item in value]
+    if isinstance(value, dict):
+        return dict, [(types(key), types(item)) for key, item in value.items()]
+    return type(value)
+
+
+@given(VALUES)
+def test_values_come_back_with_their_types(value: Any) -> None:
+    again = dead_log.decode(dead_log.encode(value))
+    assert again == value
+    assert types(again) == types(value)
+
+
+@given(st.lists(st.lists(VALUES, max_size=3).map(tuple), max_size=5))
+def test_letters_are_read_as_they_were_stored(rows: list[tuple[Any, ...]]) -> None:
+    letters = [letter(row, number) for number, row in enumerate(rows)]
+    with written(letters) as path:
+        read = dead_log.read(path)
+    assert [stored.letter for stored in read] == letters
+    assert [stored.number for stored in read] == list(range(1, len(letters) + 1))
+    assert all(stored.replayable and stored.state == dead_log.OPEN for stored in read)
+
+
+@given(st.integers(0, 4), st.integers(1, 2000))
+def test_torn_end_costs_only_letters_that_were_not_stored(count: int, cut: int) -> None:
+    """A power cut leaves part of a last line; every letter before it is read, and the next writer goes on cleanly."""
+    letters = [letter((number,), number) for number in range(count)]
+    with written(letters) as path:
+        whole = path.read_bytes()
+        line = dead_log._line(dead_log._record(letter(("torn",))))
+        path.write_bytes(whole + line[: min(cut, len(line) - 1)])
+        assert [stored.letter for stored in dead_log.read(path)] == letters
+        log = DeadLog(path, lambda _handle: None, lambda _letter: None)
+        log.put(1, letter(("next",)))
+        log.close()
+        assert [stored.letter.values for stored in dead_log.read(path)] == [*((n,) for n in range(count)), ("next",)]
+
+
+@given(st.integers(0, 10_000), st.integers(1, 255))
+def test_damaged_byte_costs_at_most_its_own_line(place: int, change: int) -> None:
+    """A letter that was damaged is passed over; no other one changes."""
+    letters = [letter((number, "text"), number) for number in range(5)]
+    with written(letters) as path:
+        data = bytearray(path.read_bytes())
+        data[place % len(data)] ^= change
+        path.write_bytes(bytes(data))
+        read = [stored.letter for stored in dead_log.read(path)]
+    assert all(one in letters for one in read)
+    assert len(read) >= 3  # a line feed that is damaged joins two lines
+
+
+def test_states_are_kept_by_number(tmp_path: Path) -> None:
+    with written([letter((n,), n) for n in range(4)]) as path:
+        dead_log.mark(path, [2, 4], dead_log.DROPPED)
+        dead_log.mark(path, [4], dead_log.REPLAYED)
+        states = [stored.state for stored in dead_log.read(path)]
+    assert states == [dead_log.OPEN, dead_log.DROPPED, dead_log.OPEN, dead_log.REPLAYED]
+
+
+def test_value_of_an_unknown_type_is_shown_but_not_replayed() -> None:
+    class Socket:
+        def __repr__(self) -> str:
+            return "<socket 7>"
+
+    with written([letter((Socket(),))]) as path:
+        (stored,) = dead_log.read(path)
+    assert not stored.replayable
+    assert "<socket 7>" in str(stored.letter)
+
+
+def test_known_types_are_all_decoded() -> None:
+    values = [
+        None, True, 1, 2**80, 1.5, float("inf"), "\ud800", b"\0", (1, (2,)), {1: {"a": [1]}}, {1}, frozenset({2}),
+        datetime(2026, 1, 1), date(2026, 1, 1), time(1, 2), timedelta(days=-1, microseconds=5), Decimal("1.10"), UUID(int=7),
+    ]  # fmt: skip
+    assert [dead_log.decode(dead_log.encode(value)) for value in values] == values

@@ -1,0 +1,145 @@
+"""Decisions of `squall run`: phases, what to do, exit codes, how failures read."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from squall.engines.embedded.outcome import (
+    DRAIN_GRACE_S,
+    NEVER,
+    Do,
+    Draining,
+    Ended,
+    Event,
+    Failed,
+    Gone,
+    Interrupted,
+    Phase,
+    Ready,
+    Run,
+    Tick,
+    component_failed,
+    crashed,
+    drain_unfinished,
+    step,
+    summary,
+)
+
+CAUSE = crashed(-11, ["count"], False)
+FAILURE = component_failed("count", "open", "OSError: no")
+
+
+def after(*events: Event, run: Run | None = None, now_s: float = 0.0) -> tuple[Run, list[Do]]:
+    run, dos = run or Run(drain_s=30.0), []
+    for event in events:
+        run, do = step(run, event, now_s)
+        dos += [do] if do else []
+    return run, dos
+
+
+def test_sources_that_end_by_themselves_need_no_order() -> None:
+    run, dos = after(Ready(), Draining(), Ended(), Gone(CAUSE))
+    assert (run.phase, run.exit_code, dos) == (Phase.ENDED, 0, [])
+    assert run.said_its_last_word
+
+
+def test_first_interrupt_stops_and_second_kills() -> None:
+    run, dos = after(Ready(), Interrupted(), Draining(), Interrupted(), Gone(CAUSE))
+    assert dos == [Do.STOP, Do.KILL]
+    assert run.phase is Phase.KILLED
+    assert run.exit_code == 130  # how the worker went is no failure: we killed it
+
+
+def test_time_that_is_up_stops_once() -> None:
+    run = replace(Run(drain_s=30.0), stop_at_s=20.0)
+    run, dos = after(Ready(), Tick(), run=run, now_s=19.9)
+    assert dos == []
+    run, dos = after(Tick(), Tick(), run=run, now_s=20.0)
+    assert dos == [Do.STOP]
+    assert run.phase is Phase.DRAINING
+    assert run.stop_at_s == NEVER
+
+
+def test_time_may_be_up_before_everything_is_open() -> None:
+    run = replace(Run(drain_s=30.0), stop_at_s=20.0)
+    assert after(Tick(), run=run, now_s=20.0)[1] == [Do.STOP]
+
+
+def test_drain_that_takes_too_long_is_killed_and_fails() -> None:
+    run, _ = after(Ready(), Interrupted(), now_s=100.0)
+    kill_at_s = 130.0 + DRAIN_GRACE_S
+    assert after(Tick(), run=run, now_s=kill_at_s - 0.1)[1] == []
+    run, dos = after(Tick(), Tick(), run=run, now_s=kill_at_s)
+    assert dos == [Do.KILL]
+    assert run.exit_code == 1
+    assert run.failure is not None
+    assert run.failure.code == "drain_unfinished"
+
+
+def test_worker_that_does_not_go_after_its_last_word_is_killed_without_a_failure() -> None:
+    run, _ = after(Ready(), Draining(), Ended(), now_s=5.0)
+    run, dos = after(Tick(), Tick(), run=run, now_s=5.0 + DRAIN_GRACE_S)
+    assert dos == [Do.KILL]
+    assert run.exit_code == 0
+
+
+@pytest.mark.parametrize("before", [(), (Ready(),), (Ready(), Interrupted())])
+def test_worker_that_goes_without_a_word_fails_the_run(before: tuple[Event, ...]) -> None:
+    run, _ = after(*before, Gone(CAUSE))
+    assert run.exit_code == 1
+    assert run.failure == CAUSE
+    assert not run.said_its_last_word
+
+
+def test_first_failure_is_the_one_that_is_told() -> None:
+    run, _ = after(Failed(FAILURE), Gone(CAUSE))
+    assert run.failure == FAILURE
+    run, _ = after(Ready(), Ended(FAILURE), Gone(CAUSE))
+    assert run.failure == FAILURE
+    assert run.exit_code == 1
+
+
+def test_killed_run_ends_with_130() -> None:
+    run, dos = after(Ready(), Interrupted(), Interrupted())
+    assert (run.exit_code, dos) == (130, [Do.STOP, Do.KILL])
+    run, dos = after(Gone(CAUSE), Interrupted(), Tick(), run=run, now_s=1e9)
+    assert (run.exit_code, dos) == (130, [])
+
+
+@pytest.mark.parametrize(
+    ("status", "components", "out_of_memory", "code", "text"),
+    [
+        (-11, ["count"], False, "worker_crashed", 'a segmentation fault (SIGSEGV) while "count" was running'),
+        (-6, ["a", "b"], False, "worker_crashed", 'an abort (SIGABRT) while "a" and "b" were running'),
+        (-9, [], False, "worker_crashed", "a signal (SIGKILL)"),
+        (-9, ["big"], True, "worker_out_of_memory", 'lack of memory (SIGKILL) while "big" was running'),
+        (-15, ["a"], True, "worker_crashed", "a signal (SIGTERM)"),
+        (3, ["exit"], False, "worker_exited", 'code 3 while "exit" was running'),
+        (-64, [], False, "worker_crashed", "SIGRTMAX"),
+        (-50, [], False, "worker_crashed", "signal 50"),
+    ],
+)
+def test_crash_is_told_in_words(status: int, components: list[str], out_of_memory: bool, code: str, text: str) -> None:
+    defect = crashed(status, components, out_of_memory)
+    assert defect.code == code
+    assert text in defect.message
+
+
+def test_unfinished_drain_names_what_is_pending() -> None:
+    assert '1,200 in "count", 3 in "lines"' in str(drain_unfinished(30.0, {"count": 1200, "lines": 3}))
+
+
+def test_summary_of_a_lost_worker_counts_its_pending_roots_as_failed() -> None:
+    """Semantics 36. emitted = acked + failed + pending at every instant; what died with its worker has failed."""
+    report = {"emitted": 10, "acked": 6, "failed": 1, "pending": 3, "dead": 0, "cpu_s": 1.5}
+    kept = summary(report, 2.0, lost=False)
+    assert (kept["failed"], kept["pending"]) == (1, 3)
+    assert "approximate" not in kept
+    lost = summary(report, 2.0, lost=True)
+    assert (lost["emitted"], lost["acked"], lost["failed"], lost["pending"]) == (10, 6, 4, 0)
+    assert lost["approximate"] is True
+
+
+def test_summary_of_a_worker_that_never_reported_is_zero() -> None:
+    assert summary({}, 0.1, lost=True)["emitted"] == 0
