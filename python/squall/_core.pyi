@@ -241,6 +241,8 @@ class Worker:
         """Sources give what they hold already and then nothing; back-offs and batch waits are cut short."""
     def wake_spout(self, task: int, /) -> bool:
         """Polls a spout again that rests after it had nothing. Whether it was resting. Any thread."""
+    def end_emission(self) -> None:
+        """The tasks are about to be closed: from now on `emit` raises."""
     def spouts_finished(self) -> bool:
         """After `stop_spouts`: native sources have given all they held and no offloaded poll is running."""
     def advance_to(self, now: float, /) -> None:

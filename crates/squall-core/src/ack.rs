@@ -80,13 +80,16 @@ impl<E> Ledger<E> {
     /// Opens a tree. `None` when 2^20 are open.
     #[inline(always)]
     pub fn open(&mut self, entry: E) -> Option<RootId> {
-        // SAFETY: the place is ours and holds nothing.
-        self.open_with(|place| unsafe { place.write(entry) })
+        // SAFETY: the closure initialises the place, which holds nothing.
+        unsafe { self.open_with(|place| place.write(entry)) }
     }
 
-    /// As [`Ledger::open`], with an entry that is written where it stays: `write` must initialise the place.
+    /// As [`Ledger::open`], with an entry that is written where it stays.
+    ///
+    /// # Safety
+    /// `write` initialises the place.
     #[inline(always)]
-    pub fn open_with(&mut self, write: impl FnOnce(*mut E)) -> Option<RootId> {
+    pub unsafe fn open_with(&mut self, write: impl FnOnce(*mut E)) -> Option<RootId> {
         if self.free_head == NIL && !self.grow() {
             return None;
         }

@@ -3,12 +3,13 @@
 //! The loop makes a [`Call`] and gives it to the task's offloader (Python); the offloader runs it wherever it runs
 //! and says `done` or `raised` from any thread; the loop then sends the result and acks, as for any other call.
 
+use crate::batch;
 use crate::bolt::{self, Input};
+use crate::core::{Core, Due};
 use crate::fault;
 use crate::gil::Gil;
 use crate::task::{Cur, Task};
 use crate::tuple::{self, Standing, Tuple};
-use crate::worker::{Core, Due};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use squall_core::cell::Local;
@@ -205,7 +206,7 @@ fn submit_call(core: &Core, py: Python<'_>, task: &Rc<Task>, kind: Kind, inputs:
         Err(error) => return core.batch_failed(py, task, inputs, None, error),
     };
     let args = match kind {
-        Kind::Batch => bolt::columns(py, binding, &inputs, tuples.as_deref()),
+        Kind::Batch => batch::columns(py, binding, &inputs, tuples.as_deref()),
         _ => Ok(bolt::arguments(py, binding, &inputs[0].row, tuples.as_ref().map(|tuples| &tuples[0]))),
     };
     let args = match args.and_then(|args| PyTuple::new(py, args)) {

@@ -18,7 +18,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType};
 use squall_core::cell::Local;
 use std::ffi::CStr;
-use std::ptr::{null, null_mut};
+use std::ptr::null_mut;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
@@ -158,16 +158,15 @@ unsafe extern "C" fn bolt_emit(
     names: *mut PyObject,
 ) -> *mut PyObject {
     unsafe {
-        if names.is_null() {
-            if let Some(task) = task_of(slf) {
-                if let Some(stream) = task.default_stream() {
-                    let here = PyThreadState_Get() == task.thread.get();
-                    if here && stream.fields.len() == count as usize && !stream.direct {
-                        let sent = PyRow::from_borrowed(values, count as usize)
-                            .and_then(|row| task.send(stream, row, &task.cur));
-                        return if sent.is_ok() { none() } else { null_mut() };
-                    }
-                }
+        if names.is_null()
+            && let Some(task) = task_of(slf)
+            && let Some(stream) = task.default_stream()
+        {
+            let here = PyThreadState_Get() == task.thread.get();
+            if here && stream.fields.len() == count as usize && !stream.direct {
+                let sent =
+                    PyRow::from_borrowed(values, count as usize).and_then(|row| task.send(stream, row, &task.cur));
+                return if sent.is_ok() { none() } else { null_mut() };
             }
         }
         answer(guarded(|py| emit_from_bolt(py, slf, values, count as usize, names)))
@@ -181,15 +180,15 @@ unsafe extern "C" fn spout_emit(
     names: *mut PyObject,
 ) -> *mut PyObject {
     unsafe {
-        if let (Some(task), Some(id)) = (task_of(slf), only_id(values, count, names)) {
-            if let Some(stream) = task.default_stream() {
-                let here = PyThreadState_Get() == task.thread.get();
-                if here && stream.fields.len() == count as usize && !stream.direct {
-                    task.count_root();
-                    let sent = PyRow::from_borrowed(values, count as usize)
-                        .and_then(|row| task.open_root(stream, row, id, None));
-                    return if sent.is_ok() { none() } else { null_mut() };
-                }
+        if let (Some(task), Some(id)) = (task_of(slf), only_id(values, count, names))
+            && let Some(stream) = task.default_stream()
+        {
+            let here = PyThreadState_Get() == task.thread.get();
+            if here && stream.fields.len() == count as usize && !stream.direct {
+                task.count_root();
+                let sent =
+                    PyRow::from_borrowed(values, count as usize).and_then(|row| task.open_root(stream, row, id, None));
+                return if sent.is_ok() { none() } else { null_mut() };
             }
         }
         answer(guarded(|py| emit_from_spout(py, slf, values, count as usize, names)))
@@ -284,6 +283,9 @@ unsafe fn emit_from_bolt(
 ) -> PyResult<()> {
     let options = unsafe { options(py, values, count, names, &["stream", "task", "anchors"])? };
     let task = unsafe { task_of(slf) }.ok_or_else(fault::not_bound)?;
+    if task.core().closing.get() {
+        return Err(fault::closing(task));
+    }
     let name = options.stream.as_deref().unwrap_or("default");
     let stream = task.stream(name).ok_or_else(|| fault::stream_unknown(task, name))?;
     let row = unsafe { PyRow::from_borrowed(values, count) }.map_err(|error| error.take(py))?;
@@ -337,6 +339,9 @@ unsafe fn emit_from_spout(
 ) -> PyResult<()> {
     let options = unsafe { options(py, values, count, names, &["stream", "task", "id"])? };
     let task = unsafe { task_of(slf) }.ok_or_else(fault::not_bound)?;
+    if task.core().closing.get() {
+        return Err(fault::closing(task));
+    }
     let name = options.stream.as_deref().unwrap_or("default");
     let stream = task.stream(name).ok_or_else(|| fault::stream_unknown(task, name))?;
     let row = unsafe { PyRow::from_borrowed(values, count) }.map_err(|error| error.take(py))?;
@@ -394,7 +399,6 @@ fn install(class: &Bound<'_, PyType>, function: FastWithNames, doc: &'static CSt
         ml_flags: METH_FASTCALL | METH_KEYWORDS,
         ml_doc: doc.as_ptr(),
     }));
-    debug_assert!(definition.ml_name != null());
     // SAFETY: the definition is leaked, so it outlives the type.
     let descriptor =
         unsafe { Bound::from_owned_ptr_or_err(class.py(), PyDescr_NewMethod(class.as_type_ptr(), definition))? };

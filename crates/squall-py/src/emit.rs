@@ -3,12 +3,12 @@
 //! Hot: nothing here builds a Python object for a tuple on its way, and no borrow lives across anything that can run
 //! Python (hashing a key, a custom grouping, a decref).
 
+use crate::core;
 use crate::fault;
 use crate::row::{PyRow, Raised, raised};
 use crate::task::{Cur, Fast, Out, OutStream, Task};
 use crate::tuple::{self, Tuple};
 use crate::values::{Emit, emit_type};
-use crate::worker;
 use pyo3::ffi::*;
 use pyo3::prelude::*;
 use squall_core::ids::RootId;
@@ -117,7 +117,7 @@ impl Task {
         for target in self.targets_of(out, &row)? {
             let target = &out.targets[target as usize];
             if out.closes_loop && target.inbox.len() >= self.core().loop_max() {
-                return Err(worker::loop_overflow(self));
+                return Err(core::loop_overflow(self));
             }
             self.deliver_to(stream, target, row.dup(), anchor);
         }

@@ -115,6 +115,16 @@ pub fn not_bound() -> PyErr {
     )
 }
 
+/// The tasks are being closed.
+pub fn closing(task: &Task) -> PyErr {
+    make(
+        "emit_in_close",
+        format!("{} emitted in `close`, when nothing runs any more that could take it", who(task)),
+        &[],
+        "emit the rest in `drain`",
+    )
+}
+
 /// 2^20 trees are open.
 pub fn ledger_full(task: &Task) -> PyErr {
     make(

@@ -3,15 +3,18 @@
 //! Everything is guarded by the interpreter lock. Hot paths use the C calling conventions directly and keep no borrow
 //! across anything that can run Python; cold ones use PyO3.
 
+mod batch;
 mod bolt;
 mod call;
 mod component;
+mod core;
 mod emit;
 mod fault;
 mod gil;
 mod keyhash;
 mod method;
 mod row;
+mod run_loop;
 mod session;
 mod spout;
 mod stats;

@@ -1,6 +1,7 @@
 //! Polling a spout: how many roots it may open now, and taking what it gives.
 
 use crate::call::{Kind, offload};
+use crate::core::{Core, Due, exception};
 use crate::fault;
 use crate::method::Method;
 use crate::row::{PyRow, Raised, raised};
@@ -8,7 +9,6 @@ use crate::task::{OutStream, Task};
 use crate::tcp::TcpReader;
 use crate::trees::{Pending, Told};
 use crate::values::{Batch, Emit, emit_type};
-use crate::worker::{Core, Due, exception};
 use pyo3::exceptions::PyStopIteration;
 use pyo3::ffi::*;
 use pyo3::prelude::*;

@@ -1,10 +1,10 @@
 //! One task: its inbox, its streams with their routes, and the input it is working on.
 
 use crate::bolt::BoltState;
+use crate::core::Core;
 use crate::gil::Fixed;
 use crate::row::PyRow;
 use crate::spout::SpoutState;
-use crate::worker::Core;
 use pyo3::ffi::{PyObject, PyThreadState};
 use pyo3::prelude::*;
 use squall_core::cell::Local;
@@ -61,6 +61,7 @@ pub struct OutStream {
 }
 
 /// What the task does.
+#[allow(clippy::large_enum_variant)] // one a task, never moved
 pub enum Role {
     Spout(SpoutState),
     Bolt(BoltState),

@@ -4,6 +4,7 @@
 //! callbacks of the spout, back-off timers, dead letters.
 
 use crate::call::{Kind, offload};
+use crate::core::{Core, Due, exception};
 use crate::emit::Anchor;
 use crate::fault;
 use crate::method::Method;
@@ -11,7 +12,6 @@ use crate::row::{PyRow, Raised, raised};
 use crate::spout::SpoutState;
 use crate::task::{Cur, OutStream, Task};
 use crate::tuple::Tuple;
-use crate::worker::{Core, Due, exception};
 use pyo3::ffi::*;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
@@ -133,9 +133,9 @@ impl Task {
         }
         let kept = ManuallyDrop::new(if state.has_fail.get() { PyRow::empty() } else { row.dup() });
         let root = core.ledger.with(|ledger| {
-            ledger.open_with(|place| {
-                // SAFETY: the place is ours; every field is written where it stays. See `Mailbox::push_from`.
-                unsafe {
+            // SAFETY: every field is written, where it stays. See `Mailbox::push_from`.
+            unsafe {
+                ledger.open_with(|place| {
                     (*place).spout = self.index;
                     (*place).stream = stream.number;
                     (*place).solo = solo;
@@ -144,8 +144,8 @@ impl Task {
                     (*place).id = id;
                     (*place).emitted_ns = emitted_ns;
                     PyRow::relocate(&raw const *kept, &raw mut (*place).row);
-                }
-            })
+                })
+            }
         });
         let Some(root) = root else {
             // SAFETY: nobody took them.

@@ -1,11 +1,11 @@
 //! `Tuple`: one input as a whole, made only where user code asks for it.
 
+use crate::core::Core;
 use crate::emit::unanchored;
 use crate::fault;
 use crate::gil::Gil;
 use crate::row::PyRow;
 use crate::task::{OutStream, Task};
-use crate::worker::Core;
 use pyo3::exceptions::{PyIndexError, PyKeyError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDelta, PyTuple};

@@ -60,6 +60,7 @@ class Built:
     """A worker's tasks, in the order of their indexes in the core: spouts, then bolts in topological order."""
 
     plan: Plan
+    worker: _core.Worker
     tasks: list[Task] = field(default_factory=list[Task])
 
     def of(self, component: str) -> list[Task]:
@@ -81,7 +82,7 @@ def build(
     """
     keys.install()
     worker, plan = services.worker, services.plan
-    built = Built(plan)
+    built = Built(plan, worker)
     names = [*(s.name for s in plan.graph.spouts), *plan.graph.order]
     for name in names:
         spec = plan.graph.components[name]

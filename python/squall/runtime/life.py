@@ -13,7 +13,7 @@ from squall.runtime.running import living
 
 
 @dataclass
-class OpenFailed(Exception):  # noqa: N818
+class OpenFailed(Exception):
     """`open` of a component raised."""
 
     component: str
@@ -126,11 +126,14 @@ def settled(worker: _core.Worker, deadline: float, give_up: Callable[[], bool]) 
 def _only_held(worker: _core.Worker) -> bool:
     """Whether everything that is pending waits for user code that holds it."""
     held = sum(held for _, _, held in worker.busy())
-    return held > 0 and not any(row["in_flight"] or row.get("retrying") or row.get("burying") for row in worker.snapshot())
+    return held > 0 and not any(
+        row["in_flight"] or row.get("retrying") or row.get("burying") for row in worker.snapshot()
+    )
 
 
 def close_all(built: Built) -> list[tuple[Task, str, BaseException]]:
     """Closes every task, spouts first."""
+    built.worker.end_emission()
     failures: list[tuple[Task, str, BaseException]] = []
     for task in built.tasks:
         _attempt(failures, task, "close")

@@ -1,0 +1,371 @@
+//! Batches: many inputs in one call of user code, each with anchors of its own.
+//!
+//! A batch that fails is taken apart: its roots are tried again one by one, and only there a failure counts.
+
+use crate::bolt::{ARG_CONSTANT, ARG_TUPLE, Binding, Input};
+use crate::core::{Core, Due};
+use crate::fault;
+use crate::task::{Cur, Task};
+use crate::tuple::{self, Standing, Tuple};
+use pyo3::exceptions::PyBaseException;
+use pyo3::ffi::*;
+use pyo3::prelude::*;
+use pyo3::types::PyList;
+use squall_core::ids::RootId;
+use std::cell::Cell;
+use std::mem::MaybeUninit;
+use std::rc::Rc;
+
+impl Core {
+    /// Gives the inbox to user code in batches. How many inputs that were.
+    pub fn run_batches(&self, py: Python<'_>, task: &Rc<Task>, most: usize) -> usize {
+        let mut taken = 0;
+        let until_ns = self.now_ns.get() + self.slice_ns;
+        while task.inbox.ready() > 0 && !self.batch_should_wait(task, most) {
+            let inputs = self.take_batch(task, most);
+            taken += inputs.len();
+            self.run_batch(py, task, inputs);
+            if task.is_held_up() || task.is_paused.get() || self.should_return() || self.tick_clock() > until_ns {
+                break;
+            }
+        }
+        taken
+    }
+
+    /// Whether fewer rows than a batch may hold are there and more may come within `batch_wait`.
+    pub fn batch_should_wait(&self, task: &Rc<Task>, most: usize) -> bool {
+        let state = task.bolt();
+        let wait_ns = state.batch_wait_ns.get();
+        if wait_ns == 0 || task.inbox.ready() >= most || self.draining.get() {
+            state.waiting_since_ns.set(0);
+            return false;
+        }
+        let now_ns = self.now_ns.get();
+        match state.waiting_since_ns.get() {
+            0 => {
+                state.waiting_since_ns.set(now_ns.max(1));
+                self.timers.with(|timers| timers.at(now_ns.max(1) + wait_ns, Due::Wake));
+                true
+            }
+            since if now_ns >= since + wait_ns => {
+                state.waiting_since_ns.set(0);
+                false
+            }
+            _ => true,
+        }
+    }
+
+    /// The next rows of one input; a root that failed in a batch comes alone.
+    pub fn take_batch(&self, task: &Task, most: usize) -> Vec<Input> {
+        let state = task.bolt();
+        let mut inputs: Vec<Input> = Vec::with_capacity(most.min(task.inbox.ready()));
+        if state.bindings.get().len() == 1 && self.solo.get() == 0 {
+            while inputs.len() < most {
+                inputs.reserve(1); // no-op but when tuples came in meanwhile
+                if !task.inbox.pop_into(&mut inputs.spare_capacity_mut()[0]) {
+                    break;
+                }
+                // SAFETY: `pop_into` said that it wrote the place behind the last one.
+                unsafe { inputs.set_len(inputs.len() + 1) };
+            }
+            return inputs;
+        }
+        let mut binding = None;
+        while inputs.len() < most {
+            if let (Some(channel), false) = (task.inbox.front_channel(), inputs.is_empty()) {
+                let other = state.bindings.get().len() > 1 && Some(state.binding_number(channel)) != binding;
+                if other || (self.solo.get() > 0 && self.front_is_solo(task)) {
+                    break;
+                }
+            }
+            let Some(msg) = task.inbox.pop() else { break };
+            if state.bindings.get().len() > 1 {
+                binding = Some(state.binding_number(msg.channel));
+            }
+            let alone = self.solo.get() > 0 && self.is_solo(msg.root);
+            inputs.push(msg);
+            if alone {
+                break;
+            }
+        }
+        inputs
+    }
+
+    fn front_is_solo(&self, task: &Task) -> bool {
+        task.inbox.front_root().is_some_and(|root| self.is_solo(root))
+    }
+
+    fn is_solo(&self, root: RootId) -> bool {
+        let solo = |root: RootId| self.ledger.with(|ledger| ledger.entry(root).is_some_and(|pending| pending.solo));
+        if root.is_bundle() { self.pairs_of(root, 0).iter().any(|(root, _)| solo(*root)) } else { solo(root) }
+    }
+
+    fn run_batch(&self, py: Python<'_>, task: &Rc<Task>, inputs: Vec<Input>) {
+        let state = task.bolt();
+        let binding = state.binding(inputs[0].channel);
+        let n = inputs.len();
+        binding.executed.set(binding.executed.get() + n as u64);
+        self.page_call();
+        let weight: u32 = (0..n).filter_map(|_| task.times.sampler.with(|sampler| sampler.hit())).sum();
+        let started_ns = if weight > 0 { self.now_precise_ns() } else { 0 };
+        let tuples = match self.batch_tuples(py, task, binding, &inputs, started_ns) {
+            Ok(tuples) => tuples,
+            Err(error) => return self.batch_failed(py, task, inputs, None, error),
+        };
+        task.cur.root.set(RootId::NONE);
+        task.cur.xor.set(0);
+        let thread = task.thread.replace(std::ptr::null_mut());
+        state.batch.set(inputs.as_slice());
+        let result = columns(py, binding, &inputs, tuples.as_deref()).map(|columns| {
+            // SAFETY: the columns are live during the call.
+            unsafe { call_columns(binding, &columns) }
+        });
+        state.batch.set(std::ptr::slice_from_raw_parts(std::ptr::null(), 0));
+        task.thread.set(thread);
+        if weight > 0 {
+            let took_ns = self.now_precise_ns().saturating_sub(started_ns) / n as u64;
+            task.times.execute.with(|latency| latency.record(took_ns, weight));
+            if !state.manual_ack.get() {
+                task.times.process.with(|latency| latency.record(took_ns, weight));
+            }
+        }
+        let result = match result {
+            Ok(result) if !result.is_null() => unsafe { Bound::from_owned_ptr(py, result) },
+            Ok(_) => return self.batch_failed(py, task, inputs, tuples, PyErr::fetch(py)),
+            Err(error) => return self.batch_failed(py, task, inputs, tuples, error),
+        };
+        if self.was_overdue() {
+            return self.batch_failed(py, task, inputs, tuples, fault::overdue(task));
+        }
+        let cur = Cur { root: Cell::new(task.cur.root.get()), xor: Cell::new(task.cur.xor.get()) };
+        self.finish_batch(py, task, inputs, tuples, &result, &cur);
+    }
+
+    /// The `Tuple`s of a batch, if user code asked for them or holds them.
+    pub fn batch_tuples(
+        &self,
+        py: Python<'_>,
+        task: &Rc<Task>,
+        binding: &Binding,
+        inputs: &[Input],
+        started_ns: u64,
+    ) -> PyResult<Option<Vec<Py<Tuple>>>> {
+        let manual = task.bolt().manual_ack.get();
+        let intercept = task.intercept.with(|intercept| intercept.as_ref().map(|f| f.clone_ref(py)));
+        if !manual && intercept.is_none() && !binding.codes.contains(&ARG_TUPLE) {
+            return Ok(None);
+        }
+        let mut tuples = Vec::with_capacity(inputs.len());
+        for input in inputs {
+            tuples.push(Tuple::of(py, task, input, started_ns, 0)?);
+        }
+        if manual {
+            tuples.iter().for_each(|tuple| self.hold(py, task, tuple, task.bolt().hold_ns.get()));
+        }
+        if let Some(intercept) = intercept {
+            for tuple in &tuples {
+                if let Err(error) = intercept.call1(py, (tuple,)) {
+                    if manual {
+                        tuples.iter().for_each(|tuple| tuple::settle(tuple.get().inner(), Standing::Failed));
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Ok(Some(tuples))
+    }
+
+    /// Sends what a batch call returned, each entry anchored to its row alone, and acks the rows.
+    pub fn finish_batch(
+        &self,
+        py: Python<'_>,
+        task: &Rc<Task>,
+        inputs: Vec<Input>,
+        tuples: Option<Vec<Py<Tuple>>>,
+        result: &Bound<'_, PyAny>,
+        shared: &Cur,
+    ) {
+        let manual = task.bolt().manual_ack.get();
+        if !result.is_none() {
+            match result.len() {
+                Ok(n) if n == inputs.len() => {}
+                Ok(n) => return self.batch_failed(py, task, inputs, tuples, fault::batch_length(task, n)),
+                Err(_) => return self.batch_failed(py, task, inputs, tuples, fault::batch_type(task, result)),
+            }
+        }
+        self.apply_shared(shared);
+        if result.is_none() && tuples.is_none() {
+            return self.ack_rows(task, &inputs);
+        }
+        let listed = result.cast_exact::<PyList>().ok();
+        for (i, input) in inputs.into_iter().enumerate() {
+            let entry = match (&listed, result.is_none()) {
+                (_, true) => None,
+                (Some(list), _) => list.get_item(i).ok(),
+                (None, _) => match result.get_item(i) {
+                    Ok(entry) => Some(entry),
+                    Err(error) => Some(error.into_value(py).into_bound(py).into_any()),
+                },
+            };
+            let tuple = tuples.as_ref().map(|tuples| &tuples[i]);
+            self.finish_row(py, task, input, tuple, entry, manual);
+        }
+    }
+
+    /// Acks rows without outputs; neighbours of one root are one ack.
+    fn ack_rows(&self, task: &Task, inputs: &[Input]) {
+        task.counts.acked.set(task.counts.acked.get() + inputs.len() as u64);
+        for rows in inputs.chunk_by(|a, b| a.root == b.root && !a.root.is_bundle()) {
+            self.ack_msg(rows[0].root, rows.iter().fold(0, |xor, row| xor ^ row.edge), 0);
+        }
+    }
+
+    #[inline(always)]
+    fn finish_row(
+        &self,
+        py: Python<'_>,
+        task: &Rc<Task>,
+        input: Input,
+        tuple: Option<&Py<Tuple>>,
+        entry: Option<Bound<'_, PyAny>>,
+        manual: bool,
+    ) {
+        let cur = Cur { root: Cell::new(input.root), xor: Cell::new(0) };
+        let sent = match entry {
+            None => Ok(()),
+            Some(entry) if entry.is_none() => Ok(()),
+            Some(entry) if entry.is_instance_of::<PyBaseException>() => Err(PyErr::from_value(entry)),
+            // SAFETY: `into_ptr` gives an owned reference.
+            Some(entry) => unsafe { task.send_output(entry.into_ptr(), &cur) }.map_err(|error| error.take(py)),
+        };
+        let mut xor = cur.xor.get();
+        if let Some(tuple) = tuple {
+            let inner = tuple.get().inner();
+            if manual && sent.is_ok() {
+                inner.xor.set(inner.xor.get() ^ xor);
+                return self.forget_bundle(input.root);
+            }
+            if manual && inner.standing.get() != Standing::Live {
+                return self.forget_bundle(input.root);
+            }
+            xor ^= inner.xor.get();
+            tuple::settle(inner, if sent.is_ok() { Standing::Acked } else { Standing::Failed });
+        }
+        match sent {
+            Ok(()) => {
+                task.counts.acked.set(task.counts.acked.get() + 1);
+                self.ack_msg(input.root, input.edge, xor);
+            }
+            Err(error) => {
+                let tuple = match tuple {
+                    Some(tuple) => Some(tuple.clone_ref(py)),
+                    None => self.tuple_of(py, task, &input),
+                };
+                self.input_raised(py, task, &input, tuple, error, xor, false);
+            }
+        }
+    }
+
+    /// A batch call raised: several rows are each tried alone before anything counts.
+    #[cold]
+    pub fn batch_failed(
+        &self,
+        py: Python<'_>,
+        task: &Rc<Task>,
+        inputs: Vec<Input>,
+        tuples: Option<Vec<Py<Tuple>>>,
+        error: PyErr,
+    ) {
+        let together = inputs.len() > 1;
+        let manual = task.bolt().manual_ack.get();
+        for (i, input) in inputs.into_iter().enumerate() {
+            let tuple = match &tuples {
+                Some(tuples) => Some(tuples[i].clone_ref(py)),
+                None => self.tuple_of(py, task, &input),
+            };
+            if let Some(inner) = tuple.as_ref().map(|tuple| tuple.get().inner()) {
+                if manual && inner.standing.get() != Standing::Live && tuples.is_some() {
+                    self.forget_bundle(input.root);
+                    continue;
+                }
+                tuple::settle(inner, Standing::Failed);
+            }
+            self.input_raised(py, task, &input, tuple, error.clone_ref(py), 0, together);
+        }
+    }
+
+    /// Edges that `self.emit` in a batch call anchored to all its rows: once for each root, before any row is acked.
+    pub fn apply_shared(&self, shared: &Cur) {
+        let root = shared.root.replace(RootId::NONE);
+        if !root.is_bundle() {
+            if root.is_tracked() {
+                self.ack_root(root, shared.xor.get());
+            }
+            return;
+        }
+        for (root, _) in self.bundles.with(|bundles| bundles.take(root)).iter() {
+            self.ack_root(*root, shared.xor.get());
+        }
+    }
+
+    /// Makes the rows of the running batch the current input of `cur`.
+    #[cold]
+    pub fn share_batch(&self, inputs: &[Input], cur: &Cur) {
+        if cur.root.get().is_tracked() {
+            return;
+        }
+        let mut pairs: Vec<(RootId, u64)> = Vec::new();
+        for input in inputs {
+            for (root, _) in self.pairs_of(input.root, 0).iter() {
+                if !pairs.iter().any(|pair| pair.0 == *root) {
+                    pairs.push((*root, 0));
+                }
+            }
+        }
+        let root = match pairs[..] {
+            [] => RootId::NONE,
+            [(root, _)] => root,
+            _ => self.bundles.with(|bundles| bundles.put(pairs.into_boxed_slice())),
+        };
+        cur.root.set(root);
+    }
+}
+
+/// One argument for each code: a list with one item a row; constants stay single.
+pub fn columns(
+    py: Python<'_>,
+    binding: &Binding,
+    inputs: &[Input],
+    tuples: Option<&[Py<Tuple>]>,
+) -> PyResult<Vec<Py<PyAny>>> {
+    let column = |code: &i32| -> PyResult<Py<PyAny>> {
+        match *code {
+            ARG_TUPLE => Ok(PyList::new(py, tuples.unwrap_or_default())?.into_any().unbind()),
+            field if field >= 0 => {
+                // SAFETY: each item gets a reference of its own; the list is full before anyone sees it.
+                unsafe {
+                    let list = PyList_New(inputs.len() as Py_ssize_t);
+                    if list.is_null() {
+                        return Err(PyErr::fetch(py));
+                    }
+                    for (i, input) in inputs.iter().enumerate() {
+                        let value = input.row.get(field as usize);
+                        Py_INCREF(value);
+                        PyList_SET_ITEM(list, i as Py_ssize_t, value);
+                    }
+                    Ok(Bound::from_owned_ptr(py, list).unbind())
+                }
+            }
+            constant => Ok(binding.constants[(ARG_CONSTANT - constant) as usize].clone_ref(py)),
+        }
+    };
+    binding.codes.iter().map(column).collect()
+}
+
+unsafe fn call_columns(binding: &Binding, columns: &[Py<PyAny>]) -> *mut PyObject {
+    let mut stack = vec![MaybeUninit::<*mut PyObject>::uninit(); columns.len() + 2];
+    for (i, column) in columns.iter().enumerate() {
+        stack[i + 2].write(column.as_ptr());
+    }
+    unsafe { binding.method.call_stack(&mut stack, columns.len()) }
+}

@@ -1,0 +1,342 @@
+//! The state that the tasks of a worker share, and what they ask of each other.
+
+use crate::call::Call;
+use crate::fault;
+use crate::gil::Fixed;
+use crate::method::Method;
+use crate::row::{PyRow, raised};
+use crate::task::{Cur, Task};
+use crate::trees::{Buried, Pending, Retry};
+use crate::tuple::Tuple;
+use pyo3::ffi::PyThreadState;
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+use squall_core::ack::{Bundles, Ledger};
+use squall_core::cell::Local;
+use squall_core::ids::{EdgeIds, RootId};
+use squall_core::mailbox::Channel;
+use squall_core::timers::{TimerId, Timers};
+use squall_net::page::Page;
+use squall_net::wake::{Waiter, Wake};
+use std::cell::Cell;
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// The exception with its traceback in it, as Python code expects to find it.
+#[cold]
+pub fn exception<'py>(py: Python<'py>, error: &PyErr) -> Bound<'py, PyAny> {
+    let value = error.value(py).clone().into_any();
+    if let Some(traceback) = error.traceback(py)
+        && let Err(fault) = value.setattr("__traceback__", traceback)
+    {
+        fault.write_unraisable(py, None);
+    }
+    value
+}
+
+/// What a timer is for.
+pub enum Due {
+    /// A failed root's next try.
+    Retry(Box<Retry>),
+    /// A tuple that user code holds.
+    Hold(Py<Tuple>),
+    /// An offloaded call.
+    CallHold(Py<Call>),
+    /// A user's or the runtime's timer.
+    User(Rc<UserTimer>),
+    /// Only makes the loop look again.
+    Wake,
+    /// Shuffles follow the loads.
+    Reweigh,
+}
+
+/// A timer of user code, or of the runtime (task -1).
+pub struct UserTimer {
+    pub task: i64,
+    pub method: Method,
+    pub args: Py<PyTuple>,
+    /// 0: once.
+    pub period_ns: u64,
+    pub is_tick: bool,
+    pub number: u64,
+}
+
+/// Where time comes from.
+pub enum Clock {
+    Real(Instant),
+    Virtual(Cell<u64>),
+}
+
+/// The state that the tasks of a worker share. Guarded by the interpreter lock.
+pub struct Core {
+    pub tasks: Fixed<Rc<Task>>,
+    pub components: Local<Vec<String>>,
+    pub channels: Local<Vec<(Rc<Task>, usize)>>,
+    pub order: Local<Vec<Rc<Task>>>,
+    pub spouts: Local<Vec<Rc<Task>>>,
+    pub ledger: Local<Ledger<Pending>>,
+    pub bundles: Local<Bundles>,
+    pub edges: EdgeIds,
+    pub timers: Local<Timers<Due>>,
+    pub user_timers: Local<HashMap<u64, TimerId>>,
+    pub completions: Local<VecDeque<Py<Call>>>,
+    pub rested: Local<Vec<u64>>,
+    pub replays: Local<Vec<(u32, u16, Py<PyTuple>)>>,
+    pub buried: Local<HashMap<u64, Buried>>,
+    pub next_handle: Cell<u64>,
+    pub hooks: Local<Option<Py<PyAny>>>,
+    pub now_ns: Cell<u64>,
+    pub clock: Clock,
+    pub slice_ns: u64,
+    pub loop_thread: Cell<*mut PyThreadState>,
+    pub current_tuple: Cell<*const Tuple>,
+    /// Some task has an interceptor.
+    pub peculiar: Cell<bool>,
+    pub acking: bool,
+    pub draining: Cell<bool>,
+    pub started: Cell<bool>,
+    /// The tasks are being closed: nothing could take what they emit.
+    pub closing: Cell<bool>,
+    pub observed: Cell<bool>,
+    /// Open roots that are to run alone in their batches.
+    pub solo: Cell<u32>,
+    pub waits_for_tcp: Cell<bool>,
+    pub death: Local<Option<(u32, Py<PyAny>)>>,
+    pub wake: Wake,
+    pub waiter: Waiter,
+    pub stop: Arc<AtomicBool>,
+    pub page: Option<Page>,
+    pub calls: Cell<u64>,
+    pub component_now: Cell<u32>,
+    pub seed: u64,
+    pub settings: Settings,
+}
+
+/// The settings that the core reads.
+pub struct Settings {
+    pub sample_rate: f64,
+    pub capacity: usize,
+    pub high: f64,
+    pub low: f64,
+    pub loop_max: usize,
+    pub load_aware: bool,
+}
+
+impl Core {
+    /// The name of a component, by its number.
+    pub fn component_name(&self, number: u32) -> &str {
+        // SAFETY: names are only added while building.
+        self.components.with(|names| unsafe { &*(names[number as usize].as_str() as *const str) })
+    }
+
+    /// A task, by its index.
+    pub fn task(&self, index: u32) -> Rc<Task> {
+        self.tasks.get()[index as usize].clone()
+    }
+
+    /// The sending end of a channel: its task and the number of the stream.
+    pub fn channel(&self, channel: Channel) -> (&Task, usize) {
+        self.channels.with(|channels| {
+            let (task, stream) = channels.get(channel as usize).expect("the worker is open");
+            // SAFETY: channels are only added while building, and each holds its task.
+            (unsafe { &*Rc::as_ptr(task) }, *stream)
+        })
+    }
+
+    /// Whether a task has this id.
+    pub fn knows_task(&self, id: i64) -> bool {
+        self.tasks.get().iter().any(|task| task.task_id == id)
+    }
+
+    /// The ids of all tasks.
+    pub fn task_ids(&self) -> Vec<i64> {
+        self.tasks.get().iter().map(|task| task.task_id).collect()
+    }
+
+    /// The most tuples that may queue on an edge that closes a loop.
+    pub fn loop_max(&self) -> usize {
+        self.settings.loop_max
+    }
+
+    /// The runtime's hooks.
+    pub fn hooks<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
+        self.hooks.with(|hooks| match hooks {
+            Some(hooks) => hooks.clone_ref(py).into_bound(py),
+            None => py.None().into_bound(py),
+        })
+    }
+
+    /// The clock, read now.
+    #[inline(always)]
+    pub fn now_precise_ns(&self) -> u64 {
+        match &self.clock {
+            Clock::Real(start) => start.elapsed().as_nanos() as u64,
+            Clock::Virtual(now) => now.get(),
+        }
+    }
+
+    /// Reads the clock into the loop's time.
+    #[inline(always)]
+    pub fn tick_clock(&self) -> u64 {
+        let now_ns = self.now_precise_ns();
+        self.now_ns.set(now_ns);
+        now_ns
+    }
+
+    /// Whether time only moves when it is told to.
+    pub fn is_virtual(&self) -> bool {
+        matches!(self.clock, Clock::Virtual(_))
+    }
+
+    /// Whether the loop must come back before it takes another input.
+    #[inline(always)]
+    pub fn should_return(&self) -> bool {
+        self.stop.load(Ordering::Relaxed) || self.death.with(|death| death.is_some())
+    }
+
+    /// Says whose code runs from now on; gives back whose ran before.
+    #[inline(always)]
+    pub fn enter(&self, task: &Task) -> u32 {
+        let outer = self.component_now.replace(task.component + 1);
+        if let Some(page) = &self.page {
+            page.enter(task.component + 1);
+        }
+        outer
+    }
+
+    /// The counterpart of [`Core::enter`].
+    #[inline(always)]
+    pub fn leave(&self, outer: u32) {
+        self.component_now.set(outer);
+        if let Some(page) = &self.page {
+            page.enter(outer);
+        }
+    }
+
+    /// Another call of user code begins.
+    #[inline(always)]
+    pub fn page_call(&self) {
+        let calls = self.calls.get() + 1;
+        self.calls.set(calls);
+        if let Some(page) = &self.page {
+            page.call(calls);
+        }
+    }
+
+    /// Whether the watchdog found the call that just ended to have taken longer than the message time-out.
+    #[inline(always)]
+    pub fn was_overdue(&self) -> bool {
+        self.page.as_ref().is_some_and(|page| page.overdue() == self.calls.get())
+    }
+
+    /// The worker ends because of `error`.
+    #[cold]
+    pub fn die(&self, py: Python<'_>, task: &Task, error: &PyErr) {
+        let value = exception(py, error).unbind();
+        self.death.with(|death| {
+            death.get_or_insert((task.index, value));
+        });
+    }
+
+    /// Reports an exception that fails no tuple.
+    #[cold]
+    pub fn report(&self, py: Python<'_>, task: &Task, place: &str, error: PyErr) {
+        task.counts.errors.set(task.counts.errors.get() + 1);
+        if !error.is_instance_of::<pyo3::exceptions::PyException>(py) {
+            return self.die(py, task, &error);
+        }
+        let told = self.hooks(py).call_method1("error", (task.index, place, exception(py, &error)));
+        if let Err(fault) = told {
+            fault.write_unraisable(py, None);
+        }
+    }
+
+    /// The (root, edge) pairs of a mailbox entry.
+    pub fn pairs_of(&self, root: RootId, edge: u64) -> Box<[(RootId, u64)]> {
+        match root {
+            RootId::NONE => Box::new([]),
+            root if root.is_bundle() => self.bundles.with(|bundles| bundles.get(root).into()),
+            root => Box::new([(root, edge)]),
+        }
+    }
+
+    /// A new bundle with the roots of `bundle` and one edge.
+    #[cold]
+    pub fn rebundle(&self, bundle: RootId, edge: u64) -> RootId {
+        self.bundles.with(|bundles| {
+            let pairs = bundles.get(bundle).iter().map(|(root, _)| (*root, edge)).collect();
+            bundles.put(pairs)
+        })
+    }
+
+    /// Forgets the bundle of a mailbox entry that is neither acked nor failed here.
+    pub fn forget_bundle(&self, root: RootId) {
+        if root.is_bundle() {
+            drop(self.bundles.with(|bundles| bundles.take(root)));
+        }
+    }
+
+    /// Which try of the root this is, while its tree is open here.
+    pub fn attempt_of(&self, root: RootId) -> Option<u32> {
+        self.ledger.with(|ledger| ledger.entry(root).map(|pending| pending.attempt))
+    }
+
+    /// Whether the root's tree is open here.
+    pub fn is_open(&self, root: RootId) -> bool {
+        self.ledger.with(|ledger| ledger.entry(root).is_some())
+    }
+
+    /// When the root was emitted, while its tree is open here.
+    pub fn emitted_at_ns(&self, root: RootId) -> Option<u64> {
+        self.ledger.with(|ledger| ledger.entry(root).map(|pending| pending.emitted_ns))
+    }
+
+    /// Sends what user code gave outside of an input.
+    pub fn send_unanchored(&self, py: Python<'_>, task: &Rc<Task>, result: Bound<'_, PyAny>, place: &str) {
+        // SAFETY: `into_ptr` gives an owned reference.
+        let sent = unsafe {
+            match task.is_spout() {
+                true => task.send_root_output(result.into_ptr()),
+                false => task.send_output(result.into_ptr(), &Cur::default()),
+            }
+        };
+        if sent.is_err() {
+            self.report(py, task, place, PyErr::fetch(py));
+        }
+    }
+
+    /// A record that no bolt could take: counted as a root that failed once and is dead.
+    #[cold]
+    pub fn bury_unsent(&self, py: Python<'_>, task: &Task, row: PyRow, error: PyErr) {
+        let task = self.task(task.index);
+        let Some(stream) = task.default_stream() else { return };
+        stream.emitted.set(stream.emitted.get() + 1);
+        task.counts.failed.set(task.counts.failed.get() + 1);
+        task.counts.errors.set(task.counts.errors.get() + 1);
+        let told = self.hooks(py).call_method1("error", (task.index, "decode", exception(py, &error)));
+        if let Err(fault) = told {
+            fault.write_unraisable(py, None);
+        }
+        let pending = Pending {
+            spout: task.index,
+            stream: 0,
+            solo: false,
+            attempt: 1,
+            weight: 0,
+            id: std::ptr::null_mut(),
+            row,
+            emitted_ns: self.now_ns.get(),
+        };
+        self.bury_at_once(py, task, pending, error);
+    }
+}
+
+/// An error for a row that found a loop full.
+pub fn loop_overflow(task: &Task) -> crate::row::Raised {
+    // SAFETY: the interpreter lock is held wherever tuples move.
+    let py = unsafe { Python::assume_attached() };
+    raised(py, fault::loop_overflow(task))
+}

@@ -1,0 +1,295 @@
+//! The loop that runs the tasks of a worker.
+//!
+//! One thread runs all tasks in turn: spouts give up to 64 roots each, then bolts in topological order empty their
+//! inboxes, then timers; when nothing is left to do the loop spins for some microseconds and then sleeps until the
+//! next timer or a wake. A thread for each executor costs 1.3 to 2 times the CPU under the interpreter lock.
+
+use crate::call::{Kind, offload};
+use crate::core::{Core, Due, UserTimer};
+use crate::gil::Gil;
+use crate::spout::Source;
+use crate::task::{Fast, Task};
+use pyo3::ffi::{PyErr_CheckSignals, PyThreadState_Get};
+use pyo3::prelude::*;
+use squall_core::ids::{RootId, mix};
+use squall_core::route::Grouping;
+use squall_net::wake::Waiter;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// How long the loop polls before it sleeps: shorter than a thread's wake-up.
+const SPIN_NS: u64 = 20_000;
+
+/// Why the loop came back.
+pub enum Ended {
+    Exhausted,
+    Stopped,
+    Died,
+    Idle,
+    Deadline,
+}
+
+impl Core {
+    /// Runs turns until there is a reason to come back.
+    pub fn run(&self, py: Python<'_>, until_idle: bool, deadline_ns: u64) -> PyResult<Ended> {
+        // SAFETY: the interpreter lock is held.
+        self.loop_thread.set(unsafe { PyThreadState_Get() });
+        self.adopt_thread();
+        let mut spinning_since_ns = 0;
+        loop {
+            let now_ns = self.tick_clock();
+            if self.death.with(|death| death.is_some()) {
+                return Ok(Ended::Died);
+            }
+            if self.stop.swap(false, Ordering::Relaxed) {
+                return Ok(Ended::Stopped);
+            }
+            if now_ns >= deadline_ns {
+                return Ok(Ended::Deadline);
+            }
+            if self.turn(py) {
+                spinning_since_ns = 0;
+                // SAFETY: the interpreter lock is held.
+                if unsafe { PyErr_CheckSignals() } != 0 {
+                    return Err(PyErr::fetch(py));
+                }
+                continue;
+            }
+            if self.is_exhausted() {
+                return Ok(Ended::Exhausted);
+            }
+            if self.is_virtual() || (until_idle && self.is_idle()) {
+                return Ok(Ended::Idle);
+            }
+            if spinning_since_ns == 0 {
+                spinning_since_ns = now_ns;
+            }
+            if now_ns - spinning_since_ns < SPIN_NS && !until_idle {
+                std::hint::spin_loop();
+                continue;
+            }
+            self.sleep(py, deadline_ns);
+            if unsafe { PyErr_CheckSignals() } != 0 {
+                return Err(PyErr::fetch(py));
+            }
+        }
+    }
+
+    /// Tasks whose code runs on the loop's thread emit on the fast path from it.
+    fn adopt_thread(&self) {
+        let thread = self.loop_thread.get();
+        for task in self.tasks.get() {
+            task.thread.set(if task.is_offloaded() { std::ptr::null_mut() } else { thread });
+        }
+    }
+
+    /// One turn of everything. Whether there was something to do.
+    fn turn(&self, py: Python<'_>) -> bool {
+        let mut worked = self.finish_completions(py);
+        worked |= self.fire_timers(py);
+        // SAFETY (both): the lists only change while building.
+        let spouts: &[Rc<Task>] = self.spouts.with(|spouts| unsafe { &*(spouts.as_slice() as *const _) });
+        let order: &[Rc<Task>] = self.order.with(|order| unsafe { &*(order.as_slice() as *const _) });
+        if self.started.get() {
+            for spout in spouts {
+                worked |= self.run_spout(py, spout);
+            }
+        }
+        let mut over_high_water = false;
+        for bolt in order {
+            over_high_water |= bolt.is_full();
+            worked |= self.run_bolt(py, bolt) > 0;
+        }
+        let all_empty = order.iter().all(|bolt| bolt.inbox.is_empty());
+        for spout in spouts {
+            let state = spout.spout();
+            if !state.acked.with(|acked| acked.is_empty()) || !state.later.with(|later| later.is_empty()) {
+                self.flush_acks(py, spout);
+            }
+            state.limit.with(|limit| limit.observe(state.outstanding(), over_high_water, all_empty));
+        }
+        worked
+    }
+
+    fn finish_completions(&self, py: Python<'_>) -> bool {
+        let mut worked = false;
+        while let Some(call) = self.completions.with(VecDeque::pop_front) {
+            worked = true;
+            let outer = self.enter(&call.get().inner().task);
+            self.finish_call(py, &call);
+            self.leave(outer);
+        }
+        for handle in self.rested.replace(Vec::new()) {
+            worked = true;
+            self.rest(handle);
+        }
+        for (task, stream, values) in self.replays.replace(Vec::new()) {
+            worked = true;
+            let task = self.task(task);
+            let row = crate::values::row_of(values.bind(py));
+            let sent = row.and_then(|row| task.emit_root(py, &task.streams[stream as usize], row, None, None));
+            if let Err(error) = sent {
+                self.report(py, &task, "replay", error);
+            }
+        }
+        if self.waits_for_tcp.get() {
+            worked |= self.look_at_tcp();
+        }
+        worked
+    }
+
+    /// Polls TCP spouts again that had nothing and have something now.
+    fn look_at_tcp(&self) -> bool {
+        let mut found = false;
+        self.spouts.with(|spouts| {
+            for task in spouts.iter() {
+                let state = task.spout();
+                let more = state.source.with(|source| matches!(source, Some(Source::Tcp(reader)) if reader.has_more()));
+                if more && state.next_poll_ns.get() > self.now_ns.get() {
+                    state.next_poll_ns.set(0);
+                    found = true;
+                }
+            }
+        });
+        found
+    }
+
+    fn fire_timers(&self, py: Python<'_>) -> bool {
+        let now_ns = self.now_ns.get();
+        let mut worked = false;
+        while let Some((_, due)) = self.timers.with(|timers| timers.pop_due(now_ns)) {
+            worked = true;
+            match due {
+                Due::Retry(retry) => self.retry_now(*retry),
+                Due::Hold(tuple) => self.hold_ended(py, tuple),
+                Due::CallHold(call) => self.call_held_too_long(py, &call),
+                Due::User(timer) => self.fire_user_timer(py, timer),
+                Due::Reweigh => self.reweigh(),
+                Due::Wake => {}
+            }
+            if self.should_return() {
+                break;
+            }
+        }
+        worked
+    }
+
+    fn fire_user_timer(&self, py: Python<'_>, timer: Rc<UserTimer>) {
+        self.user_timers.with(|timers| timers.remove(&timer.number));
+        if timer.period_ns > 0 {
+            self.schedule(timer.clone(), self.now_ns.get() + timer.period_ns);
+        }
+        let callable = timer.method.callable(py);
+        if timer.task < 0 {
+            if let Err(error) = callable.call1(py, timer.args.bind(py)) {
+                error.write_unraisable(py, None);
+            }
+            return;
+        }
+        let task = self.task(timer.task as u32);
+        if task.is_offloaded() {
+            let kind = if timer.is_tick { Kind::Tick } else { Kind::Timer };
+            let args = timer.args.bind(py).iter().map(Bound::unbind).collect();
+            return offload(py, &task, kind, callable, args);
+        }
+        let place = if timer.is_tick { "tick" } else { "timer" };
+        let outer = self.enter(&task);
+        self.page_call();
+        task.cur.root.set(RootId::NONE);
+        match callable.call1(py, timer.args.bind(py)) {
+            Ok(result) => self.send_unanchored(py, &task, result.into_bound(py), place),
+            Err(error) => self.report(py, &task, place, error),
+        }
+        self.leave(outer);
+    }
+
+    /// Has a user's timer come due.
+    pub fn schedule(&self, timer: Rc<UserTimer>, due_ns: u64) {
+        let number = timer.number;
+        let id = self.timers.with(|timers| timers.at(due_ns, Due::User(timer)));
+        self.user_timers.with(|timers| timers.insert(number, id));
+    }
+
+    fn reweigh(&self) {
+        let seed = mix(self.seed ^ self.now_ns.get());
+        for task in self.tasks.get() {
+            for out in task.streams.iter().flat_map(|stream| stream.outs.get()) {
+                if let (Fast::Turns, Grouping::Shuffle(turns)) = (out.fast, &out.route.grouping) {
+                    let load = |task: &Rc<Task>| task.inbox.len() as f64 / self.settings.capacity as f64;
+                    let loads: Vec<f64> = out.targets.iter().map(load).collect();
+                    turns.reweigh(&loads, seed);
+                }
+            }
+        }
+        let due = self.now_ns.get() + 1_000_000_000;
+        self.timers.with(|timers| timers.at(due, Due::Reweigh));
+    }
+
+    /// Whether every spout is exhausted and nothing is pending, queued or in user hands.
+    fn is_exhausted(&self) -> bool {
+        let ended = |task: &Rc<Task>| {
+            let state = task.spout();
+            // System spouts (dead letters) give only what the others lead to, and gave it in this turn's poll.
+            let exhausted = state.exhausted.get() || self.component_name(task.component).starts_with("__");
+            exhausted && state.outstanding() == 0 && task.in_flight.get() == 0
+        };
+        self.started.get() && self.spouts.with(|spouts| spouts.iter().all(ended)) && self.is_quiet()
+    }
+
+    /// Whether no bolt has anything queued or running elsewhere.
+    fn is_quiet(&self) -> bool {
+        let busy = |task: &Rc<Task>| {
+            !task.inbox.is_empty() || task.in_flight.get() > 0 || task.bolt().paused.with(|paused| paused.is_some())
+        };
+        !self.order.with(|order| order.iter().any(busy)) && self.completions.with(|waiting| waiting.is_empty())
+    }
+
+    /// Whether nothing can run without time moving or the world sending something.
+    fn is_idle(&self) -> bool {
+        let running = |task: &Rc<Task>| task.in_flight.get() > 0;
+        !self.tasks.get().iter().any(running)
+            && self.buried.with(|buried| buried.is_empty())
+            && self.completions.with(|waiting| waiting.is_empty())
+    }
+
+    /// Sleeps until something is due or someone wakes the loop; gives the interpreter lock up meanwhile.
+    fn sleep(&self, py: Python<'_>, deadline_ns: u64) {
+        let now_ns = self.now_precise_ns();
+        let mut until_ns = deadline_ns.min(self.next_due_ns().unwrap_or(u64::MAX));
+        if until_ns == u64::MAX {
+            until_ns = now_ns + 1_000_000_000;
+        }
+        let wait_ns = until_ns.saturating_sub(now_ns).min(1_000_000_000);
+        if wait_ns == 0 {
+            return;
+        }
+        let waiter = Gil(&self.waiter as *const Waiter);
+        py.detach(|| {
+            let waiter = &waiter;
+            // SAFETY: the core outlives the call; the waiter is made for use without the lock.
+            unsafe { &*waiter.0 }.wait(Some(Duration::from_nanos(wait_ns)));
+        });
+    }
+
+    /// When the next timer is due or the next spout wants to be polled.
+    pub fn next_due_ns(&self) -> Option<u64> {
+        let timer = self.timers.with(|timers| timers.next_due());
+        let spout = self.spouts.with(|spouts| {
+            let waiting = spouts.iter().filter(|task| self.started.get() && self.may_poll_later(task));
+            waiting.map(|task| task.spout().next_poll_ns.get().max(task.paused_until_ns.get())).min()
+        });
+        let paused = self.order.with(|order| {
+            let paused = order.iter().filter(|task| !task.inbox.is_empty());
+            paused.map(|task| task.paused_until_ns.get()).filter(|until| *until > self.now_ns.get()).min()
+        });
+        [timer, spout.filter(|at| *at < u64::MAX / 8), paused].into_iter().flatten().min()
+    }
+
+    fn may_poll_later(&self, task: &Task) -> bool {
+        let state = task.spout();
+        let room = state.limit.with(|limit| limit.room(state.outstanding())) > 0;
+        !state.exhausted.get() && room && !self.is_blocked(task)
+    }
+}
