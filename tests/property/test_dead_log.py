@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from squall.runtime import dead_log
 from squall.runtime.dead_log import DeadLog
+from squall.runtime.letter_codec import decode, encode, is_known
 from squall.runtime.letters import Letter
 
 SCALARS = (
@@ -82,7 +83,7 @@ def types(value: Any) -> Any:
 
 @given(VALUES)
 def test_values_come_back_with_their_types(value: Any) -> None:
-    again = dead_log.decode(dead_log.encode(value))
+    again = decode(encode(value))
     assert again == value
     assert types(again) == types(value)
 
@@ -102,7 +103,8 @@ def test_torn_end_costs_only_letters_that_were_not_stored(count: int, cut: int) 
     """A power cut leaves part of a last line; every letter before it is read, and the next writer goes on cleanly."""
     letters = [letter((number,), number) for number in range(count)]
     with written(letters) as path:
-        whole = path.read_bytes()
+        whole = path.read_bytes() if letters else b""
+        path.parent.mkdir(exist_ok=True)
         line = dead_log._line(dead_log._record(letter(("torn",))))
         path.write_bytes(whole + line[: min(cut, len(line) - 1)])
         assert [stored.letter for stored in dead_log.read(path)] == letters
@@ -149,4 +151,29 @@ def test_known_types_are_all_decoded() -> None:
         None, True, 1, 2**80, 1.5, float("inf"), "\ud800", b"\0", (1, (2,)), {1: {"a": [1]}}, {1}, frozenset({2}),
         datetime(2026, 1, 1), date(2026, 1, 1), time(1, 2), timedelta(days=-1, microseconds=5), Decimal("1.10"), UUID(int=7),
     ]  # fmt: skip
-    assert [dead_log.decode(dead_log.encode(value)) for value in values] == values
+    assert [decode(encode(value)) for value in values] == values
+
+
+class Odd:
+    def __repr__(self) -> str:
+        raise OSError("no")
+
+
+class Stamp(datetime):
+    """As pandas has one."""
+
+
+def test_no_value_stops_the_log() -> None:
+    """Whatever a tuple holds, its letter is written and read: the source must move on."""
+    endless: list[Any] = []
+    endless.append(endless)
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    values = (Odd(), endless, deep, {Odd(): 1}, Stamp(2026, 1, 1), "x" * 100_000)
+    with written([letter(values)]) as path:
+        (stored,) = dead_log.read(path)
+    assert not stored.replayable
+    assert stored.letter.values[4] == datetime(2026, 1, 1)
+    assert "Odd" in repr(stored.letter.values[0])
+    assert not is_known(stored.letter.values[1])

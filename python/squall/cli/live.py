@@ -88,7 +88,7 @@ class LiveView:
             "process ms",
         ):
             table.add_column(title, justify="left" if title == "component" else "right")
-        before = self._last["components"] if self._last else {}
+        before: dict[str, Event] = self._last["components"] if self._last else {}
         for name, now in event["components"].items():
             if name.startswith("__"):
                 continue

@@ -69,7 +69,7 @@ class TcpSpout(Spout):
     ) -> None:
         self.host, self.port, self.framing = host, port, framing
         self.max_record, self.max_connections, self.client_buffer = max_record, max_connections, client_buffer
-        self.outputs = (framing.field,)
+        vars(self)["outputs"] = (framing.field,)  # of this spout alone; the class has none
         self._fd: int | None = None
 
     @classmethod

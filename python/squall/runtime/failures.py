@@ -45,5 +45,8 @@ def traceback_text(error: BaseException) -> str:
 
 def summary(error: BaseException) -> str:
     """One line: the class and the first line of the message."""
-    message = str(error).strip().splitlines()
+    try:
+        message = str(error).strip().splitlines()
+    except Exception:
+        return f"{type(error).__name__} (whose text cannot be shown)"
     return f"{type(error).__name__}: {message[0]}" if message else type(error).__name__

@@ -12,7 +12,7 @@ import shutil
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,7 +99,7 @@ class EmbeddedRun:
         )
 
     @contextmanager
-    def _listening(self) -> Iterator[dict[str, socket.socket]]:
+    def _listening(self) -> Generator[dict[str, socket.socket]]:
         with ExitStack() as stack:
             spouts = [spec for spec in self._graph.spouts if spec.listens]
             yield {spec.name: stack.enter_context(spec.make(None).bind()) for spec in spouts}
@@ -211,7 +211,7 @@ class EmbeddedRun:
         return [self._components[number - 1] for number in numbers]
 
     @contextmanager
-    def _signals(self) -> Iterator[None]:
+    def _signals(self) -> Generator[None]:
         def interrupt(_signal: int, _frame: object) -> None:
             self._interrupts += 1
 
