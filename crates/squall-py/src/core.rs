@@ -60,6 +60,7 @@ pub struct UserTimer {
     pub args: Py<PyTuple>,
     /// 0: once.
     pub period_ns: u64,
+    pub due_ns: Cell<u64>,
     pub is_tick: bool,
     pub number: u64,
 }

@@ -179,7 +179,10 @@ impl Core {
     fn fire_user_timer(&self, py: Python<'_>, timer: Rc<UserTimer>) {
         self.user_timers.with(|timers| timers.remove(&timer.number));
         if timer.period_ns > 0 {
-            self.schedule(timer.clone(), self.now_ns.get() + timer.period_ns);
+            // From when it was due, so that it does not drift; a period that was slept through is not made up for.
+            let next_ns = timer.due_ns.get() + timer.period_ns;
+            let now_ns = self.now_ns.get();
+            self.schedule(timer.clone(), if next_ns > now_ns { next_ns } else { now_ns + timer.period_ns });
         }
         let callable = timer.method.callable(py);
         if timer.task < 0 {
@@ -208,6 +211,7 @@ impl Core {
     /// Has a user's timer come due.
     pub fn schedule(&self, timer: Rc<UserTimer>, due_ns: u64) {
         let number = timer.number;
+        timer.due_ns.set(due_ns);
         let id = self.timers.with(|timers| timers.at(due_ns, Due::User(timer)));
         self.user_timers.with(|timers| timers.insert(number, id));
     }

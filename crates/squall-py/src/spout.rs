@@ -337,7 +337,7 @@ impl Core {
                 return Polled::Raised(error.take(py));
             }
             if state.emitted_in_poll.get() == before {
-                return if before == 0 { Polled::Nothing } else { Polled::Some };
+                return Polled::Nothing;
             }
         }
         Polled::Some
@@ -373,7 +373,7 @@ impl Core {
                 return Polled::Raised(error.take(py));
             }
             if state.emitted_in_poll.get() == before {
-                return if before == 0 { Polled::Nothing } else { Polled::Some };
+                return Polled::Nothing;
             }
         }
         Polled::Some

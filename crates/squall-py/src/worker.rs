@@ -65,8 +65,11 @@ fn setting<'py, T: FromPyObjectOwned<'py>>(settings: &Bound<'py, PyAny>, key: &s
     }
 }
 
+/// What a time of some months loses as a float of seconds.
+const FLOAT_SLACK_NS: u64 = 1024;
+
 fn seconds_ns(seconds: f64) -> u64 {
-    (seconds.max(0.0) * 1e9) as u64
+    (seconds.max(0.0) * 1e9).round() as u64
 }
 
 #[pymethods]
@@ -425,7 +428,9 @@ impl Worker {
             Clock::Real(_) => Err(PyRuntimeError::new_err("only virtual time can be moved")),
             Clock::Virtual(at) => {
                 // A due time came out as a float and comes back here: rounding must not leave it undue.
-                at.set(at.get().max(seconds_ns(now) + 1));
+                let to = seconds_ns(now);
+                let due = self.core().next_due_ns().filter(|due| (to..to + FLOAT_SLACK_NS).contains(due));
+                at.set(at.get().max(due.unwrap_or(to)));
                 self.core().tick_clock();
                 Ok(())
             }
@@ -599,7 +604,8 @@ impl Worker {
         let number = core.next_handle.get();
         core.next_handle.set(number + 1);
         let period_ns = if repeat { seconds_ns(delay).max(1) } else { 0 };
-        let timer = UserTimer { task, method: Method::of(function), args, period_ns, is_tick, number };
+        let timer =
+            UserTimer { task, method: Method::of(function), args, period_ns, due_ns: Cell::new(0), is_tick, number };
         core.schedule(Rc::new(timer), core.now_precise_ns() + seconds_ns(delay));
         core.wake.wake();
         Ok(number)
