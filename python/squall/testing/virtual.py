@@ -18,6 +18,10 @@ from squall.runtime.build import Offloader
 from squall.runtime.offload import AsyncPool, run_call
 
 
+CLOCK_RESOLUTION_S = 1e-6
+"""Timers that are due within this time are due: the core counts nanoseconds, asyncio floats."""
+
+
 class _Selector:
     """Waits for nothing, finds nothing."""
 
@@ -33,6 +37,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def __init__(self, clock: Callable[[], float], move_clock: Callable[[float], None]) -> None:
         super().__init__()
+        self._clock_resolution = CLOCK_RESOLUTION_S
         self._clock = clock
         self._move_clock = move_clock
         self._selector = _Selector()
@@ -80,7 +85,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """Runs everything that can run now. Whether there was anything."""
         base = cast("Any", self)
         worked = False
-        while base._ready or ((due := self.next_due()) is not None and due <= self.time()):
+        while base._ready or ((due := self.next_due()) is not None and due <= self.time() + CLOCK_RESOLUTION_S):
             worked = True
             previous = asyncio._get_running_loop()
             asyncio._set_running_loop(self)
