@@ -113,12 +113,12 @@ def test_full_disk_holds_letters_back_and_loses_none(squall: Squall) -> None:
 
 def test_topology_can_take_its_own_dead_letters(squall: Squall) -> None:
     """Semantics 12. The stream of dead letters is part of the topology, and the run still ends by itself."""
-    run = squall.run(
-        failing(squall).replace(
-            'topology.bolt("last"',
-            'topology.bolt("alarm", lambda component, error: print("alarm", component, error)).shuffle(topology.dead_letters())\n    topology.bolt("last"',
-        )
+    last = 'topology.bolt("last"'
+    alarm = """topology.bolt("alarm", lambda component, error: print("alarm", component, error)).shuffle(
+        topology.dead_letters()
     )
+    """
+    run = squall.run(failing(squall).replace(last, alarm + last))
     assert run.end() == 0
     assert "alarm price LookupError" in run.err
     assert run.summary()["emitted"] == 6

@@ -196,7 +196,8 @@ def _cpu_ticks(pid: int) -> int:
         ("from squall import Topology\na, b = Topology('a'), Topology('b')\n", 2, ["a, b"]),
         ("from squall import Topology\nt = Topology('a/b')\n", 2, ['"a/b"', "no spout"]),
         (
-            "from squall import Topology\nt = Topology('t', settings={'topology.retrys': 1, 'topology.workers': 'x'})\n",
+            "from squall import Topology\n"
+            "t = Topology('t', settings={'topology.retrys': 1, 'topology.workers': 'x'})\n",
             2,
             ['"topology.retries"', "topology.workers", "'x'"],
         ),

@@ -149,7 +149,8 @@ def test_value_of_an_unknown_type_is_shown_but_not_replayed() -> None:
 def test_known_types_are_all_decoded() -> None:
     values = [
         None, True, 1, 2**80, 1.5, float("inf"), "\ud800", b"\0", (1, (2,)), {1: {"a": [1]}}, {1}, frozenset({2}),
-        datetime(2026, 1, 1), date(2026, 1, 1), time(1, 2), timedelta(days=-1, microseconds=5), Decimal("1.10"), UUID(int=7),
+        datetime(2026, 1, 1), date(2026, 1, 1), time(1, 2), timedelta(days=-1, microseconds=5), Decimal("1.10"),
+        UUID(int=7),
     ]  # fmt: skip
     assert [decode(encode(value)) for value in values] == values
 

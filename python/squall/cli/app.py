@@ -17,7 +17,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Real-time stream processing: Storm's model, in Python, on a Rust core.\n\nStart with: squall run examples/word_count.py --for 10s",
+    help=(
+        "Real-time stream processing: Storm's model, in Python, on a Rust core.\n\n"
+        "Start with: squall run examples/word_count.py --for 10s"
+    ),
 )
 dead = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Dead letters: tuples that were given up after their last try."

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import typer
 
+from squall.cli.commands import command
 from squall.config.load import load, local_dir
 from squall.engines.embedded.runs import running, topology_of
 from squall.errors import Defect, StateError
@@ -44,47 +46,49 @@ def list_letters(topology: str, *, every: bool) -> None:
     for stored in dead_log.read(_log(topology)):
         if every or stored.state == dead_log.OPEN:
             letter = stored.letter
-            inputs = ", ".join(f"{name}={value!r}" for name, value in zip(letter.fields, letter.values, strict=False))
+            when = f"{letter.at:%Y-%m-%d %H:%M:%S}"
+            inputs = letter.inputs()
             text = inputs if len(inputs) <= SHOWN else inputs[: SHOWN - 1] + "…"
-            typer.echo(
-                f"{stored.number:>6}  {letter.at:%Y-%m-%d %H:%M:%S}  {stored.state:<8}  {letter.component}  {letter.error}  ({text})"
-            )
+            typer.echo(f"{stored.number:>6}  {when}  {stored.state:<8}  {letter.component}  {letter.error}  ({text})")
 
 
 def show_letter(topology: str, number: int) -> None:
     """Prints everything about one letter."""
     (stored,) = _chosen(topology, [number])
     letter = stored.letter
-    typer.echo(f"dead letter {number} of {topology}: {stored.state}")
-    typer.echo(
-        f"  component: {letter.component} (task {letter.task}), after {letter.attempts} tries, at {letter.at:%Y-%m-%d %H:%M:%S %Z}"
-    )
-    typer.echo(f"  input from: {letter.source}/{letter.stream}")
-    for name, value in zip(letter.fields, letter.values, strict=False):
-        typer.echo(f"    {name} = {value!r}")
-    typer.echo(
-        f"  root: {letter.spout}/{letter.spout_stream} {letter.root_values if letter.root_values is not None else f'id {letter.message_id!r}'}"
-    )
-    typer.echo(f"  replayable: {'yes' if stored.replayable else 'no, its values are not kept'}")
-    typer.echo(letter.traceback.rstrip())
+    root = f"id {letter.message_id!r}" if letter.root_values is None else repr(letter.root_values)
+    inputs = [f"    {name} = {value!r}" for name, value in zip(letter.fields, letter.values, strict=False)]
+    lines = [
+        f"dead letter {number} of {topology}: {stored.state}",
+        f"  component: {letter.component} (task {letter.task})",
+        f"  given up: {letter.at:%Y-%m-%d %H:%M:%S %Z}, after {letter.attempts} tries",
+        f"  input: {letter.source}/{letter.stream}",
+        *inputs,
+        f"  root: {letter.spout}/{letter.spout_stream} {root}",
+        f"  replayable: {'yes' if stored.replayable else 'no, not all of its values are kept'}",
+        f"  error: {letter.error}",
+        letter.traceback.rstrip(),
+    ]
+    typer.echo("\n".join(lines))
 
 
 def replay_letters(topology: str, numbers: list[int]) -> None:
-    """Asks for roots to be emitted again."""
+    """Asks for roots to be emitted again; a running topology does it at once."""
     chosen = _chosen(topology, numbers)
-    able = [stored for stored in chosen if stored.replayable]
-    for stored in chosen:
-        if not stored.replayable:
-            typer.echo(f"letter {stored.number} cannot be replayed: its root's values are not kept", err=True)
-    dead_log.mark(_log(topology), [stored.number for stored in able], dead_log.ASKED)
-    alive = [path for key, path in running(local_dir(load())).items() if topology_of(key) == topology]
-    if not alive:
+    able = [stored.number for stored in chosen if stored.replayable]
+    _refuse({stored.number: "not all of its root's values are kept" for stored in chosen if not stored.replayable})
+    dead_log.mark(_log(topology), able, dead_log.ASKED)
+    if not any(topology_of(key) == topology for key in running(local_dir(load()))):
         typer.echo(f"{len(able)} letters will be emitted again when {topology} starts")
         return
-    from squall.cli.commands import command
-
     done = command(topology, {"cmd": "replay"})
+    _refuse(done["refused"])
     typer.echo(f"{done['replayed']} letters are emitted again")
+
+
+def _refuse(refused: Mapping[int, str]) -> None:
+    for number, why in refused.items():
+        typer.echo(f"letter {number} cannot be replayed: {why}", err=True)
 
 
 def drop_letters(topology: str, numbers: list[int]) -> None:

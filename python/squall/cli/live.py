@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from collections.abc import Callable
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from squall.cli.plain import rates, stuck_text, summary_lines
-from squall.model.graph import Graph
+from squall.cli.texts import Event, components, failed_text, rates, stuck_text, summary_lines, tables
 
-Event = dict[str, Any]
-KEPT_LINES = 8
+BUSY, TOO_BUSY = 0.7, 0.9
+"""Capacities from which a component is coloured."""
+
+COLUMNS: tuple[tuple[str, Callable[[Event], str]], ...] = (
+    ("tasks", lambda now: str(now["tasks"])),
+    ("queue", lambda now: f"{now['queue']:,}"),
+    ("executed", lambda now: f"{now['executed']:,}"),
+    ("emitted", lambda now: f"{now['emitted']:,}"),
+    ("acked", lambda now: f"{now['acked']:,}"),
+    ("failed", lambda now: f"{now['failed']:,}"),
+    ("execute ms", lambda now: f"{now['execute_ms']['mean']:.4f}"),
+    ("process ms", lambda now: f"{now['process_ms']['mean']:.4f}"),
+)
 
 
 class LiveView:
-    """A Rich live display on standard output; log lines scroll above it on standard error."""
+    """A live display on standard output; log lines and errors scroll above it, or go to where standard error leads."""
 
-    def __init__(self, graph: Graph) -> None:
-        self._graph = graph
-        self._console = Console()
+    def __init__(self) -> None:
+        self._console = Console(highlight=False)
         self._live = Live(Text("starting …"), console=self._console, refresh_per_second=4, transient=True)
         self._live.start()
         self._last: Event | None = None
@@ -31,26 +40,22 @@ class LiveView:
         """Shows one event."""
         match event["event"]:
             case "started":
-                pid = event["workers"][0]["pid"]
-                self._console.print(
-                    f"[bold]{event['topology']}[/bold]: process {pid}, log {event['log']}", highlight=False
-                )
+                where = f": process {event['workers'][0]['pid']}, log {event['log']}"
+                self._console.print(Text.assemble((event["topology"], "bold"), where))
             case "progress":
                 self._live.update(self._screen(event))
                 self._last = event
-            case "log":
-                self._console.print(Text(event["text"], style="dim"), soft_wrap=True)
             case "draining":
                 self._console.print("the sources are stopped; waiting for what is pending (Ctrl-C again kills)")
+            case "log":
+                self._complain(event["text"], "dim")
             case "stuck":
-                self._console.print(Text(stuck_text(event), style="yellow"))
+                self._complain(stuck_text(event), "yellow")
             case "failed":
-                self._console.print(Text(f"{event['text']}\n  log: {event['log']}", style="red"))
+                self._complain(failed_text(event), "red")
             case "summary":
                 self.close()
-                for line in summary_lines(event):
-                    print(line)
-                sys.stdout.flush()
+                print("\n".join(summary_lines(event)), flush=True)
             case _:
                 pass
 
@@ -58,59 +63,58 @@ class LiveView:
         """Takes the display down."""
         self._live.stop()
 
+    def _complain(self, text: str, style: str) -> None:
+        if sys.stderr.isatty():
+            self._console.print(Text(text, style=style), soft_wrap=True)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
     def _screen(self, event: Event) -> RenderableType:
-        emitted, acked = rates(event, self._last)
+        errors = [
+            Text(f"{name}: {kept['last']} ({kept['count']} kept)", style="red")
+            for name, kept in event["errors"].items()
+        ]
+        return Group(self._head(event), _components(event), *_tables(event), *errors)
+
+    def _head(self, event: Event) -> Text:
+        into, out = rates(event, self._last)
         latency = event["complete_ms"]
-        head = Text.assemble(
-            ("in ", "dim"), (f"{emitted:,.0f}/s", "bold green"), ("   acked ", "dim"), (f"{acked:,.0f}/s", "bold green"),
-            ("   complete p50 ", "dim"), f"{latency['p50']:.2f} ms", ("  p99 ", "dim"), f"{latency['p99']:.2f} ms",
-            ("   pending ", "dim"), f"{event['pending']:,}", ("   failed ", "dim"), f"{event['failed']:,}",
-            ("   dead ", "dim"), f"{event['dead']:,}", ("   up ", "dim"), f"{event['uptime_s']:.0f} s",
-            ("   Ctrl-C drains and ends", "dim italic"),
-        )  # fmt: skip
-        parts: list[RenderableType] = [head, self._components(event), *self._tables(event)]
-        for name, kept in event.get("errors", {}).items():
-            parts.append(Text(f"{name}: {kept['last']} ({kept['count']} kept)", style="red"))
-        return Group(*parts)
+        parts = (
+            ("in", f"{into:,.0f}/s"),
+            ("out", f"{out:,.0f}/s"),
+            ("complete p50", f"{latency['p50']:.2f} ms"),
+            ("p99", f"{latency['p99']:.2f} ms"),
+            ("pending", f"{event['pending']:,}"),
+            ("failed", f"{event['failed']:,}"),
+            ("dead", f"{event['dead']:,}"),
+            ("up", f"{event['uptime_s']:.0f} s"),
+        )
+        head = Text()
+        for name, value in parts:
+            head.append(f"{name} ", "dim").append(f"{value}   ", "bold")
+        return head.append("Ctrl-C drains and ends", "dim italic")
 
-    def _components(self, event: Event) -> Table:
-        table = Table(box=None, pad_edge=False, header_style="dim")
-        for title in (
-            "component",
-            "tasks",
-            "queue",
-            "capacity",
-            "executed",
-            "emitted",
-            "acked",
-            "failed",
-            "execute ms",
-            "process ms",
-        ):
-            table.add_column(title, justify="left" if title == "component" else "right")
-        before: dict[str, Event] = self._last["components"] if self._last else {}
-        for name, now in event["components"].items():
-            if name.startswith("__"):
-                continue
-            was = before.get(name, {"executed": 0, "emitted": 0})
-            busy = now["capacity"]
-            style = "red" if busy > 0.9 else "yellow" if busy > 0.7 else ""
-            grew = max(now["executed"] - was["executed"], now["emitted"] - was["emitted"])
-            table.add_row(
-                f"{name} [dim](+{grew:,})[/dim]", str(now["tasks"]), f"{now['queue']:,}", Text(f"{busy:.2f}", style=style),
-                f"{now['executed']:,}", f"{now['emitted']:,}", f"{now['acked']:,}", f"{now['failed']:,}",
-                f"{now['execute_ms']['mean']:.4f}", f"{now['process_ms']['mean']:.4f}",
-            )  # fmt: skip
-        return table
 
-    def _tables(self, event: Event) -> list[RenderableType]:
-        shown: list[RenderableType] = []
-        for component in event["components"].values():
-            for title, rows in component.get("tables", {}).items():
-                table = Table(title=title, box=None, pad_edge=False, show_header=False, title_justify="left")
-                table.add_column()
-                table.add_column(justify="right")
-                for key, value in list(rows.items())[:KEPT_LINES]:
-                    table.add_row(key, f"{value:,.0f}")
-                shown.append(table)
-        return shown
+def _components(event: Event) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("component")
+    table.add_column("capacity", justify="right")
+    for title, _ in COLUMNS:
+        table.add_column(title, justify="right")
+    for name, now in components(event):
+        busy = now["capacity"]
+        style = "red" if busy > TOO_BUSY else "yellow" if busy > BUSY else ""
+        table.add_row(name, Text(f"{busy:.2f}", style=style), *(shown(now) for _, shown in COLUMNS))
+    return table
+
+
+def _tables(event: Event) -> list[RenderableType]:
+    shown: list[RenderableType] = []
+    for title, rows in tables(event):
+        table = Table(title=title, title_justify="left", box=None, pad_edge=False, show_header=False)
+        table.add_column()
+        table.add_column(justify="right")
+        for key, value in rows.items():
+            table.add_row(Text(key), f"{value:,.0f}")
+        shown.append(table)
+    return shown

@@ -6,17 +6,15 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
+from squall.cli.texts import Event
 from squall.config.durations import parse_duration
 from squall.config.load import load
 from squall.engines.embedded.parent import EmbeddedRun, Order
 from squall.errors import ConfigError, Defect
-from squall.model.graph import Graph
 from squall.planner.load import load_topology, split_target
 from squall.planner.validate import validate
-
-Event = dict[str, Any]
 
 
 class View(Protocol):
@@ -70,7 +68,7 @@ def run_topology(
         drain_s=drain_s if drain_s is not None else graph.settings["topology.drain.secs"],
         stdout_fd=2 if as_json else 1,
     )
-    view = _view(graph, as_json, prints)
+    view = _view(as_json, prints)
 
     def tell(event: Event) -> None:
         nonlocal view
@@ -89,14 +87,14 @@ def run_topology(
         view.close()
 
 
-def _view(graph: Graph, as_json: bool, prints: bool) -> View:
+def _view(as_json: bool, prints: bool) -> View:
     """What shows the run: nothing but its sinks' lines goes to a standard output that sinks write to."""
     if as_json:
         return JsonView()
     if sys.stdout.isatty() and not prints:
         from squall.cli.live import LiveView
 
-        return LiveView(graph)
+        return LiveView()
     from squall.cli.plain import PlainView
 
     return PlainView(sys.stderr if prints else sys.stdout)

@@ -19,12 +19,15 @@ class FileSink(Bolt):
     """Appends each input as one line: the value, or the values with tabs between.
 
     In: any stream.
-    Delivery: at least once: acked after the write (after fsync, with `fsync=True`). A full disk slows the topology: the
-        inputs are tried again each second, uncounted, until there is room; a half-written batch is taken back first.
+    Delivery: at least once: acked after the write (after fsync, with `fsync=True`). A full disk slows the topology:
+        the inputs are tried again each second, uncounted, until there is room; a half-written batch is taken back.
+    Threading: on a thread of its own, so that a slow disk holds up nothing else.
     Args:
-        path: made if it is not there, its folder too. With several tasks each writes a file of its own: `name.N.suffix`.
+        path: made if it is not there, its folder too. With several tasks each writes its own: `name.N.suffix`.
         fsync: whether an input is acked only after its line is on disk.
     """
+
+    blocking = True
 
     def __init__(self, path: str | Path, *, fsync: bool = False) -> None:
         self._path, self._fsync = Path(path), fsync

@@ -56,8 +56,8 @@ class TcpSpout(Spout):
     """Takes records from all connections to one listening socket.
 
     Out: one field, named by the framing: text for `Lines`, bytes for the others.
-    Delivery: at least once while the worker lives; the engine keeps what is pending and emits it again. A record that is
-        no UTF-8 goes to the dead letters as bytes; one longer than `max_record` is skipped and reported.
+    Delivery: at least once while the worker lives; the engine keeps what is pending and emits it again. A record that
+        is no UTF-8 goes to the dead letters as bytes; one longer than `max_record` is skipped and reported.
     Bound: when the topology cannot take more, sockets are not read, so the senders feel it; nothing is dropped.
     Threading: one native thread reads all connections.
     """

@@ -126,7 +126,7 @@ def _task(
         if isinstance(instance, DeadLetterSpout):
             instance.wake_by(lambda: services.worker.wake_spout(index))
         _configure_spout(services.worker, built)
-    else:
+    elif isinstance(holder, Bolt):
         _configure_bolt(services.worker, built, holder)
     return built
 

@@ -10,7 +10,7 @@ import numbers
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from squall import _core
@@ -21,9 +21,7 @@ Named = tuple[int, Any]
 
 TAG_SAME, TAG_NUMBER, TAG_NAN = -1, -2, -3
 """The named value is hashed in its place; is the modular hash itself; is of no account."""
-TAG_INSTANT, TAG_DATETIME, TAG_DATE, TAG_TIME, TAG_DURATION, TAG_UUID, TAG_DATACLASS, TAG_REGISTERED = range(
-    16, 24
-)
+TAG_INSTANT, TAG_DATETIME, TAG_DATE, TAG_TIME, TAG_DURATION, TAG_UUID, TAG_DATACLASS, TAG_REGISTERED = range(16, 24)
 _registered: dict[type, Callable[[Any], object]] = {}
 
 
@@ -64,16 +62,19 @@ def _ticks(duration: timedelta) -> int:
     return (duration.days * 86_400 + duration.seconds) * 1_000_000 + duration.microseconds
 
 
+_BASES: tuple[Any, ...] = (str, bytes, int, float, tuple, list, dict)
+
+
 def _structural(value: Any) -> Named:
     if isinstance(value, numbers.Number) and not isinstance(value, complex):
         if value != value:
             return TAG_NAN, None
         return TAG_NUMBER, hash(value)
-    for base in (str, bytes, int, float, tuple, list, dict):
+    for base in _BASES:
         if isinstance(value, base):
             return TAG_SAME, base(value)
     if isinstance(value, bytearray | memoryview):
-        return TAG_SAME, bytes(value)
+        return TAG_SAME, bytes(cast("bytearray", value))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
         return TAG_DATACLASS, (type(value).__qualname__, fields)

@@ -1,7 +1,7 @@
 """Values of dead letters as JSON, so that people can read them and a topology can take them again.
 
-What JSON has stays as it is; every other type becomes `{"$": type, "v": ...}`. Subclasses are kept as the type that they
-derive from. A value of any other type is kept by its `repr`, for people only.
+What JSON has stays as it is; every other type becomes `{"$": type, "v": ...}`. Subclasses are kept as the type that
+they derive from. A value of any other type is kept by its `repr`, for people only.
 """
 
 from __future__ import annotations

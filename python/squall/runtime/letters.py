@@ -36,5 +36,11 @@ class Letter:
         )  # fmt: skip
 
     def __str__(self) -> str:
-        inputs = ", ".join(f"{name}={value!r}" for name, value in zip(self.fields, self.values, strict=False))
-        return f'dead letter of "{self.component}" ({self.attempts} tries): {self.source}/{self.stream}({inputs}): {self.error}'
+        return (
+            f'dead letter of "{self.component}" ({self.attempts} tries): '
+            f"{self.source}/{self.stream}({self.inputs()}): {self.error}"
+        )
+
+    def inputs(self) -> str:
+        """The fields and values of the input that failed, for people."""
+        return ", ".join(f"{name}={value!r}" for name, value in zip(self.fields, self.values, strict=False))

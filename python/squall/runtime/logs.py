@@ -14,7 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-FORMAT = "%(asctime)s %(levelname)-7s worker=%(worker)s component=%(component)s task=%(task)s logger=%(name)s %(message)s"
+FORMAT = (
+    "%(asctime)s %(levelname)-7s worker=%(worker)s component=%(component)s task=%(task)s logger=%(name)s %(message)s"
+)
 
 
 Running = Callable[[], "tuple[str, int | None] | None"]

@@ -21,6 +21,8 @@ from squall.model.graph import ComponentSpec, Mode
 from squall.runtime.build import Offloader
 from squall.runtime.marks import Mark, unmarked
 
+NO_MARK = unmarked("")
+
 
 class EventLoopThread:
     """The event loop that a worker's async components share."""
@@ -55,7 +57,7 @@ class AsyncPool:
         spawn: Callable[[Coroutine[Any, Any, None]], Any],
         soon: Callable[..., Any],
         bolt: Any,
-        mark: Mark = unmarked(""),
+        mark: Mark = NO_MARK,
     ) -> None:
         self._spawn, self._soon, self._mark = spawn, soon, mark
         self._running = 0
@@ -232,6 +234,7 @@ class Offloaders:
         self._made: list[Offloader] = []
 
     def __call__(self, spec: ComponentSpec, instance: Any) -> Offloader | None:
+        """The place of one more task; None: the loop's thread."""
         if spec.mode is Mode.LOOP:
             return None
         if spec.mode is Mode.ASYNC:

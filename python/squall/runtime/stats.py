@@ -20,7 +20,7 @@ LATENCIES = ("p50", "p99", "p999", "max", "mean")
 def summary(
     snapshot: Sequence[Mapping[str, Any]], built: Built, on_error: Callable[[int, str, BaseException], None]
 ) -> dict[str, Any]:
-    """Totals and components, as the `progress` and `summary` events carry them.
+    """Totals and components, as the `progress` and `summary` events carry them. `out`: what the last bolts took.
 
     Args:
         on_error: gets what a user's gauge or table raised.
@@ -37,8 +37,11 @@ def summary(
     for out in components.values():
         out["tables"] = {name: _top(rows) for name, rows in out["tables"].items()}
     spouts = [out for name, out in components.items() if kinds[name] == "spout" and name != DEAD_LETTERS]
+    sources = {one.source.component for spec in built.plan.graph.components.values() for one in spec.inputs}
+    last = [out for name, out in components.items() if kinds[name] == "bolt" and name not in sources]
     totals = {key: sum(out[key] for out in spouts) for key in ("emitted", "acked", "failed", "pending", "dead")}
     complete = _worst([row["complete_ms"] for row in snapshot if kinds[row["component"]] == "spout"])
+    totals["out"] = sum(out["executed"] for out in last)
     return {**totals, "complete_ms": complete, "components": components}
 
 

@@ -31,6 +31,7 @@ from squall.runtime.hooks import Hooks
 from squall.runtime.letters import Letter
 from squall.runtime.marks import Marks
 from squall.runtime.offload import Offloaders
+from squall.runtime.replay import replay_asked
 from squall.runtime.running import Running
 
 log = logging.getLogger("squall.worker")
@@ -211,27 +212,15 @@ class WorkerProcess:
             case "log-level":
                 done = self.levels.change(request["logger"], request["level"], request.get("for_s"))
             case "replay":
-                done = {"replayed": self._replay_asked()}
+                done = self._replay_asked()
             case "metrics":
                 done = self.totals()
             case other:
                 done = {"error": f"unknown command {other!r}"}
         return json.dumps({"id": request.get("id"), **done}, default=repr).encode()
 
-    def _replay_asked(self) -> int:
-        """Emits the roots of letters whose replay was asked for."""
-        path = Path(self.boot.dead_log)
-        if not path.exists():
-            return 0
-        asked = [stored for stored in dead_log.read(path) if stored.state == dead_log.ASKED and stored.replayable]
-        for stored in asked:
-            for task in self.built.of(stored.letter.spout)[:1]:
-                stream = list(task.spec.streams).index(stored.letter.spout_stream)
-                assert stored.letter.root_values is not None
-                self.worker.replay(task.index, stream, stored.letter.root_values)
-        if asked:
-            dead_log.mark(path, [stored.number for stored in asked], dead_log.REPLAYED)
-        return len(asked)
+    def _replay_asked(self) -> dict[str, Any]:
+        return replay_asked(Path(self.boot.dead_log), self.built, self.worker.replay)
 
 
 def main() -> None:

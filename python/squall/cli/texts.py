@@ -1,0 +1,87 @@
+"""Reports of a run as text, for every view alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+Event = dict[str, Any]
+STACK_LINES = 20
+
+
+def rates(event: Event, last: Event | None) -> tuple[float, float]:
+    """Roots that came in, and tuples that the last bolts took, a second since the report before."""
+    since_s = event["uptime_s"] - (last["uptime_s"] if last else 0.0)
+    if since_s <= 0:
+        return 0.0, 0.0
+    before = last or {"emitted": 0, "out": 0}
+    return (event["emitted"] - before["emitted"]) / since_s, (event["out"] - before["out"]) / since_s
+
+
+def components(event: Event) -> Iterator[tuple[str, Event]]:
+    """The user's components with their figures; system components are left out."""
+    return ((name, figures) for name, figures in event["components"].items() if not name.startswith("__"))
+
+
+def tables(event: Event) -> Iterator[tuple[str, dict[str, float]]]:
+    """The tables that components show: title and rows."""
+    for _, figures in components(event):
+        yield from figures["tables"].items()
+
+
+def progress_line(event: Event, last: Event | None) -> str:
+    """One report as a line."""
+    into, out = rates(event, last)
+    latency = event["complete_ms"]
+    parts = [
+        f"{event['uptime_s']:6.1f} s",
+        f"in {into:,.0f}/s",
+        f"out {out:,.0f}/s",
+        f"complete p50 {latency['p50']:.2f} ms p99 {latency['p99']:.2f} ms",
+        f"pending {event['pending']:,}",
+        f"failed {event['failed']:,}",
+        f"dead {event['dead']:,}",
+    ]
+    parts += [f"{name}: {_short(figures)}" for name, figures in components(event)]
+    for title, rows in tables(event):
+        parts.append(f"{title}: " + ", ".join(f"{key} {value:,.0f}" for key, value in list(rows.items())[:5]))
+    return "  ".join(parts)
+
+
+def _short(figures: Event) -> str:
+    if figures["kind"] == "spout":
+        return f"{figures['emitted']:,}"
+    return f"{figures['executed']:,} (queue {figures['queue']:,}, capacity {figures['capacity']:.2f})"
+
+
+def stuck_text(event: Event) -> str:
+    """A call that does not return, with its stack."""
+    head = f'a call of "{event["component"]}" has been running for {event["running_s"]:.0f} s; its stack:'
+    stack = event["stack"].strip().splitlines()
+    return "\n".join([head, *("  " + line for line in stack[:STACK_LINES])])
+
+
+def failed_text(event: Event) -> str:
+    """Why a run failed, and where its log is."""
+    return f"{event['text']}\n  log: {event['log']}"
+
+
+def summary_lines(event: Event) -> list[str]:
+    """The end of a run: totals that add up, and each component."""
+    latency = event["complete_ms"]
+    totals = " + ".join(f"{name} {event[name]:,}" for name in ("acked", "failed", "pending"))
+    about = "  (the worker was lost: counts since its last report are missing)" if "approximate" in event else ""
+    lines = [
+        "",
+        f'summary of "{event["topology"]}" after {event["wall_s"]:.1f} s ({event["cpu_s"]:.1f} s of CPU){about}',
+        f"  emitted {event['emitted']:,} = {totals}   (dead letters: {event['dead']:,})",
+        f"  complete latency p50 {latency['p50']:.2f} ms, p99 {latency['p99']:.2f} ms, max {latency['max']:.2f} ms",
+    ]
+    for name, figures in components(event):
+        counts = (f"{count} {figures[count]:>{width},}" for count, width in COUNTS)
+        lines.append(f"  {name:<16} " + "  ".join(counts))
+    return lines
+
+
+COUNTS = (("executed", 12), ("emitted", 12), ("acked", 12), ("failed", 8))
+"""Columns of the summary, with their widths."""
