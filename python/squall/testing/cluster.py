@@ -26,17 +26,21 @@ from squall.runtime.context import WorkerServices
 from squall.runtime.dead_stream import DeadLetterSpout
 from squall.runtime.hooks import Hooks
 from squall.runtime.offload import Offloaders
+from squall.runtime.running import Running
 from squall.testing.figures import figures
 from squall.testing.injections import Injection, Injections
 from squall.testing.letters import MemoryLetters
 from squall.testing.pace import REAL_IDLE_WITHIN_S, Pace, RealPace, SimulatedPace
 from squall.testing.sources import FedSpout, MockedSpout
+from squall.testing.stamps import Stamps
 from squall.testing.virtual import VirtualLoop, VirtualOffloaders
 
 _C = TypeVar("_C")
 
 BEGAN_AT = datetime(2000, 1, 1, tzinfo=UTC)
 """The wall clock at the start of simulated time."""
+OBSERVE_EVERY_S = 30.0
+"""How often the windows of the counters want to be looked at."""
 END_WITHIN_S = 3600.0
 """Simulated time that a topology has to come to its end."""
 
@@ -96,6 +100,7 @@ class LocalCluster:
             self._offloaders = Offloaders()
         self._built = build(self._services(seed), offloader=self._offloaders, replace_spout=self._replace)
         self._hooks.built = self._built
+        self._stamps = Stamps(Running(self.worker.current_component, self._built), self._now)
         self._watch()
 
     def _services(self, seed: int) -> WorkerServices:
@@ -115,6 +120,7 @@ class LocalCluster:
             for number, stream in enumerate(task.spec.streams):
                 self.worker.record(task.index, number, self._rows.setdefault((task.spec.name, stream), []))
         self.worker.observe(True)
+        self.worker.every(-1, OBSERVE_EVERY_S, self.worker.snapshot, ())
 
     # -- life ------------------------------------------------------------------------------------------------
 
@@ -135,7 +141,8 @@ class LocalCluster:
             return
         self._opened = True
         try:
-            life.open_all(self.worker, self._built)
+            with self._stamps:
+                life.open_all(self.worker, self._built)
         except life.OpenFailed as failed:
             self._release()
             raise failed.error from failed
@@ -146,8 +153,9 @@ class LocalCluster:
         """Closes the components and lets go of everything; what was seen can still be asked for."""
         if self._closed:
             return
-        for task, place, error in life.close_all(self._built) if self._opened else []:
-            self._hooks.error(task.index, place, error)
+        with self._stamps:
+            for task, place, error in life.close_all(self._built) if self._opened else []:
+                self._hooks.error(task.index, place, error)
         self._release()
 
     def _release(self) -> None:
@@ -192,13 +200,16 @@ class LocalCluster:
             TimeoutError: in real time, user code was still running after a minute.
         """
         self.open()
-        if not self._pace.settle():
+        with self._stamps:
+            came_back = self._pace.settle()
+        if not came_back:
             self._never_ended(f"{REAL_IDLE_WITHIN_S:.0f} s")
 
     def advance(self, by: float | timedelta, /) -> None:
         """Moves time, running everything that comes due on the way; in real time, waits."""
         self.run_until_idle()
-        self._pace.advance(seconds(by))
+        with self._stamps:
+            self._pace.advance(seconds(by))
 
     def inject(
         self, component: str, error: BaseException, /, *, times: int = 1, when: Callable[[Tuple], bool] | None = None
@@ -226,9 +237,10 @@ class LocalCluster:
                 pass
             return "idle"
 
-        drained = life.drain(self.worker, self._built, END_WITHIN_S, step)
-        for task, place, error in drained.failures:
-            self._hooks.error(task.index, place, error)
+        with self._stamps:
+            drained = life.drain(self.worker, self._built, END_WITHIN_S, step)
+            for task, place, error in drained.failures:
+                self._hooks.error(task.index, place, error)
 
     def finish(self) -> None:
         """Moves time until all that was fed has ended and the other spouts are exhausted; then drains.
@@ -238,9 +250,10 @@ class LocalCluster:
         """
         self.run_until_idle()
         bound = self.worker.monotonic() + END_WITHIN_S
-        while not self._has_ended():
-            if not self._pace.move_to_next(bound):
-                self._never_ended("an hour of simulated time")
+        with self._stamps:
+            while not self._has_ended():
+                if not self._pace.move_to_next(bound):
+                    self._never_ended("an hour of simulated time")
         self.drain()
 
     # -- what a test sees ------------------------------------------------------------------------------------
