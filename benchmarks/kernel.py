@@ -1,4 +1,4 @@
-"""What the kernel costs over the same user functions in a plain loop: `python -m benchmarks.kernel [--quick] [--json]`."""
+"""What the kernel costs over the same functions in a plain loop: `python -m benchmarks.kernel [--quick] [--json]`."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ def hopped(n: int):
     def check(run: Run) -> None:
         spout, sink = run.worker.snapshot()[0], run.worker.snapshot()[-1]
         assert sink["executed"] == {"identity/default": n}, sink
-        assert spout["acked"] == n and run.worker.pending() == []
+        assert spout["acked"] == n
+        assert run.worker.pending() == []
 
     return check
 

@@ -70,7 +70,8 @@ def latencies() -> list[Latency]:
 
 def bytes_per_pending_root(roots: int = 200_000) -> float:
     """Resident memory that a pending root of one word takes, its tuple in the mailbox included."""
-    topology = Topology("pending", settings={"topology.max.spout.pending": roots, "topology.executor.receive.buffer.size": 2**20})
+    settings = {"topology.max.spout.pending": roots, "topology.executor.receive.buffer.size": 2**20}
+    topology = Topology("pending", settings=settings)
     words = topology.spout("words", lambda: iter([f"word {i}" for i in range(roots)]), outputs=("word",))
 
     topology.bolt("sink", Count).shuffle(words)

@@ -124,7 +124,8 @@ def with_squall(listener: socket.socket) -> int:
 def measure() -> list[Throughput]:
     """The three ways, one after the other."""
     results = []
-    for name, count in (("blocking socket loop", blocking), ("asyncio streams loop", with_asyncio), ("squall, acked", with_squall)):
+    ways = {"blocking socket loop": blocking, "asyncio streams loop": with_asyncio, "squall, acked": with_squall}
+    for name, count in ways.items():
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
             listener.listen()

@@ -206,7 +206,7 @@ class Worker:
         codes: Sequence[int],
         constants: Sequence[object] = (),
     ) -> None:
-        """Tuples of these tasks' stream are given to `function(*arguments by codes)`: a bound method or a plain function."""
+        """Tuples of these tasks' stream are given to `function(*arguments by codes)`, a method or a function."""
     def subscribe(
         self,
         source: int,
@@ -335,7 +335,7 @@ def task_of(hash: int, tasks: int, /) -> int:
     """The number of the task that owns the hash's key range (semantics 30)."""
 
 def set_key_reducer(reduce: Callable[[object], tuple[int, object]], /) -> None:
-    """`reduce(value)` names a value that the core does not know by (tag, value that it knows); raises for unstable types."""
+    """`reduce(value)` names a value that the core does not know by (tag, value that it knows), or raises."""
 
 def page_create() -> int:
     """A new page shared by parent and worker: its file descriptor."""

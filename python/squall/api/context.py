@@ -185,7 +185,7 @@ class TopologyContext:
         return self._runtime.monotonic()
 
     def after(self, delay: Seconds, call: Callable[..., object], /, *args: object) -> Timer:
-        """Runs `call(*args)` once after `delay`, on the task's executor, between tuples; what it emits is unanchored."""
+        """Runs `call(*args)` once after `delay`, on the task's executor, between tuples; it emits unanchored."""
         return self._runtime.after(seconds(delay), call, args)
 
     def every(self, period: Seconds, call: Callable[..., object], /, *args: object) -> Timer:

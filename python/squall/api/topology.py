@@ -6,7 +6,7 @@ was said, and `planner.validate` reports all defects at once.
 
 from __future__ import annotations
 
-import sys
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,7 +77,8 @@ class Declaration:
 
 def _here() -> str:
     """The nearest caller outside of this package, as `file:line`."""
-    frame = sys._getframe(1)
+    frame = inspect.currentframe()
+    assert frame is not None
     own = str(Path(__file__).parent)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(own):
         frame = frame.f_back

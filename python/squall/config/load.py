@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from squall.config.table import DEFAULTS, SETTINGS, Scope, Setting
 from squall.errors import ConfigError, Defect, did_you_mean
@@ -180,5 +180,5 @@ def _file(folder: Path) -> tuple[list[Given], list[Defect]]:
     if not isinstance(content, dict) or not isinstance(node, yaml.MappingNode):
         return unreadable("it holds no mapping of keys to values")
     lines = {str(key.value): key.start_mark.line + 1 for key, _ in node.value}
-    items: dict[object, object] = content
+    items = cast("dict[object, object]", content)
     return [Given(str(key), value, f"{path}:{lines.get(str(key), 1)}") for key, value in items.items()], []

@@ -87,13 +87,14 @@ SETTINGS: Mapping[str, Setting] = {
             "topology.acker.executors",
             None,
             _T,
-            "0 turns acking off: at most once. Any other value leaves it on; each worker tracks the roots of its own spouts.",
+            "0 turns acking off: at most once. Any other value leaves it on; each worker tracks its own spouts.",
         ),
         _seconds(
             "topology.message.timeout.secs",
             30,
             _T,
-            "A tuple that user code holds (manual ack, async, blocking, a stuck call) for this long is failed. Tuples that wait in queues do not age.",
+            "A tuple that user code holds (manual ack, async, blocking, a stuck call) for this long fails. "
+            "Waiting in queues does not age it.",
             at_least=0.001,
             at_most=86_400,
         ),

@@ -1,7 +1,7 @@
 """A topology as declared (`Graph`) and as it will run (`Plan`): frozen data, no behaviour.
 
 `api` makes a `Declaration` while the user wires; `planner` checks it and returns a `Graph`, then numbers its tasks
-into a `Plan`; `runtime` builds a worker from the plan. Nothing here holds an instance of user code, only what makes one.
+into a `Plan`; `runtime` builds a worker from the plan. Nothing here holds an instance of user code, but what makes one.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from squall.api.context import TopologyContext
 from squall.errors import Defect, did_you_mean
 from squall.model.graph import ARG_CONTEXT, ARG_TUPLE, Argument, StreamId, StreamSpec
 
-_EXACT = (bool, int, float, str, bytes, list, tuple, dict, set)
+_EXACT: tuple[Any, ...] = (bool, int, float, str, bytes, list, tuple, dict, set)
 
 
 def arguments(
@@ -101,10 +101,10 @@ def _check_type(
     stream: StreamSpec,
     defects: list[Defect],
 ) -> None:
-    wanted = hints.get(argument.name)
+    wanted: Any = hints.get(argument.name)
     assert isinstance(argument.source, int)
-    given = stream.types.get(stream.fields[argument.source])
-    if wanted not in _EXACT or given not in _EXACT or not (isinstance(wanted, type) and isinstance(given, type)):
+    given: Any = stream.types.get(stream.fields[argument.source])
+    if wanted not in _EXACT or given not in _EXACT:
         return
     if issubclass(given, wanted) or (given in (bool, int) and wanted in (int, float)):
         return

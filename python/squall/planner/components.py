@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,13 +44,13 @@ def made(declaration: Declaration, defects: list[Defect]) -> Made | None:
             fix = "a spout's function takes nothing, or the context"
             defects.append(Defect("spout_parameters", message, (), fix))
             return None
-        make = component if takes_context else (lambda _context, factory=component: factory())
+        make = component if takes_context else _without_context(component)
         if inspect.isgeneratorfunction(component):
             return Made(_iterating(who, make), None)
         return _probed(who, declaration, make, takes_context, defects)
     if parameters:
         return Made(lambda _context: None, None, component)
-    return _probed(who, declaration, lambda _context, factory=component: factory(), False, defects)
+    return _probed(who, declaration, _without_context(component), False, defects)
 
 
 def name_of(declaration: Declaration) -> str:
@@ -110,10 +110,14 @@ def _caller(who: str, component: Callable[[], Any]) -> Callable[[Any], Any]:
     return make
 
 
+def _without_context(factory: Callable[[], Any]) -> Callable[[Any], Any]:
+    return lambda _context: factory()
+
+
 def _iterating(who: str, make: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def iterate(context: Any) -> Any:
-        result = make(context)
-        if isinstance(result, Spout | Iterator):
+        result: Any = make(context)
+        if isinstance(result, Spout) or hasattr(result, "__next__"):
             return result
         try:
             return iter(result)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, cast
@@ -46,6 +45,10 @@ def validate(topology: Topology, settings: Mapping[str, Any] | None = None) -> G
         TopologyError: every defect of the definition, at once.
     """
     return _Validation(topology, settings if settings is not None else DEFAULTS).graph()
+
+
+def _is_exception(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, BaseException)
 
 
 def checked_name(kind: str, name: object) -> Defect | None:
@@ -202,7 +205,7 @@ class _Validation:
         if not isinstance(on_error, Mapping):
             on_error = {Exception: on_error}
         for error, action in cast("Mapping[Any, Any]", on_error).items():
-            if not (isinstance(error, type) and issubclass(error, BaseException)) or action not in ACTIONS:
+            if not _is_exception(error) or action not in ACTIONS:
                 near = did_you_mean(str(action), ACTIONS)
                 fix = f'did you mean "{near}"?' if near else f"choose among {', '.join(ACTIONS)}"
                 message = f"{who} has `on_error` {action!r} for {getattr(error, '__name__', error)}"
@@ -326,7 +329,7 @@ class _Validation:
                 )
             return found.function, None, False
         look = found.look
-        cls = look if inspect.isclass(look) else type(look)
+        cls: Any = look if isinstance(look, type) else type(look)
         has_batch, has_process = (callable(getattr(cls, name, None)) for name in ("process_batch", "process"))
         if has_batch and has_process:
             fix = "keep one of them"

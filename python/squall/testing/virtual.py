@@ -17,7 +17,6 @@ from squall.model.graph import ComponentSpec, Mode
 from squall.runtime.build import Offloader
 from squall.runtime.offload import AsyncPool, run_call
 
-
 CLOCK_RESOLUTION_S = 1e-6
 """Timers that are due within this time are due: the core counts nanoseconds, asyncio floats."""
 
@@ -172,6 +171,7 @@ class VirtualOffloaders:
         self.loop = loop
 
     def __call__(self, spec: ComponentSpec, instance: Any) -> Offloader | None:
+        """The place of one component's code."""
         if spec.mode is Mode.LOOP:
             return None
         return VirtualAsync(self.loop, instance) if spec.mode is Mode.ASYNC else Inline()
