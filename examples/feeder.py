@@ -72,8 +72,11 @@ def main() -> None:
 
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
-    feeder.feed(arguments.for_s)
-    print(json.dumps(feeder.finish()), flush=True)
+    try:
+        feeder.feed(arguments.for_s)
+        print(json.dumps(feeder.finish()), flush=True)
+    except ConnectionError as error:
+        raise SystemExit(f"feeder: {arguments.address} is gone: {error}") from None
 
 
 if __name__ == "__main__":

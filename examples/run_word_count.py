@@ -6,6 +6,7 @@ Usage: python run_word_count.py [--for 20s]     Ctrl-C stops the feeder, drains 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import signal
 import socket
@@ -19,29 +20,38 @@ from squall.config.durations import parse_duration
 
 HERE = Path(__file__).parent
 KILLED = 130
+PR_SET_PDEATHSIG = 1
 
 
-def free_address() -> str:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+        return probe.getsockname()[1]
+
+
+def die_with_parent() -> None:
+    """Has the kernel kill this process when the one that started it dies."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def start(*command: object, stdout: int | None = None) -> subprocess.Popen[bytes]:
+    """Starts Python in a session of its own, so that Ctrl-C comes to this process first."""
+    arguments = [sys.executable, *map(str, command)]
+    return subprocess.Popen(arguments, stdout=stdout, start_new_session=True, preexec_fn=die_with_parent)
 
 
 class MainJob:
-    """The feeder and the run, each in a session of its own, so that Ctrl-C comes here first."""
+    """The feeder and the run."""
 
     def __init__(self, summary: Path) -> None:
-        address = free_address()
-        self.interrupts = 0
         self.summary = summary
-        signal.signal(signal.SIGINT, self.interrupted)
-        command = ["run", str(HERE / "word_count.py"), "-p", f"address={address}", "--summary", str(summary)]
-        self.run = subprocess.Popen([sys.executable, "-m", "squall.cli", *command], start_new_session=True)
-        self.feeder = subprocess.Popen(
-            [sys.executable, str(HERE / "feeder.py"), address, "--for", "365d"],
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-        )
+        self.interrupts = 0
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self.interrupted)
+        address = f"127.0.0.1:{free_port()}"
+        options = ["-p", f"address={address}", "--summary", summary]
+        self.run = start("-m", "squall.cli", "run", HERE / "word_count.py", *options)
+        self.feeder = start(HERE / "feeder.py", address, "--for", "365d", stdout=subprocess.PIPE)
 
     def interrupted(self, *_: object) -> None:
         self.interrupts += 1
@@ -78,10 +88,11 @@ class MainJob:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--for", dest="for_s", type=parse_duration, default="20s", metavar="DURATION")
+    for_s = parser.parse_args().for_s
     with tempfile.TemporaryDirectory() as folder:
         job = MainJob(Path(folder) / "summary.json")
         try:
-            return job(parser.parse_args().for_s)
+            return job(for_s)
         finally:
             job.close()
 

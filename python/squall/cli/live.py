@@ -10,20 +10,20 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from squall.cli.texts import Event, components, failed_text, rates, stuck_text, summary_lines, tables
+from squall.cli.texts import Event, compact, components, failed_text, rates, stuck_text, summary_lines, tables
 
 BUSY, TOO_BUSY = 0.7, 0.9
 """Capacities from which a component is coloured."""
 
 COLUMNS: tuple[tuple[str, Callable[[Event], str]], ...] = (
     ("tasks", lambda now: str(now["tasks"])),
-    ("queue", lambda now: f"{now['queue']:,}"),
-    ("executed", lambda now: f"{now['executed']:,}"),
-    ("emitted", lambda now: f"{now['emitted']:,}"),
-    ("acked", lambda now: f"{now['acked']:,}"),
-    ("failed", lambda now: f"{now['failed']:,}"),
-    ("execute ms", lambda now: f"{now['execute_ms']['mean']:.4f}"),
-    ("process ms", lambda now: f"{now['process_ms']['mean']:.4f}"),
+    ("queue", lambda now: compact(now["queue"])),
+    ("executed", lambda now: compact(now["executed"])),
+    ("emitted", lambda now: compact(now["emitted"])),
+    ("acked", lambda now: compact(now["acked"])),
+    ("failed", lambda now: compact(now["failed"])),
+    ("exec ms", lambda now: f"{now['execute_ms']['mean']:.4f}"),
+    ("proc ms", lambda now: f"{now['process_ms']['mean']:.4f}"),
 )
 
 
@@ -97,7 +97,7 @@ class LiveView:
 
 def _components(event: Event) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("component")
+    table.add_column("component", no_wrap=True)
     table.add_column("capacity", justify="right")
     for title, _ in COLUMNS:
         table.add_column(title, justify="right")

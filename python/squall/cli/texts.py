@@ -29,6 +29,15 @@ def tables(event: Event) -> Iterator[tuple[str, dict[str, float]]]:
         yield from figures["tables"].items()
 
 
+def compact(count: float) -> str:
+    """A count in at most five characters: `593k`, `8.46M`."""
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e4)):
+        if count >= size:
+            scaled = count / (1e3 if unit == "k" else size)
+            return f"{scaled:.{0 if scaled >= 100 or unit == 'k' else 1 if scaled >= 10 else 2}f}{unit}"
+    return f"{count:,.0f}"
+
+
 def progress_line(event: Event, last: Event | None) -> str:
     """One report as a line."""
     into, out = rates(event, last)
