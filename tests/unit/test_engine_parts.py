@@ -97,7 +97,16 @@ def test_more_tasks_than_marks_are_not_marked() -> None:
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("20s", 20), ("5m", 300), ("250ms", 0.25), ("1.5h", 5400), ("2d", 172_800), ("7", 7), (" 1 s ", 1), ("10us", 1e-5)],
+    [
+        ("20s", 20),
+        ("5m", 300),
+        ("250ms", 0.25),
+        ("1.5h", 5400),
+        ("2d", 172_800),
+        ("7", 7),
+        (" 1 s ", 1),
+        ("10us", 1e-5),
+    ],
 )
 def test_durations(text: str, seconds: float) -> None:
     assert parse_duration(text) == pytest.approx(seconds)
