@@ -1,0 +1,63 @@
+"""What is refused when a topology is declared, whatever its components do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from squall import Topology
+from squall.config.table import DEFAULTS
+from squall.errors import TopologyError
+from squall.planner.validate import validate
+
+
+def numbers() -> Iterator[int]:
+    yield 1
+
+
+def show(n: int) -> None:
+    del n
+
+
+def declared(**bolt: Any) -> Topology:
+    topology = Topology("t")
+    topology.bolt("show", show, **bolt).shuffle(topology.spout("numbers", numbers, outputs=("n",)))
+    return topology
+
+
+def codes_of(topology: Topology) -> list[str]:
+    with pytest.raises(TopologyError) as caught:
+        validate(topology)
+    return [defect.code for defect in caught.value.defects]
+
+
+def test_a_name_is_given_once() -> None:
+    """Across spouts and bolts, as in Storm; the error names both places."""
+    topology = declared()
+    topology.bolt("numbers", show).shuffle(topology.spout("others", numbers, outputs=("n",)))
+    with pytest.raises(TopologyError, match=r'"numbers" has a name that is taken[^"]*first: .*:\d+[^"]*again: .*:\d+'):
+        validate(topology)
+
+
+def test_a_field_is_declared_once() -> None:
+    topology = declared()
+    topology.spout("twice", numbers, outputs=("n", "n"))
+    assert codes_of(topology) == ["fields_repeated"]
+
+
+@pytest.mark.parametrize("parallelism", [0, -1, 1.5, True, "2", 1025])
+def test_parallelism_is_a_whole_number_in_bounds(parallelism: Any) -> None:
+    assert codes_of(declared(parallelism=parallelism)) == ["parallelism_invalid"]
+
+
+@pytest.mark.parametrize(
+    ("tasks", "most", "expected"),
+    [(None, None, (4, 4)), (8, None, (4, 8)), (2, None, (2, 2)), (8, 3, (3, 3))],
+)
+def test_tasks_bound_executors_and_the_setting_bounds_both(
+    tasks: int | None, most: int | None, expected: tuple[int, int]
+) -> None:
+    graph = validate(declared(parallelism=4, tasks=tasks), {**DEFAULTS, "topology.max.task.parallelism": most})
+    component = graph.components["show"]
+    assert (component.parallelism, component.tasks) == expected
