@@ -9,8 +9,17 @@ FOR ?= 20s
 BIN := .venv/bin
 UV := VIRTUAL_ENV=.venv UV_PYTHON_DOWNLOADS=never $(BIN)/uv
 S := .build
-SAY = printf '\033[1m[%s]\033[0m %s\n'
+STEP := scripts/step
+SAY = printf '[%s] %s\n'
 RUST := Cargo.toml Cargo.lock $(shell find crates -name '*.rs' -o -name Cargo.toml)
+
+# A stamp in .build says that a step is done. It is void when what it made is gone.
+ifeq ($(wildcard $(BIN)/python),)
+  $(shell rm -f $(S)/python)
+endif
+ifeq ($(wildcard python/squall/_core*.so),)
+  $(shell rm -f $(S)/core)
+endif
 
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
@@ -20,25 +29,27 @@ $(S):
 
 # System packages: only what is missing, and only then is root asked for.
 $(S)/system: | $(S)
-	@missing=(); need() { command -v "$$1" >/dev/null || missing+=("$${@:2}"); }; \
-	need cc build-essential; need $(PYTHON) python3 python3-venv; \
-	if (($${#missing[@]})); then $(SAY) 1/3 "installing $${missing[*]}"; apt-get update -qq; \
-	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$${missing[@]}"; fi
+	@missing=(); command -v cc >/dev/null || missing+=(build-essential); \
+	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv); \
+	if (($${#missing[@]})); then \
+	  command -v apt-get >/dev/null || { echo "Missing: $${missing[*]}. Install them, then run make again." >&2; exit 2; }; \
+	  root=(); ((EUID == 0)) || root=(sudo); export DEBIAN_FRONTEND=noninteractive; \
+	  $(STEP) 1/3 "installing $${missing[*]}" bash -c '"$$@" apt-get update -qq && "$$@" apt-get install -y -qq '"$${missing[*]}" - "$${root[@]}"; fi
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'Python 3.11 or newer is needed. Name it: make PYTHON=python3.11 …' >&2; exit 2; }
 	@command -v cargo >/dev/null || { echo 'Rust 1.90 or newer is needed and cargo was not found. Install it from your system or with rustup, then run make again.' >&2; exit 2; }
 	@touch $@
 
-$(S)/python: requirements.lock bootstrap.lock $(S)/system
-	@$(SAY) 2/3 "Python environment in .venv (about 20 s the first time)"
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@test -x $(BIN)/uv || $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r bootstrap.lock
-	@$(UV) pip sync -q --require-hashes requirements.lock
+# Syncing takes away what the lock does not name, squall itself too: the core is installed anew.
+$(S)/python: requirements.lock bootstrap.lock | $(S)/system
+	@test -x $(BIN)/python || $(STEP) 1/3 "making .venv" $(PYTHON) -m venv .venv
+	@test -x $(BIN)/uv || $(STEP) 1/3 "installing uv" $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r bootstrap.lock
+	@$(STEP) 2/3 "installing Python packages (about 20 s the first time)" env $(UV) pip sync -q --require-hashes requirements.lock
 	@rm -f $(S)/core
 	@touch $@
 
 $(S)/core: $(S)/python $(RUST) pyproject.toml
-	@$(SAY) 3/3 "building the Rust core (about 2 minutes the first time)"
-	@began=$$SECONDS; PATH="$$PWD/$(BIN):$$PATH" VIRTUAL_ENV="$$PWD/.venv" SQUALL_PROFILE=dist \
-	  $(BIN)/maturin develop --profile dist --uv -q; $(SAY) 3/3 "the core is built ($$((SECONDS - began)) s)"
+	@$(STEP) 3/3 "building the Rust core (about 2 minutes the first time)" env PATH="$$PWD/$(BIN):$$PATH" \
+	  VIRTUAL_ENV="$$PWD/.venv" SQUALL_PROFILE=dist $(BIN)/maturin develop --profile dist --uv
 	@touch $@
 
 setup: $(S)/core ## the environment and the core, nothing else
@@ -46,12 +57,18 @@ setup: $(S)/core ## the environment and the core, nothing else
 run: $(S)/core  ## set up everything and count words on a live TCP connection (FOR=20s)
 	@$(BIN)/python examples/run_word_count.py --for $(FOR)
 
-test: $(S)/core lint rust-test python-test ## set up everything and pass every test
+test: $(S)/core ## set up everything and pass every test
+	@$(SAY) test 'formats, lints, types, layers'
+	@$(MAKE) --no-print-directory lint
+	@$(SAY) test 'Rust: core, net, simulation'
+	@$(MAKE) --no-print-directory rust-test
+	@$(SAY) test 'Python'
+	@$(MAKE) --no-print-directory python-test
 
-rust-test: $(S)/system
+rust-test: $(S)/system ## the tests of the Rust crates
 	cargo test --release -q --workspace --exclude squall-py
 
-python-test: $(S)/core
+python-test: $(S)/core ## the tests of the Python side, on the built core
 	$(BIN)/python -m pytest -n 2
 
 lint: $(S)/core  ## formats, lints, types, layers

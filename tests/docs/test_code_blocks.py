@@ -100,7 +100,7 @@ def test_shown_commands_exist(words: list[str]) -> None:
     "words", [["rnu", "words.py"], ["run", "words.py", "--fro", "20s"], ["dead", "lst"], ["explain"]]
 )
 def test_a_command_that_does_not_exist_would_be_found(words: list[str]) -> None:
-    with pytest.raises(Exception) as caught:  # noqa: PT011: the class is private to typer
+    with pytest.raises(Exception) as caught:  # noqa: PT011 (its class is private to typer)
         parsed(words)
     assert isinstance(caught.value, KeyError) or getattr(caught.value, "exit_code", None) == 2
 
