@@ -1,13 +1,15 @@
 """squall: real-time stream processing. Storm's model (spouts, bolts, streams, acks) in Python on a Rust core."""
 
 from squall._core import Batch, Emit, Tuple
-from squall.api.components import Bolt, Spout
+from squall.api.components import Action, Bolt, Component, OnError, Seconds, Spout
 from squall.api.context import Counter, Histogram, Timer, TopologyContext
-from squall.api.fields import Fields
+from squall.api.fields import Fields, FieldsLike
 from squall.api.topology import (
     BoltDeclarer,
     Declarer,
     Grouping,
+    Into,
+    Renames,
     Resources,
     SpoutDeclarer,
     Stream,
@@ -16,9 +18,11 @@ from squall.api.topology import (
 from squall.errors import DeadLetter, DropTuple, Exhausted, RetryTuple
 
 __all__ = [
+    "Action",
     "Batch",
     "Bolt",
     "BoltDeclarer",
+    "Component",
     "Counter",
     "DeadLetter",
     "Declarer",
@@ -26,10 +30,15 @@ __all__ = [
     "Emit",
     "Exhausted",
     "Fields",
+    "FieldsLike",
     "Grouping",
     "Histogram",
+    "Into",
+    "OnError",
+    "Renames",
     "Resources",
     "RetryTuple",
+    "Seconds",
     "Spout",
     "SpoutDeclarer",
     "Stream",

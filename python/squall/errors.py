@@ -1,13 +1,13 @@
 """Every error of squall: one tree, a class for each thing that a caller can do about it, a stable code for each case.
 
 A message says what happened to which named thing, the facts, the fix and the code; `squall explain CODE` prints the
-code's page. `docs/errors/` holds the pages; a test keeps codes and pages in step.
+code's page. `squall/explained/` holds the pages; a test keeps codes and pages in step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from difflib import get_close_matches
 
@@ -41,6 +41,12 @@ class Defect:
         if self.fix:
             lines.append(f"  fix: {self.fix}")
         return "\n".join([*lines, f"  code: {self.code}"])
+
+    def at(self, where: str) -> Defect:
+        """The same with the place in the user's file, unless it tells a place already."""
+        if any(name in ("at", "given by", "again") for name, _ in self.facts):
+            return self
+        return replace(self, facts=(*self.facts, ("at", where)))
 
 
 class SquallError(Exception):

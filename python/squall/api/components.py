@@ -6,10 +6,9 @@ the hot path. What stands here are the declarations that a subclass may override
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from squall import _core
 
@@ -17,7 +16,27 @@ if TYPE_CHECKING:
     from squall.api.context import TopologyContext
     from squall.api.fields import Fields, FieldsLike
 
-    class _Base:
+Seconds: TypeAlias = float | timedelta
+Action: TypeAlias = Literal["retry", "dead", "drop", "die"]
+OnError: TypeAlias = Action | Mapping[type[Exception], Action]
+
+
+class Component:
+    """What spouts and bolts have in common: declared outputs, a life, ticks.
+
+    `open(context)` → work → `close()`; `tick()` each `tick_every`. Only what a subclass defines is called.
+    """
+
+    __slots__ = ()
+
+    outputs: ClassVar[FieldsLike | Fields] = ()
+    streams: ClassVar[Mapping[str, FieldsLike | Fields]] = {}
+    blocking: ClassVar[bool] = False
+    tick_every: ClassVar[Seconds | None] = None
+    on_error: ClassVar[OnError] = "retry"
+
+    if TYPE_CHECKING:
+
         @property
         def context(self) -> TopologyContext: ...
 
@@ -27,49 +46,21 @@ if TYPE_CHECKING:
 
         def close(self) -> Awaitable[None] | None: ...
 
-else:
-    _Base = object
+    def __getstate__(self) -> object:
+        """The attributes of the subclass, for copies: Python refuses those of a compiled base unless it is told so.
 
-Seconds: TypeAlias = float | timedelta
-Action: TypeAlias = Literal["retry", "dead", "drop", "die"]
-OnError: TypeAlias = Action | Mapping[type[Exception], Action]
-
-_C = TypeVar("_C")
+        The compiled part holds nothing that a copy needs; it is made anew, unbound to any task.
+        """
+        return object.__getstate__(self)
 
 
-def copied(component: _C, memo: dict[int, Any]) -> _C:
-    """A deep copy of a component: its compiled base is made anew, its attributes are copied."""
-    cls = type(component)
-    new = cls.__new__(cls)
-    memo[id(component)] = new
-    for name, value in vars(component).items():
-        object.__setattr__(new, name, copy.deepcopy(value, memo))
-    for name in _slots(cls):
-        if hasattr(component, name):
-            object.__setattr__(new, name, copy.deepcopy(getattr(component, name), memo))
-    return new
-
-
-def _slots(cls: type) -> set[str]:
-    def of(base: type) -> tuple[str, ...]:
-        slots = vars(base).get("__slots__", ())
-        return (slots,) if isinstance(slots, str) else tuple(slots)
-
-    return {name for base in cls.__mro__ for name in of(base)} - {"__dict__", "__weakref__"}
-
-
-class Spout(_core.SpoutBase, _Base):
+class Spout(Component, _core.SpoutBase):
     """A source of tuples. Override `next_batch` or `next_tuple`; `ack` and `fail` where the source can replay.
 
     Delivery: at least once. Without `fail` the engine keeps the values of each pending root and emits them again.
     Threading: all methods run on the task's executor, one at a time.
     """
 
-    outputs: ClassVar[FieldsLike | Fields] = ()
-    streams: ClassVar[Mapping[str, FieldsLike | Fields]] = {}
-    blocking: ClassVar[bool] = False
-    tick_every: ClassVar[Seconds | None] = None
-    on_error: ClassVar[OnError] = "retry"
     rate_per_s: ClassVar[float | None] = None
     idle_wait: ClassVar[Seconds] = 0.001
 
@@ -91,22 +82,14 @@ class Spout(_core.SpoutBase, _Base):
 
         def deactivate(self) -> None: ...
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Spout:
-        return copied(self, memo)
 
-
-class Bolt(_core.BoltBase, _Base):
+class Bolt(Component, _core.BoltBase):
     """A processing step. Override `process` (one call a tuple) or `process_batch` (one call for many).
 
     Delivery: an input is acked when its call returns, unless `manual_ack`; an exception fails it.
     Threading: all methods run on the task's executor; an `async` bolt interleaves only at `await`.
     """
 
-    outputs: ClassVar[FieldsLike | Fields] = ()
-    streams: ClassVar[Mapping[str, FieldsLike | Fields]] = {}
-    blocking: ClassVar[bool] = False
-    tick_every: ClassVar[Seconds | None] = None
-    on_error: ClassVar[OnError] = "retry"
     manual_ack: ClassVar[bool] = False
     hold_max: ClassVar[Seconds | None] = None
     batch_max: ClassVar[int] = 256
@@ -120,6 +103,3 @@ class Bolt(_core.BoltBase, _Base):
         process_batch: Callable[..., object]
 
         def drain(self) -> object: ...
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Bolt:
-        return copied(self, memo)

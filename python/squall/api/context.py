@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import threading
-from bisect import insort
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from logging import Logger, LoggerAdapter
@@ -75,9 +74,7 @@ class Histogram:
     def percentile(self, percent: float) -> float:
         """The value that `percent` of the newest ones do not exceed; 0 when there is none."""
         with self._lock:
-            ordered: list[float] = []
-            for value in self._newest:
-                insort(ordered, value)
+            ordered = sorted(self._newest)
         return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))] if ordered else 0.0
 
 

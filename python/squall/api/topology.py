@@ -7,6 +7,7 @@ was said, and `planner.validate` reports all defects at once.
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,8 @@ from squall.model.graph import DEAD_LETTERS, DEFAULT_STREAM, GroupingKind, Kind
 
 Into: TypeAlias = Callable[..., object]
 Renames: TypeAlias = Mapping[str, str]
+
+OWN_FOLDER = str(Path(__file__).parent) + os.sep
 
 
 class Grouping(Protocol):
@@ -79,8 +82,7 @@ def _here() -> str:
     """The nearest caller outside of this package, as `file:line`."""
     frame = inspect.currentframe()
     assert frame is not None
-    own = str(Path(__file__).parent)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(own):
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(OWN_FOLDER):
         frame = frame.f_back
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
@@ -88,11 +90,10 @@ def _here() -> str:
 class Stream:
     """A stream that bolts can subscribe to."""
 
-    def __init__(self, topology: Topology, component: str, stream: str, of: tuple[str, ...] = ()) -> None:
+    def __init__(self, topology: Topology, component: str, stream: str) -> None:
         self._topology = topology
         self._component = component
         self._stream = stream
-        self._of = of
 
     def __repr__(self) -> str:
         return f"<stream {self._component}/{self._stream}>"
@@ -111,11 +112,6 @@ class Stream:
     def stream(self) -> str:
         """Its own name."""
         return self._stream
-
-    @property
-    def dead_letters_of(self) -> tuple[str, ...]:
-        """For a stream of dead letters: the components they are of; none means all."""
-        return self._of
 
 
 class Declarer(Stream):
@@ -209,7 +205,7 @@ class Topology:
         self.workers = workers
         self.settings: Mapping[str, object] = dict(settings or {})
         self.declarations: list[Declaration] = []
-        self.dead_letter_streams: dict[str, tuple[str, ...]] = {}
+        self.dead_letter_streams: dict[str, tuple[Declarer, ...]] = {}
         self.where = _here()
 
     def __repr__(self) -> str:
@@ -273,10 +269,12 @@ class Topology:
 
     def dead_letters(self, *components: Declarer) -> Stream:
         """The dead letters of these components (of all, when none is named), as a stream."""
-        names = tuple(sorted(c.name for c in components))
-        stream = "-".join(names) or DEFAULT_STREAM
-        self.dead_letter_streams[stream] = names
-        return Stream(self, DEAD_LETTERS, stream, names)
+        names = sorted({component.name for component in components})
+        stream = (
+            ":".join(["of", *names]) if names else DEFAULT_STREAM
+        )  # no name has a colon, so it is clear what it is of
+        self.dead_letter_streams[stream] = components
+        return Stream(self, DEAD_LETTERS, stream)
 
     def _declare(self, declaration: Declaration) -> Declaration:
         self.declarations.append(declaration)

@@ -1,10 +1,14 @@
-"""What the component argument of a declaration is, and how an instance for one task is made from it."""
+"""What the component argument of a declaration is, and how an instance for one task is made from it.
+
+A component is made once for the checks: what cannot be copied or made is told before anything runs, with all other
+defects. The first task gets that one, so that a factory is called as often as there are tasks.
+"""
 
 from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +16,16 @@ from squall.api.components import Bolt, Spout
 from squall.api.topology import Declaration
 from squall.errors import Defect, TopologyError
 from squall.model.graph import Kind, Mode
+from squall.planner.annotations import code_of
+
+Make = Callable[[Any], Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
     """How instances are made, and one to look at: a `Spout` or `Bolt` (or its class), or None for plain callables."""
 
-    make: Callable[[Any], Any]
+    make: Make
     look: Any
     function: Callable[..., Any] | None = None
 
@@ -26,31 +33,22 @@ class Made:
 def made(declaration: Declaration, defects: list[Defect]) -> Made | None:
     """How to make the declared component; None, with a defect, when it is nothing that squall can run."""
     component = declaration.component
-    wanted = Spout if declaration.kind is Kind.SPOUT else Bolt
+    is_spout = declaration.kind is Kind.SPOUT
+    wanted, other = (Spout, Bolt) if is_spout else (Bolt, Spout)
     who = name_of(declaration)
-    if isinstance(component, wanted):
-        return Made(_copier(who, component), component)
-    if inspect.isclass(component):
-        if not issubclass(component, wanted):
-            return _wrong(who, component, wanted, defects)
-        return Made(_caller(who, component), component)
-    if isinstance(component, Spout | Bolt) or not callable(component):
-        return _wrong(who, component, wanted, defects)
-    parameters = _parameters(component)
-    if declaration.kind is Kind.SPOUT:
-        takes_context = len(parameters) == 1
-        if len(parameters) > 1:
-            message = f"{who} is a function with {len(parameters)} parameters"
-            fix = "a spout's function takes nothing, or the context"
-            defects.append(Defect("spout_parameters", message, (), fix))
-            return None
-        make = component if takes_context else _without_context(component)
-        if inspect.isgeneratorfunction(component):
-            return Made(_iterating(who, make), None)
-        return _probed(who, declaration, make, takes_context, defects)
-    if parameters:
-        return Made(lambda _context: None, None, component)
-    return _probed(who, declaration, _without_context(component), False, defects)
+    try:
+        if isinstance(component, wanted):
+            return _copied(who, component)
+        if inspect.isclass(component) and issubclass(component, wanted):
+            return _instantiated(who, component)
+        is_class = inspect.isclass(component)
+        is_other = isinstance(component, other) or (is_class and (not is_spout or issubclass(component, other)))
+        if is_other or not callable(component):
+            raise _wrong(who, component, wanted)
+        return _spout(who, component) if is_spout else _bolt(who, component)
+    except TopologyError as error:
+        defects.extend(error.defects)
+        return None
 
 
 def name_of(declaration: Declaration) -> str:
@@ -58,63 +56,118 @@ def name_of(declaration: Declaration) -> str:
     return f'{declaration.kind.value} "{declaration.name}"'
 
 
-def mode_of(declaration: Declaration, look: Any, functions: list[Callable[..., Any]]) -> Mode:
+def mode_of(declaration: Declaration, look: Any, functions: Sequence[Callable[..., Any]]) -> Mode:
     """Where the component's code runs."""
-    blocking = declaration.blocking if declaration.blocking is not None else bool(getattr(look, "blocking", False))
-    if any(inspect.iscoroutinefunction(function) for function in functions):
+    if any(inspect.iscoroutinefunction(code_of(function)) for function in functions):
         return Mode.ASYNC
+    blocking = declaration.blocking if declaration.blocking is not None else getattr(look, "blocking", False)
     return Mode.BLOCKING if blocking else Mode.LOOP
 
 
-def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
-    try:
-        return [
-            parameter
-            for parameter in inspect.signature(function).parameters.values()
-            if parameter.default is parameter.empty or parameter.kind is parameter.POSITIONAL_OR_KEYWORD
-            if not (parameter.name.startswith("_") and parameter.default is not parameter.empty)
-        ]
-    except (TypeError, ValueError):
-        return []
-
-
-def _wrong(who: str, component: object, wanted: type, defects: list[Defect]) -> None:
+def _wrong(who: str, component: object, wanted: type) -> TopologyError:
     kind = f"class {component.__name__}" if isinstance(component, type) else f"a {type(component).__name__}"
     base = wanted.__name__
     fix = f"give an instance or a subclass of {base}, a factory without parameters"
     fix += ", or a function of a tuple's fields" if wanted is Bolt else ", or a function that returns an iterator"
-    defects.append(Defect("component_invalid", f"{who} is {kind}, which is no {base.lower()}", (), fix))
+    return TopologyError(Defect("component_invalid", f"{who} is {kind}, which is no {base.lower()}", (), fix))
 
 
-def _copier(who: str, instance: Any) -> Callable[[Any], Any]:
+def _copied(who: str, instance: Any) -> Made:
     def make(_context: Any) -> Any:
         try:
             return copy.deepcopy(instance)
         except Exception as error:
-            facts = (("because", f"{type(error).__name__}: {error}"),)
             fix = "give its class or a factory (`lambda: ...`) instead of an instance: it is called once a task"
-            raise TopologyError(Defect("component_copy", f"{who} cannot be copied for its task", facts, fix)) from error
+            defect = Defect("component_copy", f"{who} cannot be copied for its task", (_because(error),), fix)
+            raise TopologyError(defect) from error
 
-    return make
+    return Made(_beginning_with(make(None), make), instance)
 
 
-def _caller(who: str, component: Callable[[], Any]) -> Callable[[Any], Any]:
-    def make(_context: Any) -> Any:
+def _instantiated(who: str, component: Callable[[], Any]) -> Made:
+    missing = [parameter.name for parameter in _required(component)]
+    if missing:
+        facts = (("missing", ", ".join(missing)),)
+        fix = f"give a factory that passes the arguments: `lambda: {component.__name__}(...)`"
+        raise TopologyError(Defect("component_make", f"{who} cannot be made without arguments", facts, fix))
+    return Made(_caller(who, component), component)
+
+
+def _bolt(who: str, function: Callable[..., Any]) -> Made:
+    if _takes_fields(function):
+        return Made(lambda _context: None, None, function)
+    make = _caller(who, function)
+    look = make(None)
+    if not isinstance(look, Bolt):
+        message = f"{who} is a factory that returned a {type(look).__name__}"
+        fix = "return a Bolt; or, for a function as a bolt, name the fields it takes as parameters"
+        raise TopologyError(Defect("bolt_result", message, (), fix))
+    return Made(_beginning_with(look, make), look)
+
+
+def _spout(who: str, function: Callable[..., Any]) -> Made:
+    required = _required(function)
+    if len(required) > 1:
+        message = f"{who} is a function with {len(required)} parameters"
+        fix = "a spout's function takes nothing, or the context"
+        raise TopologyError(Defect("spout_parameters", message, (), fix))
+    if required:  # it cannot be called before there is a context
+        return Made(_iterated(who, _caller(who, function, takes_context=True)), None)
+    make = _iterated(who, _caller(who, function))
+    if inspect.isgeneratorfunction(code_of(function)):
+        return Made(make, None)
+    first = make(None)
+    return Made(_beginning_with(first, make), first if isinstance(first, Spout) else None)
+
+
+def _required(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """The parameters that must be given."""
+    return [
+        parameter
+        for parameter in _signature(function)
+        if parameter.default is parameter.empty
+        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    ]
+
+
+def _takes_fields(function: Callable[..., Any]) -> bool:
+    """Whether a callable is a function of a tuple's fields, and no factory.
+
+    A parameter with an underscore and a default is the idiom of a closure, `lambda _model=model: Score(_model)`.
+    """
+    return not inspect.isclass(code_of(function)) and any(
+        parameter.default is parameter.empty
+        or (parameter.kind is not parameter.KEYWORD_ONLY and not parameter.name.startswith("_"))
+        for parameter in _signature(function)
+    )
+
+
+def _signature(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    try:
+        return list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):  # compiled, and does not tell
+        return []
+
+
+def _beginning_with(first: Any, make: Make) -> Make:
+    unused = [first]
+    return lambda context: unused.pop() if unused else make(context)
+
+
+def _caller(who: str, factory: Callable[..., Any], takes_context: bool = False) -> Make:
+    def make(context: Any) -> Any:
         try:
-            return component()
+            return factory(context) if takes_context else factory()
+        except TopologyError:
+            raise
         except Exception as error:
-            facts = (("because", f"{type(error).__name__}: {error}"),)
-            fix = "give a factory that passes the arguments: `lambda: ...`"
-            raise TopologyError(Defect("component_make", f"{who} cannot be made", facts, fix)) from error
+            fix = "make it work without arguments; open files and connections in `open`"
+            raise TopologyError(Defect("component_make", f"{who} cannot be made", (_because(error),), fix)) from error
 
     return make
 
 
-def _without_context(factory: Callable[[], Any]) -> Callable[[Any], Any]:
-    return lambda _context: factory()
-
-
-def _iterating(who: str, make: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def _iterated(who: str, make: Make) -> Make:
     def iterate(context: Any) -> Any:
         result: Any = make(context)
         if isinstance(result, Spout) or hasattr(result, "__next__"):
@@ -123,38 +176,10 @@ def _iterating(who: str, make: Callable[[Any], Any]) -> Callable[[Any], Any]:
             return iter(result)
         except TypeError:
             message = f"{who} is a function that returned a {type(result).__name__}"
-            fix = "return a Spout or an iterator"
-            raise TopologyError(Defect("spout_result", message, (), fix)) from None
+            raise TopologyError(Defect("spout_result", message, (), "return a Spout or an iterator")) from None
 
     return iterate
 
 
-def _probed(
-    who: str, declaration: Declaration, make: Callable[[Any], Any], takes_context: bool, defects: list[Defect]
-) -> Made | None:
-    """Looks at what a factory makes; a spout's factory that wants the context is trusted until there is one."""
-    if takes_context:
-        return Made(_iterating(who, make), None)
-    try:
-        look = make(None)
-    except Exception as error:
-        facts = (("because", f"{type(error).__name__}: {error}"),)
-        fix = "make the factory work without arguments; open files and connections in `open`"
-        defects.append(Defect("component_make", f"{who} cannot be made", facts, fix))
-        return None
-    if declaration.kind is Kind.SPOUT:
-        if isinstance(look, Spout):
-            return Made(make, look)
-        try:
-            iter(look)
-        except TypeError:
-            message = f"{who} is a function that returned a {type(look).__name__}"
-            defects.append(Defect("spout_result", message, (), "return a Spout or an iterator"))
-            return None
-        return Made(_iterating(who, make), None)
-    if not isinstance(look, Bolt):
-        message = f"{who} is a factory that returned a {type(look).__name__}"
-        fix = "return a Bolt; or, for a function as a bolt, name the fields it takes as parameters"
-        defects.append(Defect("bolt_result", message, (), fix))
-        return None
-    return Made(make, look)
+def _because(error: Exception) -> tuple[str, str]:
+    return ("because", f"{type(error).__name__}: {error}")

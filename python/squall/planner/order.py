@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 Edge = tuple[str, str]
 
@@ -54,3 +54,17 @@ def topological(names: Sequence[str], edges: Sequence[Edge]) -> list[str]:
             if not waiting[target]:
                 ready.append(target)
     return order
+
+
+def reached(starts: Iterable[str], edges: Sequence[Edge]) -> set[str]:
+    """The starts and all that their edges lead to."""
+    after: dict[str, list[str]] = {}
+    for source, target in edges:
+        after.setdefault(source, []).append(target)
+    found, waiting = set(starts), list(starts)
+    while waiting:
+        for target in after.get(waiting.pop(), ()):
+            if target not in found:
+                found.add(target)
+                waiting.append(target)
+    return found

@@ -1,0 +1,159 @@
+"""What else is said of a component, in its class or in its wiring: parallelism, failure, ticks, limits."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any, cast
+
+from squall.api.components import Bolt, Component, Spout
+from squall.api.context import seconds
+from squall.api.topology import Declaration
+from squall.errors import Defect, did_you_mean
+from squall.model.graph import Retry
+from squall.planner.components import name_of
+
+ACTIONS = ("retry", "dead", "drop", "die")
+MAX_PARALLELISM = 1024
+
+Check = tuple[Callable[[Any], bool], str]
+"""Whether a value will do, and in words what would."""
+
+
+def _is_seconds(value: Any, above: bool) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float | timedelta):
+        return False
+    return math.isfinite(seconds(value)) and (seconds(value) > 0 if above else seconds(value) >= 0)
+
+
+def _is_count(value: Any, at_least: int = 1) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= at_least
+
+
+FLAG: Check = (lambda value: isinstance(value, bool), "True or False")
+COUNT: Check = (_is_count, "a whole number from 1")
+PERIOD: Check = (lambda value: _is_seconds(value, above=True), "seconds, or a timedelta, above 0")
+PAUSE: Check = (lambda value: _is_seconds(value, above=False), "seconds, or a timedelta, from 0")
+RATE: Check = (
+    lambda value: _is_seconds(value, above=True) and not isinstance(value, timedelta),
+    "a number of tuples a second, above 0",
+)
+OPTIONAL_PERIOD: Check = (lambda value: value is None or PERIOD[0](value), f"None, or {PERIOD[1]}")
+OPTIONAL_RATE: Check = (lambda value: value is None or RATE[0](value), f"None, or {RATE[1]}")
+
+ATTRIBUTES: Mapping[type[Component], Mapping[str, Check]] = {
+    Bolt: {
+        "blocking": FLAG,
+        "manual_ack": FLAG,
+        "hold_max": OPTIONAL_PERIOD,
+        "batch_max": COUNT,
+        "batch_wait": PAUSE,
+        "max_in_flight": COUNT,
+        "timeout": OPTIONAL_PERIOD,
+        "ordered": FLAG,
+    },
+    Spout: {"blocking": FLAG, "rate_per_s": OPTIONAL_RATE, "idle_wait": PAUSE},
+}
+"""Attributes that have no check of their own."""
+
+
+def check_attributes(who: str, look: Any, defects: list[Defect]) -> None:
+    """Adds a defect for each attribute of the class that has a value of no use."""
+    cls: Any = look if isinstance(look, type) else type(look)
+    for base, checks in ATTRIBUTES.items():
+        for name, (is_right, wanted) in checks.items() if issubclass(cls, base) else ():
+            value = getattr(look, name)
+            if not is_right(value):
+                message = f"{who} has `{name}` {value!r}"
+                defects.append(Defect("attribute_invalid", message, (), f"give {wanted}"))
+
+
+def check_spout(who: str, look: Any, defects: list[Defect]) -> None:
+    """Adds a defect if there is nothing that a spout's tuples could come from."""
+    if look is None or hasattr(look, "native_source"):
+        return
+    methods = [method for name in ("next_batch", "next_tuple") if callable(method := getattr(look, name, None))]
+    if not methods:
+        fix = "define `next_batch(self, limit)` or `next_tuple(self)`"
+        defects.append(Defect("spout_without_source", f"{who} has nothing to emit from", (), fix))
+    for method in methods:
+        if inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method):
+            fix = "make it an ordinary method and set `blocking = True`: it gets a thread of its own"
+            defects.append(Defect("spout_async", f"`{method.__name__}` of {who} is async", (), fix))
+
+
+def parallelism_of(declaration: Declaration, settings: Mapping[str, Any], defects: list[Defect]) -> tuple[int, int]:
+    """How many executors and tasks a component has.
+
+    Source: Storm 1.2.1 `StormCommon.normalize_topology`, `component_parallelism`.
+    """
+
+    def in_bounds(name: str, value: object) -> int:
+        if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_PARALLELISM:
+            return value
+        fix = f"give a whole number from 1 to {MAX_PARALLELISM}"
+        message = f"{name_of(declaration)} has {name} {value!r}"
+        defects.append(Defect("parallelism_invalid", message, (), fix))
+        return 1
+
+    parallelism = in_bounds("parallelism", declaration.parallelism)
+    wanted = declaration.tasks if declaration.tasks is not None else settings["topology.tasks"]
+    tasks = in_bounds("tasks", wanted) if wanted is not None else parallelism
+    most = settings["topology.max.task.parallelism"]
+    tasks = min(tasks, most) if most is not None else tasks
+    return min(parallelism, tasks), tasks
+
+
+def retry_of(declaration: Declaration, look: Any, settings: Mapping[str, Any], defects: list[Defect]) -> Retry:
+    """What a failure of the component leads to."""
+    retries = declaration.retries if declaration.retries is not None else getattr(look, "retries", None)
+    if retries is None:
+        retries = settings["topology.retries"]
+    if not _is_count(retries, at_least=0):
+        message = f"{name_of(declaration)} has retries {retries!r}"
+        defects.append(Defect("retries_invalid", message, (), "give a whole number from 0"))
+        retries = 0
+    return Retry(_actions(declaration, look, defects), retries)
+
+
+def _actions(declaration: Declaration, look: Any, defects: list[Defect]) -> dict[type[BaseException], str]:
+    on_error: Any = declaration.on_error if declaration.on_error is not None else getattr(look, "on_error", "retry")
+    given = cast("Mapping[Any, Any]", on_error) if isinstance(on_error, Mapping) else {Exception: on_error}
+    actions: dict[type[BaseException], str] = {}
+    for error, action in given.items():
+        who = f"{name_of(declaration)} has `on_error` {action!r} for {getattr(error, '__name__', repr(error))}"
+        if not (isinstance(error, type) and issubclass(error, BaseException)):
+            fix = "write {ErrorClass: action}, with classes of exceptions"
+            defects.append(Defect("on_error_invalid", f"{who}, which is no class of exceptions", (), fix))
+        elif action not in ACTIONS:
+            near = did_you_mean(str(action), ACTIONS)
+            fix = f'did you mean "{near}"?' if near else f"choose among {', '.join(ACTIONS)}"
+            defects.append(Defect("on_error_invalid", who, (), fix))
+        else:
+            actions[error] = action
+    return actions
+
+
+def tick_of(declaration: Declaration, look: Any, settings: Mapping[str, Any], defects: list[Defect]) -> float | None:
+    """The period of the component's `tick` in seconds; None if it has none."""
+    who = name_of(declaration)
+    has_tick = callable(getattr(look, "tick", None))
+    every: Any = declaration.tick_every if declaration.tick_every is not None else getattr(look, "tick_every", None)
+    if every is None and has_tick:
+        every = settings["topology.tick.tuple.freq.secs"]
+    if every is None:
+        if has_tick:
+            fix = "set `tick_every`, or remove `tick`"
+            defects.append(Defect("tick_without_period", f"{who} has `tick` but no `tick_every`", (), fix))
+        return None
+    is_period, wanted = PERIOD
+    if not is_period(every):
+        defects.append(Defect("tick_invalid", f"{who} has `tick_every` {every!r}", (), f"give {wanted}"))
+        return None
+    if not has_tick:
+        fix = "define `tick`, or remove `tick_every`"
+        defects.append(Defect("tick_missing", f"{who} has `tick_every` but no `tick`", (), fix))
+        return None
+    return seconds(every)
