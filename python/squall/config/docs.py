@@ -24,13 +24,9 @@ def row(setting: Setting) -> str:
         if setting.default is None
         else f"`{str(setting.default).lower() if setting.kind is bool else setting.default}`"
     )
-    bounds = ""
-    if setting.kind in (int, float) and setting.at_least is not None:
-        bounds = (
-            f"{setting.at_least:g}–{setting.at_most:g}" if setting.at_most is not None else f"≥ {setting.at_least:g}"
-        )
-    bounds = bounds or ", ".join(setting.choices)
-    return f"| `{setting.key}` | {default} | {setting.unit} | {bounds} | {setting.scope.value} | {setting.doc} |"
+    return (
+        f"| `{setting.key}` | {default} | {setting.unit} | {setting.bounds} | {setting.scope.value} | {setting.doc} |"
+    )
 
 
 def page() -> str:

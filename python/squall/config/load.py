@@ -6,8 +6,9 @@ Weakest first: default, `squall.yaml` (in the current folder, or the file that S
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -17,6 +18,7 @@ from squall.errors import ConfigError, Defect, did_you_mean
 
 FILE_NAME = "squall.yaml"
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+NOTHING = ("", "null", "none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,79 +83,82 @@ def checked(key: str, value: object, source: str, scope: Scope) -> Any:
         near = did_you_mean(key, SETTINGS)
         fix = f'did you mean "{near}"?' if near else "see docs/settings.md for all keys"
         raise ConfigError(Defect("setting_unknown", f'there is no setting "{key}"', (("given by", source),), fix))
-    if not _allowed(row.scope, scope):
+    if not row.scope.takes(scope):
         facts = (("given by", source), ("may be given for", row.scope.value))
-        raise ConfigError(Defect("setting_scope", f'setting "{key}" may not be given here', facts, "move it up"))
+        fix = f"give it for the topology: Topology(…, settings={{{key!r}: …}})"
+        if row.scope is Scope.LOCAL:
+            fix = f"give it in {FILE_NAME}, in the environment or by -c"
+        raise ConfigError(Defect("setting_scope", f'setting "{key}" may not be given here', facts, fix))
     return _converted(row, value, source)
 
 
-def _allowed(row: Scope, given: Scope) -> bool:
-    order = [Scope.LOCAL, Scope.TOPOLOGY, Scope.COMPONENT]
-    return order.index(given) <= order.index(row)
-
-
 def _converted(row: Setting, value: object, source: str) -> Any:
-    if value is None or (isinstance(value, str) and value.lower() in ("null", "none", "") and row.default is None):
-        if row.default is None:
-            return None
-        raise _invalid(row, value, source)
+    if row.default is None and (value is None or (isinstance(value, str) and value.lower() in NOTHING)):
+        return None
     try:
-        converted = _typed(row, value)
+        converted = _PARSERS[row.kind](value)
     except (ValueError, OverflowError):
         raise _invalid(row, value, source) from None
-    in_bounds = row.kind not in (int, float) or (
-        (row.at_least is None or converted >= row.at_least) and (row.at_most is None or converted <= row.at_most)
-    )
-    if not in_bounds or (row.choices and converted not in row.choices):
+    if row.choices:
+        converted = converted.upper()
+    if not row.allows(converted):
         raise _invalid(row, value, source)
     return converted
 
 
-def _typed(row: Setting, value: object) -> Any:
-    if row.kind is bool:
-        if isinstance(value, bool):
-            return value
-        if isinstance(value, str) and value.lower() in TRUE + FALSE:
-            return value.lower() in TRUE
-        raise ValueError
+def _flag(value: object) -> bool:
+    if isinstance(value, str) and value.lower() in TRUE + FALSE:
+        return value.lower() in TRUE
     if isinstance(value, bool):
-        raise ValueError
-    if row.kind is str:
-        if not isinstance(value, str):
-            raise ValueError
-        return value.upper() if row.choices and value.upper() in row.choices else value
-    if not isinstance(value, int | float | str):
-        raise ValueError
-    number = float(value)
-    if number != number or number in (float("inf"), float("-inf")):
-        raise ValueError
-    if row.kind is int:
-        whole = int(value) if isinstance(value, int | str) else int(number)
-        if whole != number:
-            raise ValueError
-        return whole
-    return number
+        return value
+    raise ValueError
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    raise ValueError
+
+
+def _number(value: object) -> float:
+    if isinstance(value, int | float | str) and not isinstance(value, bool) and math.isfinite(float(value)):
+        return float(value)
+    raise ValueError
+
+
+def _whole(value: object) -> int:
+    if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
+        return int(value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    raise ValueError
+
+
+_PARSERS: Mapping[type, Callable[[object], Any]] = {bool: _flag, str: _text, float: _number, int: _whole}
 
 
 def _invalid(row: Setting, value: object, source: str) -> ConfigError:
-    wanted = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}[row.kind]
-    if row.choices:
-        wanted = "one of " + ", ".join(row.choices)
-    elif row.at_least is not None:
-        wanted += f" from {row.at_least:g}" + (f" to {row.at_most:g}" if row.at_most is not None else "")
-    if row.unit:
-        wanted += f" ({row.unit})"
-    facts = (("value", repr(value)), ("given by", source), ("wanted", wanted))
-    return ConfigError(Defect("setting_invalid", f'setting "{row.key}" has a wrong value', facts, row.doc))
+    facts = (("value", repr(value)), ("given by", source), ("meaning", row.doc))
+    return ConfigError(Defect("setting_invalid", f'setting "{row.key}" has a wrong value', facts, f"give {row.wanted}"))
 
 
 def _environment() -> list[Given]:
-    names = {"SQUALL_" + key.replace(".", "_").upper(): key for key in SETTINGS}
+    """Variables that name a setting; one that only looks so is given too, so that a slip of the pen is told."""
+    known = {_variable(key): key for key in SETTINGS}
+    families = tuple(sorted({_variable(key.split(".")[0]) + "_" for key in SETTINGS}))
     return [
-        Given(names[name], value, f"environment variable {name}")
+        Given(known.get(name, _guessed_key(name)), value, f"environment variable {name}")
         for name, value in sorted(os.environ.items())
-        if name in names
+        if name.startswith(families)
     ]
+
+
+def _variable(key: str) -> str:
+    return "SQUALL_" + key.replace(".", "_").upper()
+
+
+def _guessed_key(variable: str) -> str:
+    return variable.removeprefix("SQUALL_").replace("_", ".").lower()
 
 
 def _file(folder: Path) -> tuple[list[Given], list[Defect]]:

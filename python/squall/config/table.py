@@ -22,6 +22,11 @@ class Scope(Enum):
     COMPONENT = "component"
     """Also a component's `settings=…`."""
 
+    def takes(self, given: Scope) -> bool:
+        """Whether a setting of this scope may be given there."""
+        scopes = list(Scope)
+        return scopes.index(given) <= scopes.index(self)
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:
@@ -36,6 +41,31 @@ class Setting:
     at_least: float | None = None
     at_most: float | None = None
     choices: tuple[str, ...] = ()
+
+    def allows(self, value: Any) -> bool:
+        """Whether a value of the right type is in bounds."""
+        return (
+            (not self.choices or value in self.choices)
+            and (self.at_least is None or value >= self.at_least)
+            and (self.at_most is None or value <= self.at_most)
+        )
+
+    @property
+    def bounds(self) -> str:
+        """The bounds in words, empty if there are none."""
+        if self.choices:
+            return ", ".join(self.choices)
+        if self.at_least is None:
+            return ""
+        return f"{self.at_least:,}–{self.at_most:,}" if self.at_most is not None else f"≥ {self.at_least:,}"
+
+    @property
+    def wanted(self) -> str:
+        """What a value is, in words."""
+        if self.choices:
+            return f"one of {self.bounds}"
+        kind = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}[self.kind]
+        return kind + (f", {self.bounds}" if self.bounds else "") + (f" ({self.unit})" if self.unit else "")
 
 
 def _seconds(
