@@ -34,6 +34,9 @@ class Hooks:
     def dead(self, handle, letter):
         raise AssertionError(letter)
 
+    def holding(self, *event):
+        pass
+
     def observe(self, *event):
         raise AssertionError(event)
 

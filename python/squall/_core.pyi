@@ -127,6 +127,8 @@ class Hooks(Protocol):
         """`next_tuple`, `next_batch` or a generator raised: pause before the next poll; None ends the spout."""
     def dead(self, handle: int, letter: Mapping[str, Any], /) -> None:
         """Make the letter durable, then call `Worker.dead_stored(handle)` (any thread)."""
+    def holding(self, task: int, bytes: int, holder: int, /) -> None:
+        """Spout `task` pauses since its pending roots weigh so much; most of them wait at task `holder`."""
     def observe(self, event: str, task: int, message_id: object, attempt: int, /) -> None:
         """Only if `Worker.observe` is on: "acked" or "failed" (one for each failed try) of a root."""
 
@@ -243,6 +245,8 @@ class Worker:
         """Polls a spout again that rests after it had nothing. Whether it was resting. Any thread."""
     def end_emission(self) -> None:
         """The tasks are about to be closed: from now on `emit` raises."""
+    def spout_ended(self, task: int, /) -> bool:
+        """Whether the spout is exhausted and no poll of it is running."""
     def spouts_finished(self) -> bool:
         """After `stop_spouts`: native sources have given all they held and no offloaded poll is running."""
     def advance_to(self, now: float, /) -> None:

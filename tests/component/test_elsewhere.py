@@ -163,7 +163,8 @@ def test_thread_of_user_code_emits_unanchored(squall: Squall) -> None:
                 print("the sum is", self.total)
 
         topology = Topology("threads")
-        doubled = topology.bolt("double", Background).shuffle(topology.spout("s", lambda: iter(range(10)), outputs=("n",)))
+        numbers = topology.spout("numbers", lambda: iter(range(10)), outputs=("n",))
+        doubled = topology.bolt("double", Background).shuffle(numbers)
         topology.bolt("sum", Sum).shuffle(doubled)
         """
     )

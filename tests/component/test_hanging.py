@@ -103,3 +103,37 @@ def test_commands_name_what_is_running(squall: Squall) -> None:
     assert missing.process.returncode == 1
     assert '"other" is not running' in missing.err
     assert "hanging" in missing.err
+
+
+def test_worker_that_hangs_is_ended_where_settings_say_so(squall: Squall) -> None:
+    """Semantics 16. With `topology.stuck.restart` a call that runs for twice the time-out costs its worker."""
+    text = HANGING.format(how="hang_in_c").replace('secs": 0.5', 'secs": 0.3, "topology.message.timeout.secs": 0.5')
+    run = squall.run(text, "-c", "topology.stuck.restart=true")
+    assert run.end(15) == 1
+    assert "call_hangs" in run.err
+    assert '"hang"' in run.err
+    run.summary()
+
+
+def test_tuple_of_a_call_that_takes_too_long_fails_but_the_run_goes_on(squall: Squall) -> None:
+    """Semantics 16. A call that returns at last has failed its tuple meanwhile."""
+    run = squall.run(
+        """
+        import time
+        from squall import Bolt, Topology
+
+        class Slow(Bolt):
+            def process(self, n: int):
+                if n == 2:
+                    end = time.monotonic() + 1
+                    while time.monotonic() < end:
+                        pass
+
+        topology = Topology("slow", settings={"topology.message.timeout.secs": 0.3})
+        topology.bolt("slow", Slow, retries=0).shuffle(topology.spout("s", lambda: iter(range(5)), outputs=("n",)))
+        """
+    )
+    assert run.end() == 0
+    summary = run.summary()
+    assert (summary["acked"], summary["failed"], summary["dead"]) == (4, 1, 1)
+    assert "call_overdue" in run.err

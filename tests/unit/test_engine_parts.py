@@ -11,7 +11,7 @@ from squall import _core
 from squall.config.durations import parse_duration
 from squall.connectors.tcp import parse_address
 from squall.engines.embedded import sockets
-from squall.engines.embedded.runs import remove_dead_runs, running
+from squall.engines.embedded.runs import KEPT_LOGS, remove_dead_runs, remove_old_logs, running
 from squall.engines.embedded.tail import Tail
 from squall.errors import TopologyError
 from squall.runtime.marks import Marks, marked
@@ -35,6 +35,28 @@ def test_tail_of_a_file_that_comes_later(tmp_path: Path) -> None:
     assert tail.lines() == []
     (tmp_path / "log").write_bytes(b"\xff\n")
     assert tail.lines() == ["\N{REPLACEMENT CHARACTER}"]
+
+
+def test_tail_goes_on_in_the_file_that_takes_the_place(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text("one\ntwo\n")
+    tail = Tail(tmp_path / "log")
+    path.rename(tmp_path / "log.1")
+    path.write_text("new\n")
+    assert tail.lines() == ["new"]
+
+
+def test_only_the_newest_logs_are_kept(tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    for number in range(KEPT_LOGS + 5):
+        log = folder / f"topology-1-{number}.log"
+        log.touch()
+        os.utime(log, (number, number))
+    (folder / "errors.log").touch()
+    remove_old_logs(tmp_path)
+    kept = {path.name for path in folder.iterdir()}
+    assert kept == {"errors.log", *(f"topology-1-{number}.log" for number in range(5, KEPT_LOGS + 5))}
 
 
 def test_socket_at_a_path_of_any_length_is_its_owners(tmp_path: Path) -> None:

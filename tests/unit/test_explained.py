@@ -27,7 +27,9 @@ def test_every_code_has_a_page() -> None:
 
 
 def test_every_page_is_of_a_code_that_is_used() -> None:
-    text = "".join(p.read_text(encoding="utf-8") for d, e in (("python", "*.py"), ("crates", "*.rs")) for p in (ROOT / d).rglob(e))
+    text = "".join(
+        p.read_text(encoding="utf-8") for d, e in (("python", "*.py"), ("crates", "*.rs")) for p in (ROOT / d).rglob(e)
+    )
     assert {code for code in pages() if f'"{code}"' not in text and code != "code_unknown"} == set()
 
 

@@ -14,11 +14,13 @@ from squall.engines.embedded.outcome import (
     Event,
     Failed,
     Gone,
+    Hanging,
     Interrupted,
     Phase,
     Ready,
     Run,
     Tick,
+    call_hangs,
     component_failed,
     crashed,
     drain_unfinished,
@@ -90,6 +92,14 @@ def test_worker_that_goes_without_a_word_fails_the_run(before: tuple[Event, ...]
     assert run.exit_code == 1
     assert run.failure == CAUSE
     assert not run.said_its_last_word
+
+
+def test_call_that_hangs_ends_its_worker_where_settings_say_so() -> None:
+    run, dos = after(Ready(), Hanging(call_hangs("fetch", 60.0)), Gone(CAUSE))
+    assert dos == [Do.KILL]
+    assert run.exit_code == 1
+    assert run.failure is not None
+    assert run.failure.code == "call_hangs"
 
 
 def test_first_failure_is_the_one_that_is_told() -> None:

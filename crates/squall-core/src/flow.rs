@@ -51,6 +51,49 @@ impl PendingLimit {
     }
 }
 
+/// How many roots of a spout may be pending for what they weigh (semantics 17).
+///
+/// Weighing every row would cost more than sending it, so some are weighed and the mean is taken for all.
+pub struct PendingBytes {
+    max_bytes: u64,
+    mean_bytes: f64,
+    said: bool,
+}
+
+impl PendingBytes {
+    /// At most `max_bytes`.
+    pub fn new(max_bytes: u64) -> Self {
+        PendingBytes { max_bytes, mean_bytes: 0.0, said: false }
+    }
+
+    /// Takes the weight of one row into the mean, which follows the last dozens.
+    pub fn weigh(&mut self, bytes: u64) {
+        let share = if self.mean_bytes == 0.0 { 1.0 } else { 1.0 / 32.0 };
+        self.mean_bytes += (bytes as f64 - self.mean_bytes) * share;
+    }
+
+    /// How many more roots may be opened.
+    #[inline(always)]
+    pub fn room(&self, pending: u32) -> u32 {
+        let most = (self.max_bytes as f64 / self.mean_bytes.max(1.0)) as u32; // saturates
+        most.max(1).saturating_sub(pending)
+    }
+
+    /// What `pending` roots weigh.
+    pub fn bytes(&self, pending: u32) -> u64 {
+        (self.mean_bytes * pending as f64) as u64
+    }
+
+    /// Whether it is to be said now that there is no room: once, until half of it is free again.
+    pub fn should_say(&mut self, pending: u32) -> bool {
+        let full = self.room(pending) == 0;
+        let again = self.bytes(pending) < self.max_bytes / 2;
+        let now = full && !self.said;
+        self.said = full || (self.said && !again);
+        now
+    }
+}
+
 /// Tells whether a queue is full, with hysteresis.
 pub struct HighWater {
     high: usize,
@@ -125,6 +168,17 @@ mod tests {
     use super::*;
 
     // semantics 17
+    // semantics 17
+    #[test]
+    fn pending_rows_stop_at_their_weight_and_it_is_said_once() {
+        let mut bytes = PendingBytes::new(1000);
+        assert!(bytes.room(1_000_000) == 0 || bytes.room(0) > 0);
+        bytes.weigh(100);
+        assert_eq!((bytes.room(0), bytes.room(9), bytes.room(10)), (10, 1, 0));
+        assert!(bytes.should_say(10) && !bytes.should_say(10) && !bytes.should_say(6));
+        assert!(!bytes.should_say(4) && bytes.should_say(10));
+    }
+
     #[test]
     fn a_fixed_limit_is_obeyed() {
         let mut limit = PendingLimit::new(Some(10));

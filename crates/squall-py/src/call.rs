@@ -327,6 +327,11 @@ impl Core {
 }
 
 impl Inner {
+    /// Lets go of what the call came to: an exception holds the frame that holds the call, and no collector sees that.
+    pub fn forget(&self) {
+        drop(self.outcome.replace(None));
+    }
+
     /// Makes the rows of a batch call the current input of its `cur`.
     pub fn share_inputs(&self) {
         if self.kind != Kind::Batch || self.timed_out.get() || self.ended.get() {

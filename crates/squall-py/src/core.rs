@@ -51,6 +51,8 @@ pub enum Due {
     Wake,
     /// Shuffles follow the loads.
     Reweigh,
+    /// Trees that are too old fail.
+    Sweep,
 }
 
 /// A timer of user code, or of the runtime (task -1).
@@ -122,6 +124,8 @@ pub struct Settings {
     pub capacity: usize,
     pub high: f64,
     pub low: f64,
+    pub max_pending_bytes: u64,
+    pub tree_max_age_ns: Option<u64>,
     pub loop_max: usize,
     pub load_aware: bool,
 }

@@ -161,6 +161,16 @@ pub fn loop_overflow(task: &Task) -> PyErr {
     )
 }
 
+/// A tree has been open for longer than the backstop allows.
+pub fn tree_too_old(task: &Task) -> PyErr {
+    make(
+        "tree_too_old",
+        format!("a root of {} has been pending for longer than `topology.tree.max.age.secs`", who(task)),
+        &[],
+        "see where its tuples are (`squall run` shows queues and held tuples), or raise or unset the setting",
+    )
+}
+
 /// A call took longer than the message time-out.
 pub fn overdue(task: &Task) -> PyErr {
     make(

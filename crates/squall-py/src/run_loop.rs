@@ -6,12 +6,15 @@
 
 use crate::call::{Kind, offload};
 use crate::core::{Core, Due, UserTimer};
+use crate::fault;
 use crate::gil::Gil;
 use crate::spout::Source;
 use crate::task::{Fast, Task};
+use crate::trees::{Failure, Pending};
 use pyo3::ffi::{PyErr_CheckSignals, PyThreadState_Get};
 use pyo3::prelude::*;
 use squall_core::ids::{RootId, mix};
+use squall_core::retry::{self, Action};
 use squall_core::route::Grouping;
 use squall_net::wake::Waiter;
 use std::collections::VecDeque;
@@ -167,6 +170,7 @@ impl Core {
                 Due::CallHold(call) => self.call_held_too_long(py, &call),
                 Due::User(timer) => self.fire_user_timer(py, timer),
                 Due::Reweigh => self.reweigh(),
+                Due::Sweep => self.sweep(py),
                 Due::Wake => {}
             }
             if self.should_return() {
@@ -214,6 +218,31 @@ impl Core {
         timer.due_ns.set(due_ns);
         let id = self.timers.with(|timers| timers.at(due_ns, Due::User(timer)));
         self.user_timers.with(|timers| timers.insert(number, id));
+    }
+
+    /// Looks for trees that are too old a while later.
+    pub fn sweep_later(&self) {
+        let Some(max_age_ns) = self.settings.tree_max_age_ns else { return };
+        let due = self.now_ns.get() + (max_age_ns / 4).clamp(1_000_000, 1_000_000_000);
+        self.timers.with(|timers| timers.at(due, Due::Sweep));
+    }
+
+    fn sweep(&self, py: Python<'_>) {
+        let now_ns = self.now_ns.get();
+        let max_age_ns = self.settings.tree_max_age_ns.unwrap_or(u64::MAX);
+        let old: Vec<(RootId, u32)> = self.ledger.with(|ledger| {
+            let is_old = |pending: &Pending| now_ns.saturating_sub(pending.emitted_ns) > max_age_ns;
+            ledger.iter().filter(|(_, pending)| is_old(pending)).map(|(root, pending)| (root, pending.spout)).collect()
+        });
+        for (root, spout) in old {
+            let task = self.task(spout);
+            let error = fault::tree_too_old(&task);
+            let verdict = retry::Failure { action: Action::Retry, counts: true, after_ns: None };
+            let failure =
+                Failure { task, error: error.into_value(py).into_any(), verdict, input: None, together: false };
+            self.fail_root(py, root, &failure);
+        }
+        self.sweep_later();
     }
 
     fn reweigh(&self) {
@@ -293,7 +322,8 @@ impl Core {
 
     fn may_poll_later(&self, task: &Task) -> bool {
         let state = task.spout();
-        let room = state.limit.with(|limit| limit.room(state.outstanding())) > 0;
+        let pending = state.outstanding();
+        let room = state.limit.with(|limit| limit.room(pending)).min(state.bytes.with(|bytes| bytes.room(pending))) > 0;
         !state.exhausted.get() && room && !self.is_blocked(task)
     }
 }

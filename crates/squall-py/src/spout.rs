@@ -14,7 +14,7 @@ use pyo3::ffi::*;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 use squall_core::cell::Local;
-use squall_core::flow::{PendingLimit, RateLimit};
+use squall_core::flow::{PendingBytes, PendingLimit, RateLimit};
 use std::cell::Cell;
 use std::ptr::null_mut;
 use std::rc::Rc;
@@ -43,6 +43,9 @@ pub struct SpoutState {
     has_plain_ack: Cell<bool>,
     pub rate: Local<RateLimit>,
     pub limit: Local<PendingLimit>,
+    pub bytes: Local<PendingBytes>,
+    /// Roots until the next row is weighed.
+    pub weigh_in: Cell<u32>,
     pub idle_ns: Cell<u64>,
     pub next_poll_ns: Cell<u64>,
     pub pending: Cell<u32>,
@@ -73,7 +76,7 @@ pub struct SpoutOptions {
 
 impl SpoutState {
     /// A spout before it is configured.
-    pub fn new() -> SpoutState {
+    pub fn new(max_bytes: u64) -> SpoutState {
         SpoutState {
             source: Local::new(None),
             ack: Local::new(None),
@@ -84,6 +87,8 @@ impl SpoutState {
             has_plain_ack: Cell::new(false),
             rate: Local::new(RateLimit::new(None)),
             limit: Local::new(PendingLimit::new(None)),
+            bytes: Local::new(PendingBytes::new(max_bytes)),
+            weigh_in: Cell::new(0),
             idle_ns: Cell::new(1_000_000),
             next_poll_ns: Cell::new(0),
             pending: Cell::new(0),
@@ -222,7 +227,7 @@ impl Core {
         if state.exhausted.get() || state.next_poll_ns.get() > now_ns || task.still_paused(now_ns) {
             return false;
         }
-        let room = state.limit.with(|limit| limit.room(state.outstanding())).min(POLL);
+        let room = self.room(py, task).min(POLL);
         if room == 0 || self.is_blocked(task) {
             return false;
         }
@@ -245,6 +250,27 @@ impl Core {
             self.flush_acks(py, task);
         }
         self.after_poll(py, task, polled) || used > 0
+    }
+
+    /// How many more roots the spout's task may open.
+    fn room(&self, py: Python<'_>, task: &Rc<Task>) -> u32 {
+        let state = task.spout();
+        let pending = state.outstanding();
+        let by_bytes = state.bytes.with(|bytes| bytes.room(pending));
+        if by_bytes == 0 && state.bytes.with(|bytes| bytes.should_say(pending)) {
+            self.say_who_holds(py, task, state.bytes.with(|bytes| bytes.bytes(pending)));
+        }
+        state.limit.with(|limit| limit.room(pending)).min(by_bytes)
+    }
+
+    #[cold]
+    fn say_who_holds(&self, py: Python<'_>, task: &Task, bytes: u64) {
+        let load = |bolt: &&Rc<Task>| bolt.inbox.len() + bolt.held.get() as usize + bolt.in_flight.get() as usize;
+        let holder =
+            task.spout().reach.with(|reach| reach.iter().max_by_key(load).map_or(task.index, |bolt| bolt.index));
+        if let Err(fault) = self.hooks(py).call_method1("holding", (task.index, bytes, holder)) {
+            fault.write_unraisable(py, None);
+        }
     }
 
     /// Whether a bolt that the spout can reach is over its high-water mark.

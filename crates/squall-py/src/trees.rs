@@ -22,6 +22,11 @@ use std::cell::Cell;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::rc::Rc;
 
+/// Roots between two that are weighed.
+const WEIGH_EVERY: u32 = 255;
+/// What the ledger and a mailbox take for a root, beside its values.
+const ROOT_BYTES: u64 = 176;
+
 /// What the ledger keeps for a root.
 pub struct Pending {
     pub spout: u32,
@@ -128,6 +133,10 @@ impl Task {
         if let Some(sampled) = self.times.sampler.with(|sampler| sampler.hit()) {
             (weight, emitted_ns) = (sampled, core.now_precise_ns());
         }
+        match state.weigh_in.get() {
+            0 => self.weigh(&row),
+            left => state.weigh_in.set(left - 1),
+        }
         if !id.is_null() {
             unsafe { Py_INCREF(id) };
         }
@@ -168,6 +177,17 @@ impl Task {
             core.solo.set(core.solo.get() + 1);
         }
         self.send_opened(root, stream, row, None)
+    }
+
+    /// Takes one row of some hundreds as a sample of what pending roots weigh.
+    #[cold]
+    #[inline(never)]
+    fn weigh(&self, row: &PyRow) {
+        let state = self.spout();
+        state.weigh_in.set(WEIGH_EVERY);
+        // SAFETY: the interpreter lock is held wherever tuples move.
+        let bytes = ROOT_BYTES + row.estimated_bytes(unsafe { Python::assume_attached() });
+        state.bytes.with(|mean| mean.weigh(bytes));
     }
 
     #[cold]

@@ -131,6 +131,8 @@ impl Worker {
                 capacity: setting(settings, "topology.executor.receive.buffer.size", 1024)?,
                 high: setting(settings, "backpressure.disruptor.high.watermark", 0.9)?,
                 low: setting(settings, "backpressure.disruptor.low.watermark", 0.4)?,
+                max_pending_bytes: setting(settings, "topology.max.pending.bytes", 256 << 20)?,
+                tree_max_age_ns: setting::<Option<f64>>(settings, "topology.tree.max.age.secs", None)?.map(seconds_ns),
                 loop_max: setting(settings, "topology.loop.max.queued", 100_000)?,
                 load_aware: !setting(settings, "topology.disable.loadaware.messaging", false)?,
             },
@@ -173,7 +175,7 @@ impl Worker {
         };
         let settings = &core.settings;
         let role = match spout {
-            true => Role::Spout(SpoutState::new()),
+            true => Role::Spout(SpoutState::new(settings.max_pending_bytes)),
             false => Role::Bolt(BoltState::new(settings.capacity, settings.high, settings.low)),
         };
         let task = Rc::new(Task {
@@ -389,6 +391,9 @@ impl Worker {
             core.tasks.get().iter().any(|task| {
                 task.streams.iter().any(|stream| stream.outs.get().iter().any(|out| out.fast == Fast::Turns))
             });
+        if core.settings.tree_max_age_ns.is_some() {
+            core.sweep_later();
+        }
         if turns && core.settings.load_aware {
             let due = core.now_precise_ns() + 1_000_000_000;
             core.timers.with(|timers| timers.at(due, Due::Reweigh));
@@ -409,6 +414,11 @@ impl Worker {
             self.core().wake.wake();
         }
         Ok(resting)
+    }
+
+    fn spout_ended(&self, task: u32) -> PyResult<bool> {
+        let task = self.task(task)?;
+        Ok(task.spout().exhausted.get() && task.in_flight.get() == 0)
     }
 
     fn end_emission(&self) {
@@ -570,7 +580,9 @@ impl Worker {
         }
         drop(core.hooks.replace(None));
         drop(core.timers.replace(Timers::new()));
-        drop(core.completions.replace(VecDeque::new()));
+        for call in core.completions.replace(VecDeque::new()) {
+            call.get().inner().forget();
+        }
         drop(core.replays.replace(Vec::new()));
         drop(core.buried.replace(HashMap::new()));
         drop(core.ledger.replace(Ledger::new(Incarnation(1))));

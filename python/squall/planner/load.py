@@ -6,7 +6,6 @@ import importlib.util
 import inspect
 import sys
 import traceback
-import typing
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +13,10 @@ from typing import Any
 
 from squall.api.topology import Topology
 from squall.errors import Defect, TopologyError, did_you_mean
+from squall.planner.parameters import bound_parameters
+
+MAX_ERROR = 500
+"""How much of the text of a user's exception is shown."""
 
 
 def split_target(target: str) -> tuple[str, str | None]:
@@ -59,7 +62,7 @@ def _import(path: Path) -> ModuleType:
     folder = str(path.resolve().parent)
     if folder not in sys.path:
         sys.path.insert(0, folder)
-    name = path.stem if path.stem.isidentifier() else "squall_topology"
+    name = _module_name(path)
     spec = importlib.util.spec_from_file_location(name, path.resolve())
     if spec is None or spec.loader is None:
         raise _fail("file_not_python", f'"{path}" is no Python file', "give a file that ends in .py")
@@ -67,29 +70,43 @@ def _import(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except SyntaxError as error:
-        where = f"{error.filename or path}, line {error.lineno}"
-        raise _fail(
-            "file_syntax", f'"{path}" is not valid Python: {error.msg}', "mend the line", ("at", where)
-        ) from error
-    except ModuleNotFoundError as error:
-        fix = f"install it: pip install {(error.name or '').split('.')[0]}"
-        raise _fail(
-            "module_missing",
-            f'"{path}" imports "{error.name}", which is not installed',
-            fix,
-            ("at", _line(error, path)),
-        ) from error
-    except (Exception, SystemExit) as error:
-        what = f"{type(error).__name__}: {error}"
-        raise _fail(
-            "file_raises",
-            f'"{path}" raised while it was imported',
-            "mend it; the log has the traceback",
-            ("error", what[:500]),
-            ("at", _line(error, path)),
-        ) from error
+    except BaseException as error:
+        del sys.modules[name]
+        if not isinstance(error, Exception | SystemExit):
+            raise
+        raise _failed_import(error, path) from error
     return module
+
+
+def _module_name(path: Path) -> str:
+    """The file's own name, unless a module of another file has it: a `random.py` must not take Python's place."""
+    name = path.stem
+    if not name.isidentifier():
+        return "squall_topology"
+    there = sys.modules.get(name)
+    is_taken = name in sys.stdlib_module_names or (
+        there is not None and getattr(there, "__file__", None) != str(path.resolve())
+    )
+    return f"squall_topology_{name}" if is_taken else name
+
+
+def _failed_import(error: Exception | SystemExit, path: Path) -> TopologyError:
+    match error:
+        case SyntaxError():
+            file = error.filename or path
+            message = f'"{file}" is not valid Python: {error.msg}'
+            return _fail("file_syntax", message, "mend the line", ("at", f"{file}, line {error.lineno}"))
+        case ModuleNotFoundError():
+            message = f'"{path}" imports "{error.name}", which is not installed'
+            fix = f"install it: pip install {(error.name or '').split('.')[0]}"
+            return _fail("module_missing", message, fix, ("at", _line(error, path)))
+        case TopologyError():
+            return TopologyError(*(defect.at(_line(error, path)) for defect in error.defects))
+        case _:
+            what = f"{type(error).__name__}: {error}"[:MAX_ERROR]
+            fix = "mend it; the log has the traceback"
+            facts = (("error", what), ("at", _line(error, path)))
+            return _fail("file_raises", f'"{path}" raised while it was imported', fix, *facts)
 
 
 def _line(error: BaseException, path: Path) -> str:
@@ -143,88 +160,20 @@ def _only(module: ModuleType, file: str) -> Topology | Callable[..., Any]:
 
 
 def _call(function: Callable[..., Any], parameters: Sequence[str], file: str) -> Topology:
-    signature = inspect.signature(function)
-    given, defects = _given(parameters, signature, function.__name__)
-    values: dict[str, Any] = {}
-    hints = typing.get_type_hints(function)
-    for name, parameter in signature.parameters.items():
-        if name in given:
-            try:
-                values[name] = convert(given[name], hints.get(name, str))
-            except ValueError as error:
-                wanted = getattr(hints.get(name), "__name__", str(hints.get(name)))
-                facts = (("value", ", ".join(given[name])), ("wanted", wanted), ("because", str(error)))
-                defects.append(
-                    Defect("parameter_invalid", f'parameter "{name}" has a wrong value', facts, f"-p {name}=VALUE")
-                )
-        elif parameter.default is parameter.empty and parameter.kind not in (
-            parameter.VAR_POSITIONAL,
-            parameter.VAR_KEYWORD,
-        ):
-            message = f'parameter "{name}" of `{function.__name__}` is missing'
-            defects.append(Defect("parameter_missing", message, (), f"give it: -p {name}=VALUE"))
-    if defects:
-        raise TopologyError(*defects)
+    bound = bound_parameters(function, parameters)
     try:
-        result = function(**values)
-    except TopologyError:
-        raise
+        result = function(*bound.args, **bound.kwargs)
+    except TopologyError as error:
+        raise TopologyError(*(defect.at(_line(error, Path(file))) for defect in error.defects)) from error
     except Exception as error:
         raise _fail(
             "file_raises",
             f"`{function.__name__}` raised",
             "mend it; the log has the traceback",
-            ("error", f"{type(error).__name__}: {error}"),
+            ("error", f"{type(error).__name__}: {error}"[:MAX_ERROR]),
             ("at", _line(error, Path(file))),
         ) from error
     if not isinstance(result, Topology):
         message = f"`{function.__name__}` returned a {type(result).__name__}"
         raise _fail("topology_missing", message, "return the Topology")
     return result
-
-
-def _given(
-    parameters: Sequence[str], signature: inspect.Signature, function: str
-) -> tuple[dict[str, list[str]], list[Defect]]:
-    given: dict[str, list[str]] = {}
-    defects: list[Defect] = []
-    for text in parameters:
-        name, equals, value = text.partition("=")
-        if not equals:
-            defects.append(Defect("parameter_syntax", f'"-p {text}" has no value', (), "write -p NAME=VALUE"))
-        elif name not in signature.parameters:
-            near = did_you_mean(name, signature.parameters)
-            fix = f'did you mean "{near}"?' if near else f"it takes: {', '.join(signature.parameters) or 'nothing'}"
-            defects.append(Defect("parameter_unknown_name", f'`{function}` has no parameter "{name}"', (), fix))
-        else:
-            given.setdefault(name, []).append(value)
-    return given, defects
-
-
-def convert(texts: list[str], hint: Any) -> Any:
-    """The value of a parameter by its annotation: durations as `5s`, lists as JSON or repeated.
-
-    Raises:
-        ValueError: it does not fit.
-    """
-    from datetime import timedelta
-
-    from pydantic import TypeAdapter, ValidationError
-
-    from squall.config.durations import parse_duration
-
-    adapter: TypeAdapter[Any] = TypeAdapter(hint)
-    if hint is timedelta:
-        return timedelta(seconds=parse_duration(texts[-1]))
-    if typing.get_origin(hint) in (list, tuple, set, frozenset) and (len(texts) > 1 or not texts[0].startswith("[")):
-        candidates: list[Callable[[], Any]] = [lambda: adapter.validate_python(texts)]
-    else:
-        candidates = [lambda: adapter.validate_python(texts[-1]), lambda: adapter.validate_json(texts[-1])]
-    failure: ValidationError | None = None
-    for candidate in candidates:
-        try:
-            return candidate()
-        except ValidationError as error:
-            failure = failure or error
-    assert failure is not None
-    raise ValueError("; ".join(item["msg"] for item in failure.errors()))

@@ -145,6 +145,13 @@ class Hooks:
             ),
         )
 
+    def holding(self, task: int, size: int, holder: int) -> None:
+        """The core's news: a spout pauses, since what is pending weighs too much."""
+        spout, holds = self._task(task).spec.name, self._task(holder).spec.name
+        extra = {"component": spout, "task": self._task(task).task.task_id}
+        key = "topology.max.pending.bytes"
+        log.warning("event=paused reason=%s pending_bytes=%d held_by=%s", key, size, holds, extra=extra)
+
     def observe(self, event: str, task: int, message_id: object, attempt: int) -> None:
         """The core's news of a root, for tests."""
         self.observer(event, task, message_id, attempt)

@@ -11,9 +11,12 @@ import logging
 import sys
 import threading
 from collections.abc import Callable
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
+FILE_BYTES, OLDER_FILES = 64 << 20, 3
+"""Size of a log file from which a new one is begun, and how many older ones are kept of a run."""
 FORMAT = (
     "%(asctime)s %(levelname)-7s worker=%(worker)s component=%(component)s task=%(task)s logger=%(name)s %(message)s"
 )
@@ -26,7 +29,9 @@ Running = Callable[[], "tuple[str, int | None] | None"]
 def install(path: Path, worker: int, level: str, running: Running) -> None:
     """Sends all records, prints and stray output of this process to `path`."""
     # `extra` refuses keys that are there already, so the defaults are set by a filter, after it.
-    handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+    handler = RotatingFileHandler(
+        path, maxBytes=FILE_BYTES, backupCount=OLDER_FILES, encoding="utf-8", errors="backslashreplace"
+    )
     handler.setFormatter(logging.Formatter(FORMAT))
     handler.addFilter(_defaults(worker, running))
     # A record that a full disk refuses is lost; to report that would need another record.

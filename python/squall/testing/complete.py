@@ -20,7 +20,7 @@ def complete_topology(
     the order of their emission, those of a repeated try again.
 
     Raises:
-        TimeoutError: something had not ended after an hour of simulated time; the text names it.
+        TimeoutError: something had not ended after ten minutes of simulated time; the text names it.
 
     Source: Storm 1.2.1 `testing.clj`, `complete-topology`, which returns rows by component and stream as well.
     """

@@ -71,11 +71,18 @@ class Gone:
 
 
 @dataclass(frozen=True, slots=True)
+class Hanging:
+    """A call does not return, and `topology.stuck.restart` says that its worker is to be ended."""
+
+    failure: Defect
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time has passed."""
 
 
-Event = Ready | Draining | Interrupted | Failed | Ended | Gone | Tick
+Event = Ready | Draining | Interrupted | Failed | Ended | Gone | Hanging | Tick
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +126,8 @@ def step(run: Run, event: Event, now_s: float) -> tuple[Run, Do | None]:
             return replace(run, phase=Phase.ENDED, kill_at_s=kill_at_s, failure=run.failure or failure), None
         case Gone(cause), Phase.STARTING | Phase.RUNNING | Phase.DRAINING:
             return replace(run, failure=run.failure or cause), None
+        case Hanging(failure), Phase.STARTING | Phase.RUNNING | Phase.DRAINING:
+            return replace(run, phase=Phase.KILLED, kill_at_s=NEVER, failure=run.failure or failure), Do.KILL
         case Tick(), Phase.STARTING | Phase.RUNNING if now_s >= run.stop_at_s:
             return _draining(run, now_s), Do.STOP
         case Tick(), Phase.DRAINING if now_s >= run.kill_at_s:
@@ -149,6 +158,13 @@ def component_failed(component: str, where: str | None, error: str) -> Defect:
     """User code raised where no tuple can be failed instead; `where` None: by its `on_error` that ends the worker."""
     message = f'"{component}" raised in {where}' if where else f'"{component}" raised what ends the topology'
     return Defect("component_failed", message, (("error", error),), "mend it; the log has the traceback")
+
+
+def call_hangs(component: str, running_s: float) -> Defect:
+    """A call that was given up together with its worker."""
+    message = f'a call of "{component}" did not return for {running_s:.0f} s, so its worker was ended'
+    fix = "make the call shorter, or raise topology.message.timeout.secs; the log has its stack"
+    return Defect("call_hangs", message, (), fix)
 
 
 def build_failed(error: str) -> Defect:

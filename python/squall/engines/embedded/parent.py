@@ -22,7 +22,7 @@ from squall.config.load import local_dir
 from squall.engines.embedded import outcome, sockets
 from squall.engines.embedded.control import Control
 from squall.engines.embedded.outcome import Do, Run
-from squall.engines.embedded.runs import CONTROL_SOCKET, remove_dead_runs
+from squall.engines.embedded.runs import CONTROL_SOCKET, remove_dead_runs, remove_old_logs
 from squall.engines.embedded.tail import Tail
 from squall.engines.embedded.worker_process import Wanted, WorkerProcess
 from squall.model.graph import Graph
@@ -46,6 +46,15 @@ class Order:
     stdout_fd: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """A call that does not return: the last of `calls`, begun at `since_s` on the monotonic clock."""
+
+    component: str
+    calls: int
+    since_s: float
+
+
 class EmbeddedRun:
     """One run of a topology with its worker process.
 
@@ -60,6 +69,7 @@ class EmbeddedRun:
         self._run = Run(order.drain_s)
         self._report: Event = {}
         self._interrupts = 0
+        self._stuck: Stuck | None = None
 
     def interrupt(self) -> None:
         """Ends the run as Ctrl-C does."""
@@ -68,7 +78,9 @@ class EmbeddedRun:
     def __call__(self) -> int:
         """Runs to the end. The exit code."""
         wanted = self._wanted()
-        remove_dead_runs(local_dir(self._order.settings))
+        base = local_dir(self._order.settings)
+        remove_dead_runs(base)
+        remove_old_logs(base)
         for folder in (wanted.run_dir, wanted.log_file.parent):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
@@ -172,7 +184,9 @@ class EmbeddedRun:
                 self._report = event
                 self._step(worker, outcome.Ended(_failure_at_end(event, self._order.drain_s)))
             case "stuck":
-                self._tell({**event, "component": self._names([event["component"]])[0]})
+                component = self._names([event["component"]])[0]
+                self._stuck = Stuck(component, worker.calls(), time.monotonic() - event["running_s"])
+                self._tell({**event, "component": component})
             case None if "id" in event:
                 control.answered(event)
             case _:
@@ -182,7 +196,19 @@ class EmbeddedRun:
         while self._interrupts:
             self._interrupts -= 1
             self._step(worker, outcome.Interrupted())
+        self._look_at_stuck(worker)
         self._step(worker, outcome.Tick())
+
+    def _look_at_stuck(self, worker: WorkerProcess) -> None:
+        if (stuck := self._stuck) is None:
+            return
+        running_s = time.monotonic() - stuck.since_s
+        settings = self._graph.settings
+        if worker.calls() != stuck.calls:
+            self._stuck = None
+        elif settings["topology.stuck.restart"] and running_s > 2 * settings["topology.message.timeout.secs"]:
+            self._stuck = None
+            self._step(worker, outcome.Hanging(outcome.call_hangs(stuck.component, running_s)))
 
     def _step(self, worker: WorkerProcess, event: outcome.Event) -> None:
         self._run, do = outcome.step(self._run, event, time.monotonic())

@@ -9,6 +9,8 @@ from typing import Any
 from squall.engines.embedded import sockets
 
 CONTROL_SOCKET = "control.sock"
+KEPT_LOGS = 100
+"""Log files of earlier runs that are kept."""
 
 
 def remove_dead_runs(base: Path) -> None:
@@ -16,6 +18,13 @@ def remove_dead_runs(base: Path) -> None:
     for run in _folders(base):
         if not _is_alive(run):
             shutil.rmtree(run, ignore_errors=True)
+
+
+def remove_old_logs(base: Path) -> None:
+    """Removes all log files of runs but the newest."""
+    logs = [(log.stat().st_mtime, log) for log in (base / "logs").glob("*-*-*.log*")]
+    for _, log in sorted(logs, reverse=True)[KEPT_LOGS:]:
+        log.unlink(missing_ok=True)
 
 
 def running(base: Path) -> dict[str, Path]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 READ_BYTES = 1 << 20
 
 
 class Tail:
-    """The lines that are appended to a file.
+    """The lines that are appended to a file, also when a new file takes its place because it grew too large.
 
     Bound: at most 1 MiB is read at a time; a line that is longer comes in pieces.
     """
@@ -22,6 +23,8 @@ class Tail:
         """Whole lines that came since the last call."""
         try:
             with self._path.open("rb") as file:
+                if os.fstat(file.fileno()).st_size < self._at:
+                    self._at = 0
                 file.seek(self._at)
                 data = file.read(READ_BYTES)
         except OSError:

@@ -94,6 +94,10 @@ class WorkerProcess:
         self.kill()
         return self._process.wait()
 
+    def calls(self) -> int:
+        """How many calls of user code its loop has begun."""
+        return _core.page_read(self._page)[1]
+
     def ran(self) -> list[int]:
         """Numbers, from 1, of the components whose code was running."""
         component, _ = _core.page_read(self._page)

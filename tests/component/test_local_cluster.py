@@ -1,0 +1,263 @@
+"""`LocalCluster` as a tool: what it refuses, what it shows, how it cleans up, real time."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+import time
+import warnings
+import weakref
+from pathlib import Path
+
+import pytest
+from squall import Bolt, Topology, TopologyContext, Tuple
+from squall.errors import ConfigError, TopologyError
+from squall.testing import LocalCluster, complete_topology
+from squall.testing import pace as pace_module
+
+
+class Keep(Bolt):
+    outputs = ("y",)
+
+    def __init__(self) -> None:
+        self.rows: list[object] = []
+        self.closed = False
+
+    def process(self, x: object) -> object:
+        self.rows.append(x)
+        return x
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def topology(component: object = Keep, **options: object) -> Topology:
+    made = Topology("t")
+    made.bolt("b", component, **options).shuffle(made.spout("s", lambda: iter(()), outputs=("x",)))  # type: ignore[arg-type]
+    return made
+
+
+@pytest.mark.parametrize(
+    ("use", "code", "hint"),
+    [
+        (lambda c: c.feed("b", [1]), "feed_unmocked", "mocked: s"),
+        (lambda c: c.feed("s", [1], stream="other"), "stream_unknown", "default"),
+        (lambda c: c.feed("s", [(1, 2)]), "feed_shape", "x"),
+        (lambda c: c.feed("s", [1, 2], ids=[1]), "feed_ids", "one id for each"),
+        (lambda c: c.task("bb", Keep), "component_unknown", "components: b, s"),
+        (lambda c: c.emitted("b", "other"), "stream_unknown", "default"),
+        (lambda c: c.acked("x"), "component_unknown", "b, s"),
+        (lambda c: c.inject("s", ValueError()), "inject_spout", "bolt"),
+        (lambda c: c.inject("nobody", ValueError()), "component_unknown", "b, s"),
+    ],
+)
+def test_wrong_use_says_what_was_wrong(use: object, code: str, hint: str) -> None:
+    with LocalCluster(topology(), mock_sources={"s": []}) as cluster, pytest.raises(TopologyError) as caught:
+        use(cluster)  # type: ignore[operator]
+    assert caught.value.code == code
+    assert hint in str(caught.value)
+
+
+def test_a_wrong_mock_and_wrong_settings_are_refused_at_once() -> None:
+    with pytest.raises(TopologyError, match='did you mean "s"') as mocked:
+        LocalCluster(topology(), mock_sources={"ss": []})
+    assert mocked.value.code == "mock_unknown"
+    with pytest.raises(ConfigError) as settings:
+        LocalCluster(topology(), settings={"topology.retrys": 1, "topology.message.timeout.secs": "soon"})
+    assert [defect.code for defect in settings.value.defects] == ["setting_unknown", "setting_invalid"]
+
+
+def test_task_checks_the_class() -> None:
+    with LocalCluster(topology(), mock_sources={"s": []}) as cluster:
+        with pytest.raises(TypeError, match='task 0 of "b" is a Keep, not a dict'):
+            cluster.task("b", dict)
+        with pytest.raises(IndexError):
+            cluster.task("b", Keep, 7)
+
+
+def test_what_was_seen_can_be_asked_after_the_end() -> None:
+    with LocalCluster(topology(), mock_sources={"s": ["a", "b"]}) as cluster:
+        cluster.inject("b", ValueError("no"), times=4, when=lambda tup: tup["x"] == "b")
+        cluster.advance(60)
+    assert cluster.emitted("s") == [("a",), ("b",), ("b",), ("b",), ("b",)]
+    assert (cluster.acked("s"), cluster.failed("s")) == (["a"], ["b"] * 4)
+    assert len(cluster.dead_letters()) == 1
+    assert len(cluster.errors()) == 4
+    assert cluster.metrics()["s"]["dead"] == 1
+    assert cluster.task("b", Keep).closed
+
+
+def test_without_a_with_block_the_first_use_opens() -> None:
+    cluster = LocalCluster(topology(), mock_sources={"s": ["a"]})
+    cluster.run_until_idle()
+    assert cluster.acked("s") == ["a"]
+    cluster.close()
+    cluster.close()
+    assert cluster.task("b", Keep).closed
+
+
+def test_spouts_that_are_mocked_are_never_made_or_opened() -> None:
+    """No port is bound, no generator is started."""
+
+    def never() -> object:
+        raise AssertionError("made")
+        yield
+
+    class Opens(Keep):
+        opened: bool = False
+
+        def open(self, context: TopologyContext) -> None:
+            self.opened = True
+
+    made = Topology("t")
+    made.bolt("b", Opens).shuffle(made.spout("s", never, outputs=("x",)))
+    with LocalCluster(made, mock_sources={"s": ["a"]}) as cluster:
+        cluster.run_until_idle()
+        assert cluster.task("b", Opens).opened
+        assert cluster.acked("s") == ["a"]
+
+
+def test_fed_values_go_to_the_tasks_of_a_spout_in_turn() -> None:
+    made = Topology("t")
+
+    def where(x: int, tup: Tuple) -> tuple[int, int]:
+        return tup.source_task, x
+
+    made.bolt("b", where, outputs=("task", "x")).shuffle(
+        made.spout("s", lambda: iter(()), outputs=("x",), parallelism=2)
+    )
+    with LocalCluster(made, mock_sources={"s": [0]}) as cluster:
+        for value in (1, 2, 3):
+            cluster.feed("s", [value])
+        cluster.run_until_idle()
+        by_task: dict[int, list[int]] = {}
+        for task, x in cluster.emitted("b"):
+            by_task.setdefault(task, []).append(x)
+        assert sorted(by_task.values()) == [[0, 2], [1, 3]]
+
+
+def test_feed_takes_another_stream_and_named_tuples() -> None:
+    made = Topology("t")
+    spout = made.spout("s", lambda: iter(()), outputs=("x",), streams={"pairs": ("a", "b")})
+    made.bolt("b", Keep).shuffle(spout)
+    made.bolt("pairs", lambda b, a: f"{a}{b}", outputs=("y",)).shuffle(spout["pairs"])
+    with LocalCluster(made, mock_sources={"s": ["x"]}) as cluster:
+        assert cluster.feed("s", [(1, 2), (3, 4)], stream="pairs") == [(1, 2), (3, 4)]
+        cluster.feed("s", ["y"])
+        cluster.run_until_idle()
+        assert cluster.emitted("pairs") == [("12",), ("34",)]
+        assert cluster.emitted("s", "pairs") == [(1, 2), (3, 4)]
+        assert cluster.task("b", Keep).rows == ["x", "y"]
+
+
+def test_inject_counts_inputs_that_when_accepts_and_keeps_its_orders_apart() -> None:
+    with LocalCluster(topology(on_error="drop"), mock_sources={"s": []}) as cluster:
+        cluster.inject("b", ValueError("even"), times=2, when=lambda tup: tup["x"] % 2 == 0)
+        cluster.inject("b", KeyError("any"))
+        cluster.feed("s", range(6))
+        cluster.run_until_idle()
+        assert cluster.task("b", Keep).rows == [3, 4, 5]
+        assert cluster.metrics()["b"]["dropped"] == 3
+
+
+def test_a_closed_cluster_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    class Async(Keep):
+        async def process(self, x: object) -> object:
+            await asyncio.sleep(1000)
+            return x
+
+    threads = threading.active_count()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for kind in (Keep, Async):
+            for simulated in (True, False):
+                with LocalCluster(topology(kind), mock_sources={"s": ["a"]}, simulated_time=simulated) as cluster:
+                    cluster.worker.run(until_idle=True, deadline=cluster.worker.monotonic() + 0.01)
+                    instance = weakref.ref(cluster.task("b", kind))
+                del cluster
+                gc.collect()
+                assert instance() is None
+    assert threading.active_count() == threads
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_open_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    class Fails(Keep):
+        def open(self, context: TopologyContext) -> None:
+            raise OSError("no")
+
+    with pytest.raises(OSError, match="no"), LocalCluster(topology(Fails), mock_sources={"s": []}):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_real_time_is_real_and_threads_are_threads() -> None:
+    class Blocking(Keep):
+        blocking = True
+
+        def process(self, x: object) -> object:
+            return threading.current_thread().name
+
+    class Async(Keep):
+        async def process(self, x: object) -> object:
+            await asyncio.sleep(0.05)
+            return threading.current_thread().name
+
+    for kind in (Blocking, Async):
+        with LocalCluster(topology(kind), mock_sources={"s": ["a"]}, simulated_time=False) as cluster:
+            began = time.monotonic()
+            cluster.run_until_idle()
+            assert cluster.acked("s") == ["a"]
+            assert time.monotonic() - began < 5
+            assert cluster.emitted("b") != [(threading.current_thread().name,)]
+            assert cluster.feed("s", ["b"]) == ["b"]
+            cluster.run_until_idle()
+            assert cluster.acked("s") == ["a", "b"]
+
+
+def test_real_time_gives_up_on_code_that_does_not_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace_module, "REAL_IDLE_WITHIN_S", 0.2)
+    release = threading.Event()
+
+    class Hangs(Keep):
+        blocking = True
+
+        def process(self, x: object) -> None:
+            release.wait()
+
+    with LocalCluster(topology(Hangs), mock_sources={"s": ["a"]}, simulated_time=False) as cluster:
+        try:
+            with pytest.raises(TimeoutError, match='"b" has 0 tuples queued and 1 in its hands'):
+                cluster.run_until_idle()
+        finally:
+            release.set()
+
+
+def test_advance_in_real_time_waits_and_runs_what_comes_due() -> None:
+    with LocalCluster(topology(), mock_sources={"s": []}, simulated_time=False) as cluster:
+        cluster.inject("b", ValueError("once"))
+        cluster.feed("s", ["a"])
+        began = time.monotonic()
+        cluster.advance(0.3)
+        assert time.monotonic() - began >= 0.3
+        assert cluster.acked("s") == ["a"]
+
+
+def test_complete_topology_in_one_line() -> None:
+    assert complete_topology(topology(), {"s": ["a", "b"]}) == {"s": [("a",), ("b",)], "b": [("a",), ("b",)]}
+
+
+def test_complete_topology_names_a_spout_that_never_ends() -> None:
+    def endless() -> object:
+        while True:
+            yield None
+
+    made = Topology("t")
+    made.bolt("b", Keep).shuffle(made.spout("s", endless, outputs=("x",)))
+    with pytest.raises(TimeoutError, match='spout "s" is not exhausted'):
+        complete_topology(made, {})
