@@ -53,6 +53,12 @@ class Component:
         """
         return object.__getstate__(self)
 
+    def __setstate__(self, state: Any) -> None:
+        """Takes the attributes one by one: an instance whose `__dict__` was touched pays for it at each access."""
+        attributes, slots = state if isinstance(state, tuple) else (state, None)
+        for name, value in {**(attributes or {}), **(slots or {})}.items():
+            object.__setattr__(self, name, value)
+
 
 class Spout(Component, _core.SpoutBase):
     """A source of tuples. Override `next_batch` or `next_tuple`; `ack` and `fail` where the source can replay.
