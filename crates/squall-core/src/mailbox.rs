@@ -90,6 +90,8 @@ impl<T> Ring<T> {
     #[inline(always)]
     fn advance(&mut self) -> Option<*const T> {
         if self.head == self.tail {
+            // From the first place again: the places in use stay few, and in the processor's cache.
+            (self.head, self.tail) = (0, 0);
             return None;
         }
         let at = self.head as usize & (self.buf.len() - 1);

@@ -147,15 +147,25 @@ impl PyRow {
     fn references(&self) -> usize {
         if self.is_inline() { self.len() } else { 1 }
     }
+
+    #[inline(never)]
+    fn drop_others(&mut self) {
+        for i in 0..self.references() {
+            // SAFETY: as in `drop`.
+            unsafe { Py_DECREF(self.values[i].assume_init()) }
+        }
+    }
 }
 
 impl Drop for PyRow {
     #[inline(always)]
     fn drop(&mut self) {
-        for i in 0..self.references() {
-            // SAFETY: the row owns one reference to each; rows live and die under the interpreter lock.
-            unsafe { Py_DECREF(self.values[i].assume_init()) }
+        // One value is the common case, and a loop costs more than it.
+        if self.len == 1 {
+            // SAFETY: the row owns one reference to each value; rows live and die under the interpreter lock.
+            return unsafe { Py_DECREF(self.values[0].assume_init()) };
         }
+        self.drop_others();
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::bolt::{ARG_CONSTANT, ARG_TUPLE, Binding, BoltState};
 use crate::component::{self, Component};
-use crate::core::{Clock, Core, Due, Settings, UserTimer};
+use crate::core::{Clock, Core, Due, RealClock, Settings, UserTimer};
 use crate::gil::{Fixed, Gil};
 use crate::method::Method;
 use crate::run_loop::Ended;
@@ -27,7 +27,6 @@ use std::os::fd::{FromRawFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
 /// How long one bolt runs before the others get their turn.
 const SLICE_NS: u64 = 5_000_000;
@@ -106,7 +105,7 @@ impl Worker {
             next_handle: Cell::new(1),
             hooks: Local::new(Some(hooks)),
             now_ns: Cell::new(0),
-            clock: if r#virtual { Clock::Virtual(Cell::new(0)) } else { Clock::Real(Instant::now()) },
+            clock: if r#virtual { Clock::Virtual(Cell::new(0)) } else { Clock::Real(RealClock::new()) },
             slice_ns: if r#virtual { u64::MAX / 2 } else { SLICE_NS },
             loop_thread: Cell::new(std::ptr::null_mut()),
             current_tuple: Cell::new(std::ptr::null()),
@@ -452,7 +451,7 @@ impl Worker {
     }
 
     fn monotonic(&self) -> f64 {
-        self.core().now_precise_ns() as f64 / 1e9
+        self.core().tick_clock() as f64 / 1e9
     }
 
     fn emit_result(&self, task: u32, result: Bound<'_, PyAny>) -> PyResult<()> {
