@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer and smaller pairs, under 50 s")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
     options = parser.parse_args()
-    pairs, n1, n2 = (11, 12_000, 100_000) if options.quick else (31, 20_000, 200_000)
+    pairs, n1, n2 = (21, 12_000, 100_000) if options.quick else (31, 20_000, 200_000)
     result = {name: ratio.json() for name, ratio in measure(pairs, n1, n2).items()}
     if options.json:
         print(json.dumps({**result, "profile": _core.BUILD["profile"], "python": _core.BUILD["python"]}))

@@ -53,12 +53,8 @@ const FIRST_CAPACITY: usize = 256;
 
 impl<T> Default for Ring<T> {
     fn default() -> Self {
-        Ring { buf: uninit(FIRST_CAPACITY), head: 0, tail: 0 }
+        Ring { buf: Box::new_uninit_slice(FIRST_CAPACITY), head: 0, tail: 0 }
     }
-}
-
-fn uninit<T>(n: usize) -> Box<[MaybeUninit<T>]> {
-    std::iter::repeat_with(MaybeUninit::uninit).take(n).collect()
 }
 
 impl<T> Ring<T> {
@@ -114,6 +110,18 @@ impl<T> Ring<T> {
         self.advance().map(|place| unsafe { place.read() })
     }
 
+    /// Takes all items without moving one, if they are at most `most`, lie in one piece and fill a good part of it.
+    fn take_whole(&mut self, most: usize) -> Option<Vec<T>> {
+        let (len, capacity) = (self.len(), self.buf.len());
+        if self.head != 0 || len > most || len * 4 < capacity {
+            return None;
+        }
+        let buf = std::mem::replace(&mut self.buf, Box::new_uninit_slice(capacity));
+        self.tail = 0;
+        // SAFETY: the allocation is the box's, and its first `len` places are initialised.
+        Some(unsafe { Vec::from_raw_parts(Box::into_raw(buf).cast(), len, capacity) })
+    }
+
     /// The oldest item, left in place.
     pub fn front(&self) -> Option<&T> {
         let at = self.head as usize & (self.buf.len() - 1);
@@ -125,7 +133,7 @@ impl<T> Ring<T> {
     #[inline(never)]
     fn grow(&mut self) {
         let n = self.buf.len();
-        let mut bigger = uninit(n * 2);
+        let mut bigger = Box::new_uninit_slice(n * 2);
         for (i, place) in bigger.iter_mut().take(n).enumerate() {
             let at = (self.head as usize + i) & (n - 1);
             // SAFETY: the ring is full, so each place is initialised; each is moved out once.
@@ -229,6 +237,14 @@ impl<P: Payload> Mailbox<P> {
                 true
             }
         })
+    }
+
+    /// Takes everything, if it is at most `most` and can be handed over without moving it.
+    pub fn take_whole(&self, most: usize) -> Option<Vec<Msg<P>>> {
+        if self.held.with(|held| held.is_some()) {
+            return None;
+        }
+        self.ring.with(|ring| ring.take_whole(most))
     }
 
     /// How many tuples wait, the parked ones too.

@@ -58,8 +58,12 @@ impl Core {
     /// The next rows of one input; a root that failed in a batch comes alone.
     pub fn take_batch(&self, task: &Task, most: usize) -> Vec<Input> {
         let state = task.bolt();
+        let alike = state.bindings.get().len() == 1 && self.solo.get() == 0;
+        if let Some(all) = if alike { task.inbox.take_whole(most) } else { None } {
+            return all;
+        }
         let mut inputs: Vec<Input> = Vec::with_capacity(most.min(task.inbox.ready()));
-        if state.bindings.get().len() == 1 && self.solo.get() == 0 {
+        if alike {
             while inputs.len() < most {
                 inputs.reserve(1); // no-op but when tuples came in meanwhile
                 if !task.inbox.pop_into(&mut inputs.spare_capacity_mut()[0]) {

@@ -240,13 +240,16 @@ impl Task {
     #[inline(never)]
     unsafe fn send_list(&self, list: *mut PyObject, cur: &Cur) -> Result<(), Raised> {
         unsafe {
+            // Hashing a key may run user code: it could empty the list, or let go of one that lies in another.
+            Py_INCREF(list);
+            let mut sent = Ok(());
             let mut i = 0;
-            while i < PyList_GET_SIZE(list) {
-                // Its size is read again each time: hashing a key may run user code.
-                self.send_borrowed(PyList_GET_ITEM(list, i), cur)?;
+            while sent.is_ok() && i < PyList_GET_SIZE(list) {
+                sent = self.send_borrowed(PyList_GET_ITEM(list, i), cur);
                 i += 1;
             }
-            Ok(())
+            Py_DECREF(list);
+            sent
         }
     }
 
@@ -292,8 +295,10 @@ impl Task {
     }
 
     unsafe fn send_iterator(&self, iterator: *mut PyObject, cur: &Cur) -> Result<(), Raised> {
+        // SAFETY: an iterator of a list may be let go of by the user code that it runs.
+        let iterator = unsafe { Bound::from_borrowed_ptr(Python::assume_attached(), iterator) };
         loop {
-            let item = unsafe { PyIter_Next(iterator) };
+            let item = unsafe { PyIter_Next(iterator.as_ptr()) };
             if item.is_null() {
                 return if unsafe { PyErr_Occurred().is_null() } { Ok(()) } else { Err(Raised) };
             }

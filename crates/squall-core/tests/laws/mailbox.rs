@@ -131,6 +131,41 @@ fn without_holds_tuples_come_in_the_order_of_arrival() {
     assert_eq!(mailbox.len() as u32, next_in - next_out);
 }
 
+proptest! {
+    // Enough tuples to fill a good part of a ring, which is when it is handed over as it lies.
+    #[test]
+    fn a_mailbox_taken_whole_gives_everything_in_order_and_goes_on(rounds in proptest::collection::vec((0..600_u32, 0..40_usize, 0..600_usize), 1..12)) {
+        let mailbox = Mailbox::default();
+        let (mut next_in, mut next_out) = (0, 0);
+        for (pushes, pops, most) in rounds {
+            (0..pushes).for_each(|i| mailbox.push(msg(i % 3, next_in + i)));
+            next_in += pushes;
+            let popped = std::iter::from_fn(|| mailbox.pop()).take(pops);
+            let mut given: Vec<_> = popped.collect();
+            if let Some(whole) = mailbox.take_whole(most) {
+                prop_assert!(whole.len() <= most && mailbox.is_empty());
+                given.extend(whole);
+            }
+            for one in given {
+                prop_assert_eq!(one.row.0, next_out);
+                next_out += 1;
+            }
+            prop_assert_eq!(mailbox.len() as u32, next_in - next_out);
+        }
+    }
+}
+
+#[test]
+fn a_mailbox_with_a_held_channel_is_not_taken_whole() {
+    let mailbox = Mailbox::default();
+    (0..200).for_each(|row| mailbox.push(msg(row % 2, row)));
+    assert!(mailbox.take_whole(100).is_none());
+    mailbox.hold(1);
+    assert!(mailbox.take_whole(1000).is_none());
+    mailbox.release(1);
+    assert_eq!(mailbox.take_whole(1000).map(|all| all.len()), Some(200));
+}
+
 // A barrier of the next checkpoint may lie among the tuples that the release of the last one freed.
 // semantics 23
 #[test]
