@@ -65,6 +65,25 @@ def test_crash_of_a_blocking_component_is_named(squall: Squall, how: str) -> Non
     assert '"crash"' in run.err
 
 
+def test_worker_that_builds_another_topology_does_not_run(squall: Squall) -> None:
+    """Semantics 39. What the parent checked is what runs."""
+    run = squall.run(
+        """
+        import sys
+        from squall import Topology
+
+        width = 2 if "squall.runtime.worker" in sys.modules or sys.argv[0].endswith("worker.py") else 1
+        topology = Topology("changing")
+        numbers = topology.spout("numbers", lambda: iter(range(5)), outputs=("n",))
+        topology.bolt("show", lambda n: print("ran"), parallelism=width).shuffle(numbers)
+        """
+    )
+    assert run.end() == 1
+    assert "code: topology_differs" in run.err
+    assert "components.show.parallelism: 1 ≠ 2" in run.err
+    assert "ran" not in run.err
+
+
 def test_crash_takes_the_children_of_the_worker_along(squall: Squall) -> None:
     """What user code started does not outlive the run."""
     run = squall.run(

@@ -41,6 +41,7 @@ NEEDS_THE_WORLD = {
     "port_taken",
     "record_refused",
     "running_twice",
+    "topology_differs",
     "tree_too_old",
     "worker_build_failed",
     "worker_crashed",

@@ -14,12 +14,14 @@ class Bootstrap:
     """Everything that a worker needs to build and run its tasks; descriptors are inherited.
 
     `settings` are those of file, environment and command line, with defaults. `listen_fds`: the listening socket of
-    each spout that has one, by the spout's name. `stdout_fd`: where sinks write that mean standard output.
+    each spout that has one, by the spout's name. `stdout_fd`: where sinks write that mean standard output. `described`:
+    the topology as the parent built it.
     """
 
     file: str
     name: str | None
     parameters: list[str]
+    described: dict[str, Any]
     settings: dict[str, Any]
     topology_id: str
     worker: int

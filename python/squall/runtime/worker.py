@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from squall import _core
-from squall.errors import SquallError
+from squall.errors import Defect, SquallError, TopologyError
 from squall.model.graph import DEAD_LETTERS, ComponentSpec, TaskSpec
+from squall.planner.describe import describe, differences
 from squall.planner.load import load_topology
 from squall.planner.plan import plan
 from squall.planner.validate import validate
@@ -59,6 +60,7 @@ class WorkerProcess:
         output.STANDARD = output.StandardOutput(boot.stdout_fd, self.output_closed)
         topology = load_topology(boot.file, boot.name, boot.parameters)
         graph = validate(topology, boot.settings)
+        _check_same(boot.described, describe(graph))
         self.plan = plan(graph)
         page_fd = os.dup(boot.page_fd)
         self.hooks = Hooks(graph.settings, lambda: datetime.now(UTC), time.monotonic, self)
@@ -238,18 +240,29 @@ def main() -> None:
     logs.install(Path(boot.log_file), boot.worker, level, lambda: process[0].running() if process else None)
     try:
         process.append(WorkerProcess(boot))
-    except SquallError as error:
-        log.error("event=build_failed\n%s", error)
-        _last_word(boot, {"event": "failed", "component": None, "where": "build", "error": str(error)})
-        os._exit(1)
     except Exception as error:
         log.exception("event=build_failed")
-        _last_word(boot, {"event": "failed", "component": None, "where": "build", "error": summary(error)})
+        _last_word(boot, {"event": "failed", "defect": asdict(_why_not_built(error))})
         os._exit(1)
     code = process[0].run()
     flush(process[0].session)
     logging.shutdown()
     os._exit(code)
+
+
+def _why_not_built(error: Exception) -> Defect:
+    if isinstance(error, SquallError):
+        return error.defects[0]
+    fix = "make the file give the same topology wherever it is imported; the log has the traceback"
+    facts = (("error", summary(error)),)
+    return Defect("worker_build_failed", "the worker could not build the topology", facts, fix)
+
+
+def _check_same(parents: dict[str, Any], own: dict[str, Any]) -> None:
+    if differs := list(differences(parents, own)):
+        fix = "make the file give the same topology whenever it is imported"
+        facts = (("parent ≠ worker", "; ".join(differs)[:500]),)
+        raise TopologyError(Defect("topology_differs", "the worker built another topology than its parent", facts, fix))
 
 
 def die_with_parent() -> None:

@@ -167,12 +167,6 @@ def call_hangs(component: str, running_s: float) -> Defect:
     return Defect("call_hangs", message, (), fix)
 
 
-def build_failed(error: str) -> Defect:
-    """The worker could not build what the parent could."""
-    fix = "make the file give the same topology wherever it is imported; the log has the traceback"
-    return Defect("worker_build_failed", "the worker could not build the topology", (("error", error),), fix)
-
-
 def crashed(status: int, components: Sequence[str], out_of_memory: bool) -> Defect:
     """A worker that ended without a word.
 

@@ -25,7 +25,9 @@ from squall.engines.embedded.outcome import Do, Run
 from squall.engines.embedded.runs import CONTROL_SOCKET, remove_dead_runs, remove_old_logs
 from squall.engines.embedded.tail import Tail
 from squall.engines.embedded.worker_process import Wanted, WorkerProcess
+from squall.errors import Defect
 from squall.model.graph import Graph
+from squall.planner.describe import describe
 from squall.runtime.dead_log import log_path
 
 Event = dict[str, Any]
@@ -101,6 +103,7 @@ class EmbeddedRun:
             file=order.file,
             name=order.name,
             parameters=order.parameters,
+            described=describe(self._graph),
             settings=order.settings,
             topology_id=f"{self._graph.name}-1-{second}",
             run_dir=base / "runs" / stamp,
@@ -179,7 +182,7 @@ class EmbeddedRun:
                 self._report = event
                 self._tell({**event, "topology": self._graph.name, "phase": self._run.phase.value})
             case "failed":
-                self._step(worker, outcome.Failed(outcome.build_failed(event["error"])))
+                self._step(worker, outcome.Failed(Defect(**event["defect"])))
             case "ended":
                 self._report = event
                 self._step(worker, outcome.Ended(_failure_at_end(event, self._order.drain_s)))

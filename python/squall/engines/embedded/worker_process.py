@@ -25,6 +25,7 @@ class Wanted:
     file: str
     name: str | None
     parameters: list[str]
+    described: Mapping[str, Any]
     settings: Mapping[str, Any]
     topology_id: str
     run_dir: Path
@@ -48,6 +49,7 @@ class WorkerProcess:
             file=str(Path(wanted.file).resolve()),
             name=wanted.name,
             parameters=wanted.parameters,
+            described=dict(wanted.described),
             settings=dict(wanted.settings),
             topology_id=wanted.topology_id,
             worker=0,

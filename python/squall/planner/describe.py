@@ -1,0 +1,55 @@
+"""A graph as plain data: what a topology is, without its code and the values that user code holds (semantics 39).
+
+Parent and worker each build the topology from its file; they compare what they got before anything runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from squall.config.table import DEFAULTS, SETTINGS, Scope
+from squall.model.graph import ComponentSpec, Graph, InputSpec
+
+
+def describe(graph: Graph) -> dict[str, Any]:
+    """Names, kinds, outputs, groupings, parallelism, and settings where they are not the default, as JSON has them."""
+    return {
+        "topology": graph.name,
+        "workers": graph.workers,
+        "settings": _changed(graph.settings, DEFAULTS),
+        "components": {name: _component(graph, spec) for name, spec in graph.components.items()},
+    }
+
+
+def differences(one: Any, other: Any, path: str = "") -> Iterator[str]:
+    """Where two descriptions differ: `path: value in one ≠ value in the other`."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        for key in sorted({*one, *other}):  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+            below = f"{path}.{key}" if path else str(key)
+            yield from differences(one.get(key), other.get(key), below)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+    elif one != other:
+        yield f"{path}: {one!r} ≠ {other!r}"
+
+
+def _component(graph: Graph, spec: ComponentSpec) -> dict[str, Any]:
+    return {
+        "kind": spec.kind.value,
+        "parallelism": spec.parallelism,
+        "tasks": spec.tasks,
+        "outputs": {name: {"fields": [*one.fields], "direct": one.direct} for name, one in spec.streams.items()},
+        "inputs": sorted(_input(graph, one) for one in spec.inputs),
+        "settings": _changed(spec.settings, graph.settings),
+    }
+
+
+def _input(graph: Graph, one: InputSpec) -> str:
+    fields = graph.components[one.source.component].streams[one.source.stream].fields
+    return f"{one.grouping.value}({', '.join(fields[key] for key in one.keys)}) of {one.source}"
+
+
+def _changed(settings: Mapping[str, Any], below: Mapping[str, Any]) -> dict[str, Any]:
+    """What differs from the level below; what belongs to a machine is no part of a topology."""
+    return {
+        key: value for key, value in settings.items() if value != below[key] and SETTINGS[key].scope is not Scope.LOCAL
+    }
