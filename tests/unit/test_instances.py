@@ -1,6 +1,6 @@
 """Instances of components stay as Python makes them: their attributes in the object itself, where access is fastest.
 
-An instance whose `__dict__` was asked for once keeps a dict from then on, which costs two to three times at each access.
+An instance whose `__dict__` was asked for once keeps a dict from then on: each access costs two to three times more.
 """
 
 from __future__ import annotations
