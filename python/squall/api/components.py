@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+from itertools import chain
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, cast
 
 from squall import _core
 
@@ -55,8 +56,8 @@ class Component:
 
     def __setstate__(self, state: Any) -> None:
         """Takes the attributes one by one: an instance whose `__dict__` was touched pays for it at each access."""
-        attributes, slots = state if isinstance(state, tuple) else (state, None)
-        for name, value in {**(attributes or {}), **(slots or {})}.items():
+        parts = cast("tuple[dict[str, Any] | None, ...]", state if isinstance(state, tuple) else (state,))
+        for name, value in chain.from_iterable(part.items() for part in parts if part):
             object.__setattr__(self, name, value)
 
 

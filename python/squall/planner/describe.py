@@ -6,13 +6,15 @@ Parent and worker each build the topology from its file; they compare what they 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeAlias, cast
 
 from squall.config.table import DEFAULTS, SETTINGS, Scope
 from squall.model.graph import ComponentSpec, Graph, InputSpec
 
+Description: TypeAlias = dict[str, Any]
 
-def describe(graph: Graph) -> dict[str, Any]:
+
+def describe(graph: Graph) -> Description:
     """Names, kinds, outputs, groupings, parallelism, and settings where they are not the default, as JSON has them."""
     return {
         "topology": graph.name,
@@ -22,14 +24,15 @@ def describe(graph: Graph) -> dict[str, Any]:
     }
 
 
-def differences(one: Any, other: Any, path: str = "") -> Iterator[str]:
+def differences(one: Mapping[str, Any], other: Mapping[str, Any], path: str = "") -> Iterator[str]:
     """Where two descriptions differ: `path: value in one ≠ value in the other`."""
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        for key in sorted({*one, *other}):  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-            below = f"{path}.{key}" if path else str(key)
-            yield from differences(one.get(key), other.get(key), below)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
-    elif one != other:
-        yield f"{path}: {one!r} ≠ {other!r}"
+    for key in sorted({*one, *other}):
+        below = f"{path}.{key}" if path else key
+        mine, theirs = one.get(key), other.get(key)
+        if isinstance(mine, dict) and isinstance(theirs, dict):
+            yield from differences(cast("Description", mine), cast("Description", theirs), below)
+        elif mine != theirs:
+            yield f"{below}: {mine!r} ≠ {theirs!r}"
 
 
 def _component(graph: Graph, spec: ComponentSpec) -> dict[str, Any]:
