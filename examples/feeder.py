@@ -15,7 +15,7 @@ import socket
 import time
 from pathlib import Path
 
-from squall.config.durations import parse_duration
+from squall.model.durations import parse_duration
 
 TEXTS = Path(__file__).parent / "data"
 CONNECT_WITHIN_S = 30.0

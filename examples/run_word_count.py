@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from squall.config.durations import parse_duration
+from squall.model.durations import parse_duration
 
 HERE = Path(__file__).parent
 KILLED = 130

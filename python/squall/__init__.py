@@ -1,7 +1,7 @@
 """squall: real-time stream processing. Storm's model (spouts, bolts, streams, acks) in Python on a Rust core."""
 
 from squall._core import Batch, Emit, Tuple
-from squall.api.components import Action, Bolt, Component, OnError, Seconds, Spout
+from squall.api.components import Action, Bolt, Component, OnError, Spout
 from squall.api.context import Counter, Histogram, Timer, TopologyContext
 from squall.api.fields import Fields, FieldsLike
 from squall.api.topology import (
@@ -16,6 +16,7 @@ from squall.api.topology import (
     Topology,
 )
 from squall.errors import DeadLetter, DropTuple, Exhausted, RetryTuple
+from squall.model.durations import Seconds
 
 __all__ = [
     "Action",

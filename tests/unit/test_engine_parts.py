@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 from squall import _core
-from squall.config.durations import parse_duration
 from squall.connectors.tcp import parse_address
 from squall.engines.embedded import sockets
 from squall.engines.embedded.runs import KEPT_LOGS, remove_dead_runs, remove_old_logs, running
 from squall.engines.embedded.tail import Tail
 from squall.errors import TopologyError
+from squall.model.durations import parse_duration
 from squall.runtime.marks import Marks, marked
 
 

@@ -4,7 +4,8 @@ use crate::call::Call;
 use crate::fault;
 use crate::gil::Fixed;
 use crate::method::Method;
-use crate::row::{PyRow, raised};
+use crate::raised::raised;
+use crate::row::PyRow;
 use crate::task::{Cur, Task};
 use crate::trees::{Buried, Pending, Retry};
 use crate::tuple::Tuple;
@@ -369,7 +370,7 @@ impl Core {
 }
 
 /// An error for a row that found a loop full.
-pub fn loop_overflow(task: &Task) -> crate::row::Raised {
+pub fn loop_overflow(task: &Task) -> crate::raised::Raised {
     // SAFETY: the interpreter lock is held wherever tuples move.
     let py = unsafe { Python::assume_attached() };
     raised(py, fault::loop_overflow(task))

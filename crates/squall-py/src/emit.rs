@@ -5,7 +5,8 @@
 
 use crate::core;
 use crate::fault;
-use crate::row::{PyRow, Raised, raised};
+use crate::raised::{Raised, raised};
+use crate::row::PyRow;
 use crate::task::{Cur, Fast, Out, OutStream, Task};
 use crate::tuple::{self, Tuple};
 use crate::values::{Emit, emit_type};

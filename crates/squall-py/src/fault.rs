@@ -1,7 +1,7 @@
 //! Errors that user code meets when it emits, anchors or acks wrongly: what happened to which named thing, the facts,
 //! the fix, the code. All are cold.
 
-use crate::row::{Raised, raised};
+use crate::raised::{Raised, raised};
 use crate::task::{OutStream, Task};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;

@@ -3,7 +3,7 @@
 //! Numbers go through the interpreter's own modular hash, which is exact and the same everywhere; text and bytes
 //! through the core's. What the core does not know by its exact type is named by a reducer in Python.
 
-use crate::row::{Raised, raised};
+use crate::raised::{Raised, raised};
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi::*;
 use pyo3::prelude::*;

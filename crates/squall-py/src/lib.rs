@@ -13,6 +13,7 @@ mod fault;
 mod gil;
 mod keyhash;
 mod method;
+mod raised;
 mod row;
 mod run_loop;
 mod session;

@@ -4,6 +4,7 @@
 //! The price of the inline form is that a row is 40 bytes whatever it holds; a mailbox entry is one cache line.
 
 use crate::keyhash;
+use crate::raised::Raised;
 use pyo3::ffi::*;
 use pyo3::prelude::*;
 use squall_core::route::Payload;
@@ -11,24 +12,6 @@ use std::mem::MaybeUninit;
 
 /// How many values lie inline.
 pub const INLINE: usize = 4;
-
-/// "The interpreter's error indicator is set." Zero-sized, so a hot result is one byte.
-#[derive(Debug)]
-pub struct Raised;
-
-impl Raised {
-    /// Takes the exception out of the interpreter's indicator.
-    pub fn take(self, py: Python<'_>) -> PyErr {
-        PyErr::fetch(py)
-    }
-}
-
-/// Puts `error` where the interpreter looks for it.
-#[cold]
-pub fn raised(py: Python<'_>, error: PyErr) -> Raised {
-    error.restore(py);
-    Raised
-}
 
 /// The values of one tuple; owns a reference to each.
 pub struct PyRow {

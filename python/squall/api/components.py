@@ -7,17 +7,16 @@ the hot path. What stands here are the declarations that a subclass may override
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import timedelta
 from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, cast
 
 from squall import _core
+from squall.model.durations import Seconds
 
 if TYPE_CHECKING:
     from squall.api.context import TopologyContext
     from squall.api.fields import Fields, FieldsLike
 
-Seconds: TypeAlias = float | timedelta
 Action: TypeAlias = Literal["retry", "dead", "drop", "die"]
 OnError: TypeAlias = Action | Mapping[type[Exception], Action]
 

@@ -11,17 +11,12 @@ from pathlib import Path
 from random import Random
 from typing import Any, Protocol, TypeVar
 
-from squall.api.components import Seconds
+from squall.model.durations import Seconds, seconds
 
 _T = TypeVar("_T")
 
 RESERVOIR = 1024
 """How many of a histogram's newest values its percentiles are of."""
-
-
-def seconds(value: Seconds) -> float:
-    """A duration as seconds."""
-    return float(value) if isinstance(value, int | float) else value.total_seconds()
 
 
 class Timer:

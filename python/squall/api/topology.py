@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeAlias
 
-from squall.api.components import Bolt, OnError, Seconds, Spout
+from squall.api.components import Bolt, OnError, Spout
 from squall.api.fields import Fields, FieldsLike
+from squall.model.durations import Seconds
 from squall.model.graph import DEAD_LETTERS, DEFAULT_STREAM, GroupingKind, Kind
 
 Into: TypeAlias = Callable[..., object]

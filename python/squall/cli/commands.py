@@ -7,10 +7,10 @@ from typing import Any
 
 import typer
 
-from squall.config.durations import parse_duration
 from squall.config.load import load, local_dir
 from squall.engines.embedded.runs import ask, running, topology_of
 from squall.errors import ClusterError, ConfigError, Defect
+from squall.model.durations import parse_duration
 
 ANSWER_WITHIN_S = 10.0
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "NOTSET")

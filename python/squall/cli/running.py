@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Protocol
 
 from squall.cli.texts import Event
-from squall.config.durations import parse_duration
 from squall.config.load import load
 from squall.engines.embedded.parent import EmbeddedRun, Order
 from squall.errors import ConfigError, Defect
+from squall.model.durations import parse_duration
 from squall.planner.load import load_topology, split_target
 from squall.planner.validate import validate
 

@@ -9,9 +9,9 @@ from datetime import timedelta
 from typing import Any, cast
 
 from squall.api.components import Bolt, Component, Spout
-from squall.api.context import seconds
 from squall.api.topology import Declaration
 from squall.errors import Defect, did_you_mean
+from squall.model.durations import seconds
 from squall.model.graph import Retry
 from squall.planner.components import name_of
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Annotated, Any
 
-from squall.config.durations import parse_duration
 from squall.errors import Defect, TopologyError, did_you_mean
+from squall.model.durations import parse_duration
 from squall.planner.annotations import hints_of
 
 SEVERAL = (list, tuple, set, frozenset)

@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 from squall import _core
 from squall.api.components import Bolt, Spout
-from squall.api.context import TopologyContext, seconds
+from squall.api.context import TopologyContext
+from squall.model.durations import seconds
 from squall.model.graph import (
     ARG_CONTEXT,
     ARG_TUPLE,

@@ -16,7 +16,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from squall import _core
-from squall.api.context import seconds
+from squall.model.durations import seconds
 from squall.model.graph import ComponentSpec, Mode
 from squall.runtime.build import Offloader
 from squall.runtime.marks import Mark, unmarked

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, NoReturn, Self, TypeVar
 
 from squall import Spout, Topology, Tuple, _core
-from squall.api.context import seconds
 from squall.config.load import checked
 from squall.config.table import DEFAULTS, Scope
 from squall.errors import ConfigError, Defect, TopologyError, did_you_mean
+from squall.model.durations import seconds
 from squall.model.graph import DEAD_LETTERS, DEFAULT_STREAM, ComponentSpec, Graph, Kind, TaskSpec
 from squall.planner.plan import plan
 from squall.planner.validate import validate
