@@ -262,8 +262,8 @@ class Worker:
     def every(self, task: int, period: float, function: Callable[..., object], args: tuple[Any, ...], /) -> int: ...
     def cancel_timer(self, timer: int, /) -> None: ...
     def dead_stored(self, handle: int, /) -> None: ...
-    def replay(self, task: int, stream: int, values: tuple[Any, ...], /) -> None:
-        """Emits values as a new root of spout `task` (a dead letter's replay). Any thread."""
+    def replay(self, task: int, stream: int, values: tuple[Any, ...], /, direct: int | None = None) -> None:
+        """Emits values as a new root of spout `task`, on a direct stream to task `direct`. Any thread."""
 
     # -- looking ------------------------------------------------------------------------------------------
     def pending(self) -> list[tuple[int, int]]:
@@ -277,7 +277,7 @@ class Worker:
     def death(self) -> tuple[int, BaseException] | None:
         """(task index, its exception) after `run` said "died"."""
     def close(self) -> None:
-        """Lets go of every task and hook; the worker is of no use afterwards."""
+        """Lets go of every task and hook; the worker is of no use afterwards. Raises while it runs."""
 
     # -- for tests ----------------------------------------------------------------------------------------
     def observe(self, on: bool, /) -> None: ...

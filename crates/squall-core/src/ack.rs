@@ -72,6 +72,11 @@ impl<E> Ledger<E> {
         self.pending
     }
 
+    /// Whether no more trees can be opened.
+    pub fn is_full(&self) -> bool {
+        self.pending == MAX_SLOTS
+    }
+
     /// How many inits, acks and fails came for trees that had ended.
     pub fn stale(&self) -> u64 {
         self.stale

@@ -108,11 +108,11 @@ impl HighWater {
         HighWater { high: at(high).max(1), low: at(low), full: false }
     }
 
-    /// Whether a queue that is now `len` long is full.
+    /// How many more items a queue that is now `len` long may take; 0 when it is full.
     #[inline(always)]
-    pub fn full(&mut self, len: usize) -> bool {
+    pub fn room(&mut self, len: usize) -> usize {
         self.full = len >= self.high || (self.full && len > self.low);
-        self.full
+        if self.full { 0 } else { self.high - len }
     }
 }
 
@@ -140,15 +140,15 @@ impl RateLimit {
         self.at_ns = self.at_ns.max(now_ns);
         // A due time computed from the rate must find its token in spite of rounding.
         let taken = wanted.min((self.tokens + 1e-6) as u32);
-        self.tokens = (self.tokens - taken as f64).max(0.0);
+        self.tokens -= taken as f64;
         taken
     }
 
-    /// Gives tokens back that were not used.
+    /// Gives back what was taken and not used, or charges what was used beyond it.
     #[inline(always)]
-    pub fn give_back(&mut self, unused: u32) {
+    pub fn settle(&mut self, taken: u32, used: u32) {
         if self.per_s.is_some() {
-            self.tokens = (self.tokens + unused as f64).min(self.burst);
+            self.tokens = (self.tokens + taken as f64 - used as f64).min(self.burst);
         }
     }
 
@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn a_full_queue_stays_full_until_the_low_mark() {
         let mut mark = HighWater::new(100, 0.9, 0.4);
-        let states: Vec<bool> = [89, 90, 60, 41, 40, 89].into_iter().map(|len| mark.full(len)).collect();
+        let states: Vec<bool> = [89, 90, 60, 41, 40, 89].into_iter().map(|len| mark.room(len) == 0).collect();
         assert_eq!(states, [false, true, true, true, false, false]);
     }
 

@@ -4,6 +4,7 @@
 
 use crate::bolt::{ARG_CONSTANT, ARG_TUPLE, Binding, Input};
 use crate::core::{Core, Due};
+use crate::emit::Anchor;
 use crate::fault;
 use crate::task::{Cur, Task};
 use crate::tuple::{self, Standing, Tuple};
@@ -13,6 +14,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 use squall_core::ids::RootId;
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::mem::MaybeUninit;
 use std::rc::Rc;
 
@@ -116,15 +118,14 @@ impl Core {
             Ok(tuples) => tuples,
             Err(error) => return self.batch_failed(py, task, inputs, None, error),
         };
-        task.cur.root.set(RootId::NONE);
-        task.cur.xor.set(0);
         let thread = task.thread.replace(std::ptr::null_mut());
-        state.batch.set(inputs.as_slice());
+        let rows = Rows { inputs: &inputs, tuples: tuples.as_deref() };
+        state.batch.set((&raw const rows).cast());
         let result = columns(py, binding, &inputs, tuples.as_deref()).map(|columns| {
             // SAFETY: the columns are live during the call.
             unsafe { call_columns(binding, &columns) }
         });
-        state.batch.set(std::ptr::slice_from_raw_parts(std::ptr::null(), 0));
+        state.batch.set(std::ptr::null());
         task.thread.set(thread);
         if weight > 0 {
             let took_ns = self.now_precise_ns().saturating_sub(started_ns) / n as u64;
@@ -141,8 +142,7 @@ impl Core {
         if self.was_overdue() {
             return self.batch_failed(py, task, inputs, tuples, fault::overdue(task));
         }
-        let cur = Cur { root: Cell::new(task.cur.root.get()), xor: Cell::new(task.cur.xor.get()) };
-        self.finish_batch(py, task, inputs, tuples, &result, &cur);
+        self.finish_batch(py, task, inputs, tuples, &result);
     }
 
     /// The `Tuple`s of a batch, if user code asked for them or holds them.
@@ -187,7 +187,6 @@ impl Core {
         inputs: Vec<Input>,
         tuples: Option<Vec<Py<Tuple>>>,
         result: &Bound<'_, PyAny>,
-        shared: &Cur,
     ) {
         let manual = task.bolt().manual_ack.get();
         if !result.is_none() {
@@ -197,7 +196,6 @@ impl Core {
                 Err(_) => return self.batch_failed(py, task, inputs, tuples, fault::batch_type(task, result)),
             }
         }
-        self.apply_shared(shared);
         if result.is_none() && tuples.is_none() {
             return self.ack_rows(task, &inputs);
         }
@@ -235,6 +233,9 @@ impl Core {
         manual: bool,
     ) {
         let cur = Cur { root: Cell::new(input.root), xor: Cell::new(0) };
+        if manual && tuple.is_some_and(|tuple| tuple.get().inner().standing.get() != Standing::Live) {
+            cur.root.set(RootId::NONE); // acked or failed in the call: what follows hangs on nothing
+        }
         let sent = match entry {
             None => Ok(()),
             Some(entry) if entry.is_none() => Ok(()),
@@ -294,44 +295,57 @@ impl Core {
                 }
                 tuple::settle(inner, Standing::Failed);
             }
-            self.input_raised(py, task, &input, tuple, error.clone_ref(py), 0, together);
+            let xor = tuple.as_ref().map_or(0, |tuple| tuple.get().inner().xor.get());
+            self.input_raised(py, task, &input, tuple, error.clone_ref(py), xor, together);
         }
     }
+}
 
-    /// Edges that `self.emit` in a batch call anchored to all its rows: once for each root, before any row is acked.
-    pub fn apply_shared(&self, shared: &Cur) {
-        let root = shared.root.replace(RootId::NONE);
-        if !root.is_bundle() {
-            if root.is_tracked() {
-                self.ack_root(root, shared.xor.get());
-            }
-            return;
-        }
-        for (root, _) in self.bundles.with(|bundles| bundles.take(root)).iter() {
-            self.ack_root(*root, shared.xor.get());
-        }
-    }
+/// The rows that a batch call works on, and their `Tuple`s if it asked for them.
+pub struct Rows<'a> {
+    pub inputs: &'a [Input],
+    pub tuples: Option<&'a [Py<Tuple>]>,
+}
 
-    /// Makes the rows of the running batch the current input of `cur`.
+impl Task {
+    /// Has `send` anchor to every row of a running batch that is not acked yet.
     #[cold]
-    pub fn share_batch(&self, inputs: &[Input], cur: &Cur) {
-        if cur.root.get().is_tracked() {
-            return;
+    pub fn send_for_rows(
+        &self,
+        py: Python<'_>,
+        rows: &Rows<'_>,
+        send: impl FnOnce(Anchor<'_>) -> PyResult<()>,
+    ) -> PyResult<()> {
+        if let Some(tuples) = rows.tuples.filter(|_| self.bolt().manual_ack.get()) {
+            let tuples: Vec<Bound<'_, Tuple>> = tuples.iter().map(|tuple| tuple.bind(py).clone()).collect();
+            return send(Anchor::Tuples(&tuples));
         }
+        let core = self.core();
+        let shared = Cur { root: Cell::new(core.roots_of(rows.inputs)), xor: Cell::new(0) };
+        let sent = send(Anchor::Cur(&shared));
+        // The rows are still open, so the trees cannot end by this.
+        for (root, _) in core.pairs_of(shared.root.get(), 0).iter() {
+            core.ack_root(*root, shared.xor.get());
+        }
+        core.forget_bundle(shared.root.get());
+        sent
+    }
+}
+
+impl Core {
+    /// All roots of some inputs, each once, under one id.
+    fn roots_of(&self, inputs: &[Input]) -> RootId {
         let mut pairs: Vec<(RootId, u64)> = Vec::new();
+        let mut seen = HashSet::new();
         for input in inputs {
-            for (root, _) in self.pairs_of(input.root, 0).iter() {
-                if !pairs.iter().any(|pair| pair.0 == *root) {
-                    pairs.push((*root, 0));
-                }
-            }
+            let roots = self.pairs_of(input.root, 0);
+            pairs.extend(roots.iter().filter(|(root, _)| seen.insert(*root)));
         }
-        let root = match pairs[..] {
+        match pairs[..] {
             [] => RootId::NONE,
             [(root, _)] => root,
             _ => self.bundles.with(|bundles| bundles.put(pairs.into_boxed_slice())),
-        };
-        cur.root.set(root);
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Running a bolt, one call a tuple: taking inputs from its inbox, calling user code, sending what it returns, acking.
 
-use crate::call::{self, Kind};
+use crate::batch::Rows;
+use crate::call::{self, Call, Kind};
 use crate::core::{Core, Due};
 use crate::fault;
 use crate::gil::Fixed;
@@ -17,6 +18,7 @@ use squall_core::flow::HighWater;
 use squall_core::ids::RootId;
 use squall_core::mailbox::Msg;
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::mem::MaybeUninit;
 use std::rc::Rc;
 
@@ -28,8 +30,6 @@ pub const ARG_CONSTANT: i32 = -2;
 const STACK_ARGUMENTS: usize = 16;
 /// Inputs between two looks at the clock and at the tasks below.
 const CHUNK: usize = 64;
-/// Outputs of one generator between two looks at the tasks below.
-const GENERATOR_CHUNK: usize = 32;
 
 /// How the tuples of some streams are given to user code.
 pub struct Binding {
@@ -58,8 +58,10 @@ pub struct BoltState {
     pub waiting_since_ns: Cell<u64>,
     /// A generator whose outputs found the tasks below full.
     pub paused: Local<Option<Box<Paused>>>,
-    /// Inputs of the batch that user code is working on; null outside.
-    pub batch: Cell<*const [Input]>,
+    /// Calls that run elsewhere and returned such a generator.
+    pub paused_calls: Local<VecDeque<Py<Call>>>,
+    /// The batch that user code is working on; null outside.
+    pub batch: Cell<*const Rows<'static>>,
 }
 
 /// A returned generator that waits, with the input it belongs to.
@@ -68,6 +70,8 @@ pub struct Paused {
     msg: Msg<PyRow>,
     tuple: Option<Py<Tuple>>,
     xor: u64,
+    /// Its tuple's hold time-out is suspended.
+    held: bool,
 }
 
 /// A tuple that left its inbox and is in user hands.
@@ -87,7 +91,8 @@ impl BoltState {
             max_in_flight: Cell::new(1),
             waiting_since_ns: Cell::new(0),
             paused: Local::new(None),
-            batch: Cell::new(std::ptr::slice_from_raw_parts(std::ptr::null(), 0)),
+            paused_calls: Local::new(VecDeque::new()),
+            batch: Cell::new(std::ptr::null()),
         }
     }
 
@@ -95,6 +100,12 @@ impl BoltState {
     pub fn release(&self) {
         self.bindings.clear();
         drop(self.paused.replace(None));
+        drop(self.paused_calls.replace(VecDeque::new()));
+    }
+
+    /// Whether a generator waits for room below.
+    pub fn has_paused(&self) -> bool {
+        self.paused.with(|paused| paused.is_some()) || self.paused_calls.with(|calls| !calls.is_empty())
     }
 
     #[inline(always)]
@@ -117,7 +128,7 @@ impl Core {
     /// Runs a bolt until its inbox is empty, its budget is used up or the tasks below are full. How many inputs it took.
     pub fn run_bolt(&self, py: Python<'_>, task: &Rc<Task>) -> usize {
         let state = task.bolt();
-        if state.paused.with(|paused| paused.is_some()) && !self.resume_generator(py, task) {
+        if state.has_paused() && !self.resume_generators(py, task) {
             return 0;
         }
         if task.inbox.ready() == 0 || task.still_paused(self.now_ns.get()) {
@@ -139,6 +150,11 @@ impl Core {
         let until_ns = self.now_ns.get() + self.slice_ns;
         let mut place = MaybeUninit::uninit();
         loop {
+            let room = task.room_below();
+            if room == 0 {
+                return taken;
+            }
+            let full_at = task.sent().saturating_add(room);
             for _ in 0..CHUNK {
                 if !task.inbox.pop_into(&mut place) {
                     return taken;
@@ -148,8 +164,11 @@ impl Core {
                 if unsafe { self.run_tuple(py, task, &mut place) }.is_break() {
                     return taken;
                 }
+                if task.sent() >= full_at {
+                    break;
+                }
             }
-            if task.is_held_up() || self.should_return() || self.tick_clock() > until_ns {
+            if self.should_return() || self.tick_clock() > until_ns {
                 return taken;
             }
         }
@@ -303,7 +322,7 @@ impl Core {
     ) -> std::ops::ControlFlow<()> {
         // SAFETY: an owned reference.
         let iterator = unsafe { Bound::from_owned_ptr(py, iterator) }.unbind();
-        self.drive(py, task, Paused { iterator, msg, tuple, xor: 0 })
+        self.drive(py, task, Paused { iterator, msg, tuple, xor: 0, held: false })
     }
 
     /// Sends a generator's outputs until it ends or the tasks below are full.
@@ -312,7 +331,8 @@ impl Core {
         task.cur.xor.set(paused.xor);
         self.current_tuple.set(paused.tuple.as_ref().map_or(std::ptr::null(), |tuple| tuple.get()));
         loop {
-            for _ in 0..GENERATOR_CHUNK {
+            let full_at = task.sent().saturating_add(task.room_below());
+            while task.sent() < full_at {
                 // SAFETY: `PyIter_Next` gives an owned reference or null.
                 let item = unsafe { PyIter_Next(paused.iterator.as_ptr()) };
                 let sent = match item.is_null() {
@@ -330,19 +350,35 @@ impl Core {
             }
             if task.is_held_up() {
                 paused.xor = task.cur.xor.get();
-                self.current_tuple.set(std::ptr::null());
-                task.bolt().paused.replace(Some(Box::new(paused)));
-                return std::ops::ControlFlow::Break(());
+                return self.pause_generator(task, paused);
             }
         }
     }
 
-    /// Goes on with a paused generator. Whether the task may take the next input.
-    fn resume_generator(&self, py: Python<'_>, task: &Rc<Task>) -> bool {
+    /// Keeps a generator until there is room below; a tuple that it holds does not age meanwhile.
+    fn pause_generator(&self, task: &Rc<Task>, mut paused: Paused) -> std::ops::ControlFlow<()> {
+        self.current_tuple.set(std::ptr::null());
+        paused.held = paused.tuple.as_ref().is_some_and(|tuple| tuple::let_go(tuple.get().inner()));
+        task.held.set(task.held.get() + 1);
+        task.bolt().paused.replace(Some(Box::new(paused)));
+        std::ops::ControlFlow::Break(())
+    }
+
+    /// Goes on with paused generators. Whether the task may take the next input.
+    fn resume_generators(&self, py: Python<'_>, task: &Rc<Task>) -> bool {
+        while !task.is_held_up() {
+            let Some(call) = task.bolt().paused_calls.with(VecDeque::pop_front) else { break };
+            task.held.set(task.held.get() - 1);
+            self.go_on(py, &call);
+        }
         if task.is_held_up() {
             return false;
         }
         let Some(paused) = task.bolt().paused.replace(None) else { return true };
+        task.held.set(task.held.get() - 1);
+        if let Some(tuple) = paused.tuple.as_ref().filter(|_| paused.held) {
+            self.hold(py, task, tuple, task.bolt().hold_ns.get());
+        }
         let outer = self.enter(task);
         let flow = self.drive(py, task, *paused);
         task.cur.root.set(RootId::NONE);
@@ -462,7 +498,7 @@ impl Core {
 
 /// Whether a result is anything but an iterator: those are sent in one go.
 #[inline(always)]
-unsafe fn is_plain(result: *mut PyObject) -> bool {
+pub unsafe fn is_plain(result: *mut PyObject) -> bool {
     unsafe {
         result == Py_None()
             || PyList_CheckExact(result) != 0
@@ -513,7 +549,7 @@ pub fn arguments(py: Python<'_>, binding: &Binding, row: &PyRow, tuple: Option<&
     binding.codes.iter().map(argument).collect()
 }
 
-/// Gives what waits in the inbox to an offloader. See [`call`].
+/// What a call of the bolt is for, when it runs elsewhere.
 pub fn kind_of(state: &BoltState) -> Kind {
     if state.batch_max.get() > 0 { Kind::Batch } else { Kind::Process }
 }

@@ -3,20 +3,25 @@
 //! The loop makes a [`Call`] and gives it to the task's offloader (Python); the offloader runs it wherever it runs
 //! and says `done` or `raised` from any thread; the loop then sends the result and acks, as for any other call.
 
-use crate::batch;
+use crate::batch::{self, Rows};
 use crate::bolt::{self, Input};
 use crate::core::{Core, Due};
+use crate::emit::Anchor;
 use crate::fault;
 use crate::gil::Gil;
 use crate::task::{Cur, Task};
 use crate::tuple::{self, Standing, Tuple};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyList, PyTuple};
 use squall_core::cell::Local;
 use squall_core::ids::RootId;
 use squall_core::timers::TimerId;
 use std::cell::Cell;
 use std::rc::Rc;
+
+/// Outputs of a returned generator that one submission of its call takes.
+const GENERATOR_CHUNK: usize = 32;
 
 /// What a call is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -54,8 +59,10 @@ impl Kind {
 pub struct Inner {
     pub task: Rc<Task>,
     kind: Kind,
-    function: Py<PyAny>,
-    args: Py<PyTuple>,
+    function: Local<Py<PyAny>>,
+    args: Local<Py<PyTuple>>,
+    /// The generator that it returned: from then on each submission of the call takes some of its outputs.
+    generator: Local<Option<Py<PyAny>>>,
     inputs: Local<Vec<Input>>,
     tuples: Local<Option<Vec<Py<Tuple>>>>,
     /// What `self.emit` inside the call anchors to.
@@ -94,12 +101,12 @@ impl Call {
 
     #[getter]
     fn function(&self, py: Python<'_>) -> Py<PyAny> {
-        self.inner().function.clone_ref(py)
+        self.inner().function.with(|function| function.clone_ref(py))
     }
 
     #[getter]
     fn args(&self, py: Python<'_>) -> Py<PyTuple> {
-        self.inner().args.clone_ref(py)
+        self.inner().args.with(|args| args.clone_ref(py))
     }
 
     /// The call returned.
@@ -132,8 +139,9 @@ fn make(task: &Rc<Task>, kind: Kind, function: Py<PyAny>, args: Py<PyTuple>, inp
     Inner {
         task: task.clone(),
         kind,
-        function,
-        args,
+        function: Local::new(function),
+        args: Local::new(args),
+        generator: Local::new(None),
         inputs: Local::new(inputs),
         tuples: Local::new(None),
         cur,
@@ -156,7 +164,6 @@ pub fn offload(py: Python<'_>, task: &Rc<Task>, kind: Kind, function: Py<PyAny>,
 }
 
 fn submit(py: Python<'_>, task: &Rc<Task>, inner: Inner) -> Option<Py<Call>> {
-    let submit = task.submit.with(|submit| submit.as_ref().map(|f| f.clone_ref(py)))?;
     let made = Py::new(py, Call(Gil(inner)));
     let call = match made {
         Ok(call) => call,
@@ -165,11 +172,19 @@ fn submit(py: Python<'_>, task: &Rc<Task>, inner: Inner) -> Option<Py<Call>> {
             return None;
         }
     };
+    hand_over(py, task, &call);
+    Some(call)
+}
+
+/// Gives a call to the offloader.
+fn hand_over(py: Python<'_>, task: &Rc<Task>, call: &Py<Call>) {
+    let submit = task.submit.with(|submit| submit.as_ref().map(|f| f.clone_ref(py)));
     task.in_flight.set(task.in_flight.get() + 1);
-    if let Err(error) = submit.call1(py, (&call,)) {
+    let taken =
+        submit.ok_or_else(|| PyRuntimeError::new_err("the worker is closed")).and_then(|f| f.call1(py, (call,)));
+    if let Err(error) = taken {
         end(call.clone_ref(py), py, Err(error));
     }
-    Some(call)
 }
 
 /// Gives what waits in the inbox to the offloader, as far as calls may be in flight. How many inputs that was.
@@ -216,16 +231,27 @@ fn submit_call(core: &Core, py: Python<'_>, task: &Rc<Task>, kind: Kind, inputs:
     let mut inner = make(task, kind, binding.method.callable(py), args, inputs);
     inner.tuples = Local::new(tuples);
     (inner.started_ns, inner.weight) = (started_ns, weight);
-    let Some(call) = submit(py, task, inner) else { return };
-    let hold_ns = state.hold_ns.get();
-    if hold_ns > 0 && !state.manual_ack.get() && !call.get().inner().ended.get() {
-        let due = core.now_ns.get() + hold_ns;
-        let timer = core.timers.with(|timers| timers.at(due, Due::CallHold(call.clone_ref(py))));
-        call.get().inner().hold.set(Some(timer));
+    if let Some(call) = submit(py, task, inner) {
+        core.hold_call(py, &call);
     }
 }
 
 impl Core {
+    /// Starts the time-out of a call's inputs, anew if it runs already; what `manual_ack` holds is timed tuple by tuple.
+    pub fn hold_call(&self, py: Python<'_>, call: &Py<Call>) {
+        let inner = call.get().inner();
+        if let Some(timer) = inner.hold.take() {
+            let _owned = self.timers.with(|timers| timers.cancel(timer));
+        }
+        let state = inner.task.bolt();
+        let hold_ns = state.hold_ns.get();
+        if hold_ns > 0 && !state.manual_ack.get() && !inner.ended.get() && !inner.timed_out.get() {
+            let due = self.now_ns.get() + hold_ns;
+            let timer = self.timers.with(|timers| timers.at(due, Due::CallHold(call.clone_ref(py))));
+            inner.hold.set(Some(timer));
+        }
+    }
+
     /// A call was in user hands for too long: its inputs fail now, and what it returns later is ignored.
     #[cold]
     pub fn call_held_too_long(&self, py: Python<'_>, call: &Py<Call>) {
@@ -234,10 +260,7 @@ impl Core {
         if inner.ended.get() || inner.timed_out.replace(true) {
             return;
         }
-        inner.cur.root.set(RootId::NONE);
-        let inputs = inner.inputs.replace(Vec::new());
-        let tuples = inner.tuples.replace(None);
-        self.batch_failed(py, &inner.task, inputs, tuples, fault::held_too_long(&inner.task));
+        self.finish_inputs(py, call, Err(fault::held_too_long(&inner.task)));
     }
 
     /// Carries out what an offloaded call came to.
@@ -253,59 +276,133 @@ impl Core {
             return;
         }
         if inner.kind.has_inputs() {
-            return self.finish_inputs(py, inner, outcome);
+            return self.finish_inputs(py, call, outcome);
         }
         match (inner.kind, outcome) {
             (Kind::Poll, outcome) => self.finish_poll(py, task, outcome.map(|result| result.into_bound(py))),
             (Kind::Tick | Kind::Timer, Ok(result)) => {
-                self.send_unanchored(py, task, result.into_bound(py), inner.kind.name())
+                let sent = task.sent();
+                self.send_unanchored(py, task, result.into_bound(py), inner.kind.name());
+                task.timers_send.set(task.sent() != sent);
             }
             (_, Ok(_)) => {}
             (kind, Err(error)) => self.report(py, task, kind.name(), error),
         }
     }
 
-    fn finish_inputs(&self, py: Python<'_>, inner: &Inner, outcome: PyResult<Py<PyAny>>) {
+    fn finish_inputs(&self, py: Python<'_>, call: &Py<Call>, outcome: PyResult<Py<PyAny>>) {
+        let inner = call.get().inner();
         let task = &inner.task;
+        let outcome = match outcome {
+            Ok(result) if inner.kind == Kind::Process => match self.take_outputs(py, call, result) {
+                Some(outcome) => outcome,
+                None => return, // its generator has more
+            },
+            outcome => outcome,
+        };
         let mut inputs = inner.inputs.replace(Vec::new());
         let tuples = inner.tuples.replace(None);
-        if inner.weight > 0 {
-            let took_ns = self.now_precise_ns().saturating_sub(inner.started_ns);
-            task.times.execute.with(|latency| latency.record(took_ns, inner.weight));
-            if !task.bolt().manual_ack.get() {
-                task.times.process.with(|latency| latency.record(took_ns, inner.weight));
-            }
-        }
+        self.call_took(inner);
         match outcome {
-            Err(error) => self.batch_failed(py, task, inputs, tuples, error),
-            Ok(result) if inner.kind == Kind::Batch => {
-                self.finish_batch(py, task, inputs, tuples, result.bind(py), &inner.cur);
-            }
-            Ok(result) => {
+            Err(error) if inner.kind == Kind::Batch => self.batch_failed(py, task, inputs, tuples, error),
+            Ok(result) if inner.kind == Kind::Batch => self.finish_batch(py, task, inputs, tuples, result.bind(py)),
+            outcome => {
                 let Some(input) = inputs.pop() else { return };
                 let tuple = tuples.and_then(|mut tuples| tuples.pop());
-                self.finish_single(py, inner, input, tuple, result);
+                self.finish_single(py, inner, input, tuple, outcome);
             }
         }
         inner.cur.root.set(RootId::NONE);
     }
 
-    fn finish_single(&self, py: Python<'_>, inner: &Inner, input: Input, tuple: Option<Py<Tuple>>, result: Py<PyAny>) {
+    fn call_took(&self, inner: &Inner) {
+        if inner.weight == 0 {
+            return;
+        }
         let task = &inner.task;
-        // SAFETY: `into_ptr` gives an owned reference.
-        let sent = unsafe { task.send_output(result.into_ptr(), &inner.cur) };
+        let took_ns = self.now_precise_ns().saturating_sub(inner.started_ns);
+        task.times.execute.with(|latency| latency.record(took_ns, inner.weight));
+        if !task.bolt().manual_ack.get() {
+            task.times.process.with(|latency| latency.record(took_ns, inner.weight));
+        }
+    }
+
+    /// A returned generator runs where the call ran, some outputs at a time. What is left to send; None: it goes on.
+    fn take_outputs(&self, py: Python<'_>, call: &Py<Call>, result: Py<PyAny>) -> Option<PyResult<Py<PyAny>>> {
+        let inner = call.get().inner();
+        if inner.generator.with(|generator| generator.is_none()) {
+            // SAFETY: looks at the type only.
+            if unsafe { bolt::is_plain(result.as_ptr()) } {
+                return Some(Ok(result));
+            }
+            drop(inner.generator.replace(Some(result)));
+        } else {
+            let taken = result.bind(py).len().unwrap_or(0);
+            // SAFETY: `into_ptr` gives an owned reference.
+            if let Err(error) = unsafe { inner.task.send_output(result.into_ptr(), inner.live_cur()) } {
+                return Some(Err(error.take(py)));
+            }
+            if taken < GENERATOR_CHUNK {
+                return Some(Ok(py.None()));
+            }
+        }
+        if inner.task.is_held_up() {
+            inner.task.held.set(inner.task.held.get() + 1);
+            inner.task.bolt().paused_calls.with(|calls| calls.push_back(call.clone_ref(py)));
+        } else {
+            self.go_on(py, call);
+        }
+        None
+    }
+
+    /// Submits a call again, to take more outputs of its generator.
+    pub fn go_on(&self, py: Python<'_>, call: &Py<Call>) {
+        let inner = call.get().inner();
+        let generator = inner.generator.with(|generator| generator.as_ref().map(|it| it.clone_ref(py)));
+        let some = py
+            .import("itertools")
+            .and_then(|tools| tools.getattr("islice")?.call1((generator, GENERATOR_CHUNK)))
+            .and_then(|some| PyTuple::new(py, [some]));
+        inner.ended.set(false);
+        match some {
+            Ok(some) => {
+                drop(inner.function.replace(py.get_type::<PyList>().into_any().unbind()));
+                drop(inner.args.replace(some.unbind()));
+                hand_over(py, &inner.task, call);
+                self.hold_call(py, call);
+            }
+            Err(error) => self.finish_inputs(py, call, Err(error)),
+        }
+    }
+
+    /// Sends what a call came to, acks or fails its input.
+    fn finish_single(
+        &self,
+        py: Python<'_>,
+        inner: &Inner,
+        input: Input,
+        tuple: Option<Py<Tuple>>,
+        outcome: PyResult<Py<PyAny>>,
+    ) {
+        let task = &inner.task;
+        let manual = task.bolt().manual_ack.get();
+        let sent = outcome.and_then(|result| {
+            // SAFETY: `into_ptr` gives an owned reference.
+            unsafe { task.send_output(result.into_ptr(), inner.live_cur()) }.map_err(|error| error.take(py))
+        });
         let mut xor = inner.cur.xor.replace(0);
-        if task.bolt().manual_ack.get() {
+        if manual {
             let Some(tuple) = tuple else { return self.forget_bundle(input.root) };
             let held = tuple.get().inner();
-            if held.standing.get() == Standing::Live {
-                held.xor.set(held.xor.get() ^ xor);
-                if sent.is_err() {
+            match (sent, held.standing.get() == Standing::Live) {
+                (Ok(()), true) => held.xor.set(held.xor.get() ^ xor),
+                (Ok(()), false) => {}
+                (Err(error), true) => {
+                    held.xor.set(held.xor.get() ^ xor);
                     tuple::settle(held, Standing::Failed);
-                    self.fail_tuple(py, task, tuple, PyErr::fetch(py));
+                    self.fail_tuple(py, task, tuple, error);
                 }
-            } else if sent.is_err() {
-                self.report(py, task, "process", PyErr::fetch(py));
+                (Err(error), false) => self.report(py, task, "process", error),
             }
             return self.forget_bundle(input.root);
         }
@@ -320,7 +417,7 @@ impl Core {
             }
             Err(error) => {
                 let tuple = tuple.or_else(|| self.tuple_of(py, task, &input));
-                self.input_raised(py, task, &input, tuple, error.take(py), xor, false);
+                self.input_raised(py, task, &input, tuple, error, xor, false);
             }
         }
     }
@@ -332,13 +429,37 @@ impl Inner {
         drop(self.outcome.replace(None));
     }
 
-    /// Makes the rows of a batch call the current input of its `cur`.
-    pub fn share_inputs(&self) {
-        if self.kind != Kind::Batch || self.timed_out.get() || self.ended.get() {
-            return;
+    /// What its outputs hang on: the input, unless that was acked or failed by hand.
+    fn live_cur(&self) -> &Cur {
+        let is_live = |tuples: &mut Option<Vec<Py<Tuple>>>| {
+            tuples.iter().flatten().all(|tuple| tuple.get().inner().standing.get() == Standing::Live)
+        };
+        if self.task.bolt().manual_ack.get() && !self.tuples.with(is_live) {
+            self.cur.root.set(RootId::NONE);
         }
-        let inputs = self.inputs.with(|inputs| inputs.as_slice() as *const [Input]);
-        // SAFETY: the inputs are taken out only by the loop, under the interpreter lock, which is held here.
-        self.task.core().share_batch(unsafe { &*inputs }, &self.cur);
+        &self.cur
+    }
+
+    /// Whether `tuple` is an input of this call.
+    pub fn has(&self, tuple: &Bound<'_, Tuple>) -> bool {
+        self.tuples.with(|tuples| tuples.as_ref().is_some_and(|tuples| tuples.iter().any(|own| own.is(tuple))))
+    }
+
+    /// Has `send` anchor to the inputs of this call.
+    pub fn send(&self, py: Python<'_>, send: impl FnOnce(Anchor<'_>) -> PyResult<()>) -> PyResult<()> {
+        if self.timed_out.get() {
+            return Ok(()); // its inputs have failed, and their next try will emit this again
+        }
+        let (inputs, tuples) = (self.inputs.with(|inputs| inputs.as_slice() as *const [Input]), self.tuples_now(py));
+        if self.kind == Kind::Batch || (self.kind == Kind::Process && self.task.bolt().manual_ack.get()) {
+            // SAFETY: the inputs are taken out only by the loop, under the interpreter lock, which is held here.
+            let rows = Rows { inputs: unsafe { &*inputs }, tuples: Some(&tuples) };
+            return self.task.send_for_rows(py, &rows, send);
+        }
+        send(Anchor::Cur(&self.cur))
+    }
+
+    fn tuples_now(&self, py: Python<'_>) -> Vec<Py<Tuple>> {
+        self.tuples.with(|tuples| tuples.iter().flatten().map(|tuple| tuple.clone_ref(py)).collect())
     }
 }

@@ -3,14 +3,13 @@
 //! `emit` is a raw slot of CPython's fast calling convention: no argument parsing, no borrow flag, no guard. The
 //! descriptor that CPython makes checks the type of `self`.
 
-use crate::bolt::Input;
 use crate::call::Call;
 use crate::emit::{Anchor, unanchored};
 use crate::fault;
 use crate::gil::Gil;
 use crate::row::PyRow;
-use crate::task::{Cur, Task};
-use crate::tuple::{self, Standing};
+use crate::task::Task;
+use crate::tuple::{self, Standing, Tuple};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::ffi::*;
 use pyo3::prelude::*;
@@ -66,7 +65,8 @@ impl BoltBase {
     #[pyo3(signature = (*tuples))]
     fn ack(slf: &Bound<'_, Self>, tuples: &Bound<'_, PyTuple>) -> PyResult<()> {
         let task = bound_task(slf.as_super())?;
-        tuple::ack_all(&task, &tuple::extract_all(tuples.as_any())?);
+        tuple::ack_all(&task, &held(tuples, "ack")?);
+        task.core().wake_from_elsewhere();
         Ok(())
     }
 
@@ -75,7 +75,7 @@ impl BoltBase {
     fn fail(slf: &Bound<'_, Self>, tuples: &Bound<'_, PyTuple>, error: Option<Bound<'_, PyAny>>) -> PyResult<()> {
         let py = slf.py();
         let task = bound_task(slf.as_super())?;
-        for tuple in tuple::extract_all(tuples.as_any())? {
+        for tuple in held(tuples, "fail")? {
             let inner = tuple.get().inner();
             if inner.standing.get() == Standing::Live {
                 tuple::settle(inner, Standing::Failed);
@@ -84,6 +84,7 @@ impl BoltBase {
                 task.core().fail_tuple(py, &holder, tuple.unbind(), error);
             }
         }
+        task.core().wake_from_elsewhere();
         Ok(())
     }
 
@@ -93,14 +94,14 @@ impl BoltBase {
         let py = slf.py();
         let task = bound_task(slf.as_super())?;
         for tuple in tuple::extract_all(tuples.as_any())? {
-            let inner = tuple.get().inner();
-            if let Some(timer) = inner.hold.take() {
-                let _owned = task.core().timers.with(|timers| timers.cancel(timer));
-                let holder = inner.task.clone();
-                holder.held.set(holder.held.get() - 1);
-                task.core().hold(py, &holder, &tuple.unbind(), task.bolt().hold_ns.get());
+            if !tuple::let_go(tuple.get().inner()) {
+                hold_call_anew(&task, &tuple);
+                continue;
             }
+            let holder = tuple.get().inner().task.clone();
+            task.core().hold(py, &holder, &tuple.unbind(), holder.bolt().hold_ns.get());
         }
+        task.core().wake_from_elsewhere();
         Ok(())
     }
 }
@@ -115,6 +116,24 @@ impl SpoutBase {
     #[pyo3(signature = (*args, **kwargs))]
     fn new(args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> PyClassInitializer<SpoutBase> {
         PyClassInitializer::from(Component::new(args, kwargs)).add_subclass(SpoutBase)
+    }
+}
+
+/// The tuples that a bolt with `manual_ack` may end; another bolt's end when its call returns.
+fn held<'py>(tuples: &Bound<'py, PyTuple>, what: &str) -> PyResult<Vec<Bound<'py, Tuple>>> {
+    let tuples = tuple::extract_all(tuples.as_any())?;
+    match tuples.iter().map(|tuple| &tuple.get().inner().task).find(|task| !task.bolt().manual_ack.get()) {
+        Some(task) => Err(fault::not_manual(task, what)),
+        None => Ok(tuples),
+    }
+}
+
+/// Without `manual_ack` it is the call that is timed, if it runs elsewhere.
+fn hold_call_anew(task: &Task, tuple: &Bound<'_, Tuple>) {
+    if let Some(call) = current_call(tuple.py()).and_then(|call| call.cast_into::<Call>().ok())
+        && call.get().inner().has(tuple)
+    {
+        task.core().hold_call(tuple.py(), &call.unbind());
     }
 }
 
@@ -289,42 +308,30 @@ unsafe fn emit_from_bolt(
     let name = options.stream.as_deref().unwrap_or("default");
     let stream = task.stream(name).ok_or_else(|| fault::stream_unknown(task, name))?;
     let row = unsafe { PyRow::from_borrowed(values, count) }.map_err(|error| error.take(py))?;
-    if let Some(anchors) = options.anchors {
-        let tuples = tuple::extract_all(&anchors)?;
-        task.send_with(stream, row, Anchor::Tuples(&tuples), options.task)?;
-    } else {
-        with_current_input(py, task, |cur| task.send_with(stream, row, Anchor::Cur(cur), options.task))?;
+    let send = |anchor: Anchor<'_>| task.send_with(stream, row, anchor, options.task);
+    match options.anchors {
+        Some(anchors) => send(Anchor::Tuples(&tuple::extract_all(&anchors)?))?,
+        None => send_from_current_input(py, task, send)?,
     }
-    if unsafe { PyThreadState_Get() } != task.core().loop_thread.get() {
-        task.core().wake.wake();
-    }
+    task.core().wake_from_elsewhere();
     Ok(())
 }
 
-/// The input that an emit belongs to: of the loop's call, of the current coroutine or thread, or none.
-fn with_current_input<R>(py: Python<'_>, task: &Task, send: impl FnOnce(&Cur) -> R) -> R {
+/// Anchors to what an emit belongs to: the input of the loop's call, of the current coroutine or thread, or none.
+fn send_from_current_input(py: Python<'_>, task: &Task, send: impl FnOnce(Anchor<'_>) -> PyResult<()>) -> PyResult<()> {
     // SAFETY: the interpreter lock is held.
     let thread = unsafe { PyThreadState_Get() };
     if thread == task.thread.get() {
-        return send(&task.cur);
+        return send(Anchor::Cur(&task.cur));
     }
-    let on_loop = thread == task.core().loop_thread.get();
-    if on_loop && !task.is_offloaded() {
-        let batch: *const [Input] = task.bolt().batch.get();
-        if !batch.is_null() {
-            // SAFETY: the pointer is set for the time of the call that owns the inputs.
-            task.core().share_batch(unsafe { &*batch }, &task.cur);
-            return send(&task.cur);
-        }
+    let on_loop = thread == task.core().loop_thread.get() && !task.is_offloaded();
+    // SAFETY: the pointer is set for the time of the call that owns the rows.
+    if let (true, Some(rows)) = (on_loop, unsafe { task.bolt().batch.get().as_ref() }) {
+        return task.send_for_rows(py, rows, send);
     }
-    let call = current_call(py).and_then(|call| call.cast_into::<Call>().ok());
-    match call {
-        Some(call) if call.get().inner().task.index == task.index => {
-            let inner = call.get().inner();
-            inner.share_inputs();
-            send(&inner.cur)
-        }
-        _ => send(&unanchored()),
+    match current_call(py).and_then(|call| call.cast_into::<Call>().ok()) {
+        Some(call) if call.get().inner().task.index == task.index => call.get().inner().send(py, send),
+        _ => send(Anchor::Cur(&unanchored())),
     }
 }
 
@@ -347,9 +354,7 @@ unsafe fn emit_from_spout(
     let row = unsafe { PyRow::from_borrowed(values, count) }.map_err(|error| error.take(py))?;
     task.emit_root(py, stream, row, options.id.as_ref(), options.task)?;
     task.count_root();
-    if unsafe { PyThreadState_Get() } != task.core().loop_thread.get() {
-        task.core().wake.wake();
-    }
+    task.core().wake_from_elsewhere();
     Ok(())
 }
 

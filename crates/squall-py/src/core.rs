@@ -9,7 +9,7 @@ use crate::row::PyRow;
 use crate::task::{Cur, Task};
 use crate::trees::{Buried, Pending, Retry};
 use crate::tuple::Tuple;
-use pyo3::ffi::PyThreadState;
+use pyo3::ffi::{PyThreadState, PyThreadState_Get};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use squall_core::ack::{Bundles, Ledger};
@@ -54,6 +54,14 @@ pub enum Due {
     Reweigh,
     /// Trees that are too old fail.
     Sweep,
+}
+
+/// A root of a dead letter that is to be emitted again.
+pub struct Replay {
+    pub task: u32,
+    pub stream: u16,
+    pub values: Py<PyTuple>,
+    pub direct: Option<i64>,
 }
 
 /// A timer of user code, or of the runtime (task -1).
@@ -114,7 +122,7 @@ pub struct Core {
     pub user_timers: Local<HashMap<u64, TimerId>>,
     pub completions: Local<VecDeque<Py<Call>>>,
     pub rested: Local<Vec<u64>>,
-    pub replays: Local<Vec<(u32, u16, Py<PyTuple>)>>,
+    pub replays: Local<Vec<Replay>>,
     pub buried: Local<HashMap<u64, Buried>>,
     pub next_handle: Cell<u64>,
     pub hooks: Local<Option<Py<PyAny>>>,
@@ -128,6 +136,8 @@ pub struct Core {
     pub acking: bool,
     pub draining: Cell<bool>,
     pub started: Cell<bool>,
+    /// The loop is running: user code must not close the worker from within.
+    pub running: Cell<bool>,
     /// The tasks are being closed: nothing could take what they emit.
     pub closing: Cell<bool>,
     pub observed: Cell<bool>,
@@ -170,12 +180,8 @@ impl Core {
     }
 
     /// The sending end of a channel: its task and the number of the stream.
-    pub fn channel(&self, channel: Channel) -> (&Task, usize) {
-        self.channels.with(|channels| {
-            let (task, stream) = channels.get(channel as usize).expect("the worker is open");
-            // SAFETY: channels are only added while building, and each holds its task.
-            (unsafe { &*Rc::as_ptr(task) }, *stream)
-        })
+    pub fn channel(&self, channel: Channel) -> (Rc<Task>, usize) {
+        self.channels.with(|channels| channels.get(channel as usize).expect("the worker is open").clone())
     }
 
     /// Whether a task has this id.
@@ -186,6 +192,20 @@ impl Core {
     /// The ids of all tasks.
     pub fn task_ids(&self) -> Vec<i64> {
         self.tasks.get().iter().map(|task| task.task_id).collect()
+    }
+
+    /// Makes the loop look at what another thread has just changed.
+    pub fn wake_from_elsewhere(&self) {
+        if !self.is_on_loop() {
+            self.wake.wake();
+        }
+    }
+
+    /// Whether the calling thread is the loop's.
+    #[inline(always)]
+    pub fn is_on_loop(&self) -> bool {
+        // SAFETY: the interpreter lock is held wherever the core is used.
+        unsafe { PyThreadState_Get() == self.loop_thread.get() }
     }
 
     /// The most tuples that may queue on an edge that closes a loop.
@@ -271,9 +291,9 @@ impl Core {
     #[cold]
     pub fn die(&self, py: Python<'_>, task: &Task, error: &PyErr) {
         let value = exception(py, error).unbind();
-        self.death.with(|death| {
-            death.get_or_insert((task.index, value));
-        });
+        if self.death.with(|death| death.is_none()) {
+            self.death.replace(Some((task.index, value)));
+        }
     }
 
     /// Reports an exception that fails no tuple.
@@ -360,6 +380,7 @@ impl Core {
             stream: 0,
             solo: false,
             attempt: 1,
+            direct: None,
             weight: 0,
             id: std::ptr::null_mut(),
             row,

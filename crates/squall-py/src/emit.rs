@@ -15,7 +15,11 @@ use pyo3::prelude::*;
 use squall_core::ids::RootId;
 use squall_core::mailbox::Msg;
 use squall_core::route::{Grouping, Payload, Pick};
+use std::ffi::CStr;
 use std::mem::ManuallyDrop;
+
+/// What Python's own message for too deep a recursion ends with.
+pub const NESTED: &CStr = c" in nested outputs";
 
 /// What a new tuple hangs on.
 #[derive(Clone, Copy)]
@@ -241,6 +245,9 @@ impl Task {
     #[inline(never)]
     unsafe fn send_list(&self, list: *mut PyObject, cur: &Cur) -> Result<(), Raised> {
         unsafe {
+            if Py_EnterRecursiveCall(NESTED.as_ptr()) != 0 {
+                return Err(Raised); // a list that holds itself, for one
+            }
             // Hashing a key may run user code: it could empty the list, or let go of one that lies in another.
             Py_INCREF(list);
             let mut sent = Ok(());
@@ -250,6 +257,7 @@ impl Task {
                 i += 1;
             }
             Py_DECREF(list);
+            Py_LeaveRecursiveCall();
             sent
         }
     }
@@ -298,13 +306,20 @@ impl Task {
     unsafe fn send_iterator(&self, iterator: *mut PyObject, cur: &Cur) -> Result<(), Raised> {
         // SAFETY: an iterator of a list may be let go of by the user code that it runs.
         let iterator = unsafe { Bound::from_borrowed_ptr(Python::assume_attached(), iterator) };
-        loop {
+        if unsafe { Py_EnterRecursiveCall(NESTED.as_ptr()) } != 0 {
+            return Err(Raised);
+        }
+        let sent = loop {
             let item = unsafe { PyIter_Next(iterator.as_ptr()) };
             if item.is_null() {
-                return if unsafe { PyErr_Occurred().is_null() } { Ok(()) } else { Err(Raised) };
+                break if unsafe { PyErr_Occurred().is_null() } { Ok(()) } else { Err(Raised) };
             }
-            unsafe { self.send_output(item, cur)? };
-        }
+            if unsafe { self.send_output(item, cur) }.is_err() {
+                break Err(Raised);
+            }
+        };
+        unsafe { Py_LeaveRecursiveCall() };
+        sent
     }
 
     /// Sends an `Emit`.

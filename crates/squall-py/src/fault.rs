@@ -161,6 +161,21 @@ pub fn loop_overflow(task: &Task) -> PyErr {
     )
 }
 
+/// A message id without a hash.
+#[cold]
+pub fn raise_unhashable(task: &Task, id: *mut pyo3::ffi::PyObject) -> Raised {
+    let py = unsafe { Python::assume_attached() };
+    let id = unsafe { Bound::from_borrowed_ptr(py, id) };
+    let kind = id.get_type().name().map_or_else(|_| "?".to_owned(), |name| name.to_string());
+    let error = make(
+        "id_unhashable",
+        format!("{} emitted a {kind} as a message id", who(task)),
+        &[],
+        "give an id that can be a dict's key: a number, a text, a tuple of such",
+    );
+    raised(py, error)
+}
+
 /// A tree has been open for longer than the backstop allows.
 pub fn tree_too_old(task: &Task) -> PyErr {
     make(
@@ -194,6 +209,16 @@ pub fn held_too_long(task: &Task) -> PyErr {
 /// User code called `fail` without an error.
 pub fn failed_by_user(task: &Task) -> PyErr {
     make("failed_by_user", format!("{} failed the tuple", who(task)), &[], "see why the component calls `fail`")
+}
+
+/// `ack` or `fail` in a bolt whose inputs end by themselves.
+pub fn not_manual(task: &Task, what: &str) -> PyErr {
+    make(
+        "ack_not_manual",
+        format!("{} called `{what}`, but its inputs end when its calls return", who(task)),
+        &[],
+        "set `manual_ack = True` in the class, or return to ack and raise to fail",
+    )
 }
 
 /// `process_batch` returned another number of entries than there were rows.

@@ -24,6 +24,7 @@ mod tcp;
 mod trees;
 mod tuple;
 mod values;
+mod weight;
 mod worker;
 
 use pyo3::exceptions::PyImportError;

@@ -117,16 +117,6 @@ impl PyRow {
         pyo3::types::PyTuple::new(py, values.collect::<Vec<_>>()).expect("a tuple of the row's length")
     }
 
-    /// What the values weigh by their own account, without what they refer to.
-    pub fn estimated_bytes(&self, py: Python<'_>) -> u64 {
-        let of = |i| {
-            // SAFETY: the row owns its values.
-            let value = unsafe { Bound::from_borrowed_ptr(py, self.get(i)) };
-            value.call_method0("__sizeof__").and_then(|size| size.extract::<u64>()).unwrap_or(0)
-        };
-        (0..self.len()).map(of).sum()
-    }
-
     fn references(&self) -> usize {
         if self.is_inline() { self.len() } else { 1 }
     }

@@ -5,7 +5,7 @@
 //! next timer or a wake. A thread for each executor costs 1.3 to 2 times the CPU under the interpreter lock.
 
 use crate::call::{Kind, offload};
-use crate::core::{Core, Due, UserTimer};
+use crate::core::{Core, Due, Replay, UserTimer};
 use crate::fault;
 use crate::gil::Gil;
 use crate::spout::Source;
@@ -24,6 +24,8 @@ use std::time::Duration;
 
 /// How long the loop polls before it sleeps: shorter than a thread's wake-up.
 const SPIN_NS: u64 = 20_000;
+/// How long a timer waits that found the tasks below full.
+const ROOM_WAIT_NS: u64 = 5_000_000;
 
 /// Why the loop came back.
 pub enum Ended {
@@ -128,11 +130,11 @@ impl Core {
             worked = true;
             self.rest(handle);
         }
-        for (task, stream, values) in self.replays.replace(Vec::new()) {
+        for Replay { task, stream, values, direct } in self.replays.replace(Vec::new()) {
             worked = true;
             let task = self.task(task);
             let row = crate::values::row_of(values.bind(py));
-            let sent = row.and_then(|row| task.emit_root(py, &task.streams[stream as usize], row, None, None));
+            let sent = row.and_then(|row| task.emit_root(py, &task.streams[stream as usize], row, None, direct));
             if let Err(error) = sent {
                 self.report(py, &task, "replay", error);
             }
@@ -182,20 +184,21 @@ impl Core {
 
     fn fire_user_timer(&self, py: Python<'_>, timer: Rc<UserTimer>) {
         self.user_timers.with(|timers| timers.remove(&timer.number));
-        if timer.period_ns > 0 {
-            // From when it was due, so that it does not drift; a period that was slept through is not made up for.
-            let next_ns = timer.due_ns.get() + timer.period_ns;
-            let now_ns = self.now_ns.get();
-            self.schedule(timer.clone(), if next_ns > now_ns { next_ns } else { now_ns + timer.period_ns });
-        }
         let callable = timer.method.callable(py);
         if timer.task < 0 {
+            self.schedule_next(&timer);
             if let Err(error) = callable.call1(py, timer.args.bind(py)) {
                 error.write_unraisable(py, None);
             }
             return;
         }
         let task = self.task(timer.task as u32);
+        if task.timers_send.get() && self.is_out_of_room(&task) {
+            let due_ns = timer.due_ns.get();
+            self.schedule(timer.clone(), self.now_ns.get() + ROOM_WAIT_NS);
+            return timer.due_ns.set(due_ns);
+        }
+        self.schedule_next(&timer);
         if task.is_offloaded() {
             let kind = if timer.is_tick { Kind::Tick } else { Kind::Timer };
             let args = timer.args.bind(py).iter().map(Bound::unbind).collect();
@@ -205,11 +208,27 @@ impl Core {
         let outer = self.enter(&task);
         self.page_call();
         task.cur.root.set(RootId::NONE);
+        let sent = task.sent();
         match callable.call1(py, timer.args.bind(py)) {
             Ok(result) => self.send_unanchored(py, &task, result.into_bound(py), place),
             Err(error) => self.report(py, &task, place, error),
         }
+        task.timers_send.set(task.sent() != sent);
         self.leave(outer);
+    }
+
+    /// Whether what the task emitted now would find the tasks below full.
+    fn is_out_of_room(&self, task: &Task) -> bool {
+        if task.is_spout() { self.is_blocked(task) } else { task.is_held_up() }
+    }
+
+    /// From when it was due, so that it does not drift; a period that was slept through is not made up for.
+    fn schedule_next(&self, timer: &Rc<UserTimer>) {
+        if timer.period_ns == 0 {
+            return;
+        }
+        let (next_ns, now_ns) = (timer.due_ns.get() + timer.period_ns, self.now_ns.get());
+        self.schedule(timer.clone(), if next_ns > now_ns { next_ns } else { now_ns + timer.period_ns });
     }
 
     /// Has a user's timer come due.
@@ -273,9 +292,7 @@ impl Core {
 
     /// Whether no bolt has anything queued or running elsewhere.
     fn is_quiet(&self) -> bool {
-        let busy = |task: &Rc<Task>| {
-            !task.inbox.is_empty() || task.in_flight.get() > 0 || task.bolt().paused.with(|paused| paused.is_some())
-        };
+        let busy = |task: &Rc<Task>| !task.inbox.is_empty() || task.in_flight.get() > 0 || task.bolt().has_paused();
         !self.order.with(|order| order.iter().any(busy)) && self.completions.with(|waiting| waiting.is_empty())
     }
 

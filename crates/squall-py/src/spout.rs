@@ -2,6 +2,7 @@
 
 use crate::call::{Kind, offload};
 use crate::core::{Core, Due, exception};
+use crate::emit::NESTED;
 use crate::fault;
 use crate::method::Method;
 use crate::raised::{Raised, raised};
@@ -16,12 +17,17 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 use squall_core::cell::Local;
 use squall_core::flow::{PendingBytes, PendingLimit, RateLimit};
+use squall_core::ids::MAX_SLOTS;
 use std::cell::Cell;
 use std::ptr::null_mut;
 use std::rc::Rc;
 
 /// Most roots that one poll opens, so that bolts run between.
 const POLL: u32 = 64;
+/// A poll that took longer asks for fewer rows the next time, so that a slow source holds up little.
+const POLL_NS: u64 = 1_000_000;
+/// Most failed ids of a task whose tries are counted.
+const REMEMBERED: usize = 1 << 17;
 
 /// Where a spout's outputs come from.
 pub enum Source {
@@ -55,6 +61,10 @@ pub struct SpoutState {
     pub exhausted: Cell<bool>,
     pub polling: Cell<bool>,
     pub emitted_in_poll: Cell<u32>,
+    /// Most rows of the next poll: up to [`POLL`] while polls are short.
+    stride: Cell<u32>,
+    /// Roots that the rate allowed the poll that is running.
+    granted: Cell<u32>,
     pub acked: Local<Vec<*mut PyObject>>,
     pub later: Local<Vec<(Told, *mut PyObject)>>,
     /// Of a spout with `fail`: id → (tries counted, whether it is to run alone), while it is neither acked nor dead.
@@ -73,6 +83,8 @@ pub struct SpoutOptions {
     pub rate_per_s: Option<f64>,
     pub idle_ns: u64,
     pub max_pending: Option<u32>,
+    /// Each row is a call that may take any time.
+    pub is_unknown_pace: bool,
 }
 
 impl SpoutState {
@@ -98,6 +110,8 @@ impl SpoutState {
             exhausted: Cell::new(false),
             polling: Cell::new(false),
             emitted_in_poll: Cell::new(0),
+            stride: Cell::new(POLL),
+            granted: Cell::new(0),
             acked: Local::new(Vec::new()),
             later: Local::new(Vec::new()),
             failed_ids: Local::new(None),
@@ -107,6 +121,9 @@ impl SpoutState {
 
     /// Takes the callbacks and limits.
     pub fn configure(&self, options: SpoutOptions, offloaded: bool) {
+        if options.is_unknown_pace {
+            self.stride.set(1);
+        }
         self.has_plain_ack.set(options.ack.is_some() && !options.collects_acks && !offloaded);
         self.has_fail.set(options.fail.is_some());
         self.collects_acks.set(options.collects_acks);
@@ -162,13 +179,37 @@ impl SpoutState {
         known.and_then(|known| known.extract().ok()).unwrap_or((1, false))
     }
 
-    /// Remembers how often an id was tried.
-    pub fn remember(&self, py: Python<'_>, pending: &Pending) {
-        let ids = self.failed_ids.with(|ids| ids.get_or_insert_with(|| PyDict::new(py).unbind()).clone_ref(py));
+    /// Remembers how often an id was tried; the oldest is forgotten when there are too many.
+    pub fn remember(&self, py: Python<'_>, pending: &Pending) -> PyResult<()> {
+        let known = self.failed_ids.with(|ids| ids.as_ref().map(|ids| ids.clone_ref(py)));
+        let ids = known.unwrap_or_else(|| PyDict::new(py).unbind()).into_bound(py);
         let id = unsafe { Bound::from_borrowed_ptr(py, pending.id) };
-        if let Err(error) = ids.bind(py).set_item(id, (pending.attempt, pending.solo)) {
-            error.write_unraisable(py, None);
+        ids.set_item(id, (pending.attempt, pending.solo))?;
+        if ids.len() > REMEMBERED
+            && let Some(oldest) = ids.call_method0("__iter__")?.try_iter()?.next()
+        {
+            ids.del_item(oldest?)?;
         }
+        drop(self.failed_ids.replace(Some(ids.unbind())));
+        Ok(())
+    }
+
+    /// An exhausted spout that was told of a failure may have something again; after a drain nothing is asked any more.
+    pub fn poll_again(&self, draining: bool) {
+        if !draining && self.exhausted.replace(false) {
+            self.next_poll_ns.set(0);
+        }
+    }
+
+    /// Halves the rows of the next poll after one that took too long, doubles them else.
+    fn adapt_stride(&self, took_ns: u64) {
+        let stride = self.stride.get();
+        self.stride.set(if took_ns > POLL_NS { (stride / 2).max(1) } else { (stride * 2).min(POLL) });
+    }
+
+    /// Charges what the poll opened against what the rate had granted it.
+    fn settle_rate(&self) {
+        self.rate.with(|rate| rate.settle(self.granted.get(), self.emitted_in_poll.get()));
     }
 
     /// Forgets an id that was acked or given up. The id is borrowed.
@@ -228,7 +269,7 @@ impl Core {
         if state.exhausted.get() || state.next_poll_ns.get() > now_ns || task.still_paused(now_ns) {
             return false;
         }
-        let room = self.room(py, task).min(POLL);
+        let room = self.room(py, task).min(state.stride.get());
         if room == 0 || self.is_blocked(task) {
             return false;
         }
@@ -239,14 +280,19 @@ impl Core {
             return false;
         }
         let outer = self.enter(task);
-        self.page_call();
         state.polling.set(true);
         state.emitted_in_poll.set(0);
+        state.granted.set(room);
+        self.page_call();
+        let began_ns = self.now_precise_ns();
         let polled = self.poll(py, task, room);
+        state.adapt_stride(self.now_precise_ns().saturating_sub(began_ns));
         state.polling.set(false);
         self.leave(outer);
         let used = state.emitted_in_poll.get();
-        state.rate.with(|rate| rate.give_back(room.saturating_sub(used)));
+        if !task.is_offloaded() {
+            state.settle_rate();
+        }
         if !state.later.with(|later| later.is_empty()) {
             self.flush_acks(py, task);
         }
@@ -261,7 +307,13 @@ impl Core {
         if by_bytes == 0 && state.bytes.with(|bytes| bytes.should_say(pending)) {
             self.say_who_holds(py, task, state.bytes.with(|bytes| bytes.bytes(pending)));
         }
-        state.limit.with(|limit| limit.room(pending)).min(by_bytes)
+        state.limit.with(|limit| limit.room(pending)).min(by_bytes).min(self.room_in_ledger())
+    }
+
+    /// How many more trees may be opened, with a place for each root that waits for its next try.
+    fn room_in_ledger(&self) -> u32 {
+        let retrying: u32 = self.spouts.with(|spouts| spouts.iter().map(|spout| spout.spout().retrying.get()).sum());
+        MAX_SLOTS.saturating_sub(self.ledger.with(|ledger| ledger.pending()).saturating_add(retrying))
     }
 
     #[cold]
@@ -348,17 +400,24 @@ impl Core {
         }
     }
 
+    /// Whether user code asked for a pause or someone for the end while a poll runs.
+    #[inline(always)]
+    fn is_to_leave(&self, task: &Task) -> bool {
+        task.is_paused.get() || self.should_return()
+    }
+
     #[inline(always)]
     fn poll_next_tuple(&self, py: Python<'_>, task: &Rc<Task>, method: &Method, room: u32) -> Polled {
         let state = task.spout();
         let mut calls = 0;
-        while state.emitted_in_poll.get() < room && calls < room {
+        while state.emitted_in_poll.get() < room && calls < room && !self.is_to_leave(task) {
             calls += 1;
+            self.page_call();
             let before = state.emitted_in_poll.get();
             // SAFETY: no arguments; an owned reference comes back, or null.
             let result = unsafe { method.call([]) };
             if result.is_null() {
-                return raised_or_ended(py);
+                return Polled::Raised(PyErr::fetch(py));
             }
             if let Err(error) = unsafe { task.send_root_output(result) } {
                 return Polled::Raised(error.take(py));
@@ -371,11 +430,12 @@ impl Core {
     }
 
     fn poll_next_batch(&self, py: Python<'_>, task: &Rc<Task>, method: &Method, room: u32) -> Polled {
+        self.page_call();
         let limit = unsafe { Bound::from_owned_ptr(py, PyLong_FromLong(room as _)) };
         // SAFETY: the argument is live during the call.
         let result = unsafe { method.call([limit.as_ptr()]) };
         if result.is_null() {
-            return raised_or_ended(py);
+            return Polled::Raised(PyErr::fetch(py));
         }
         let result = unsafe { Bound::from_owned_ptr(py, result) };
         match task.send_batch(&result, room) {
@@ -390,7 +450,8 @@ impl Core {
         let state = task.spout();
         // SAFETY: the planner checked that it is an iterator; the reference that comes back is owned.
         let next = unsafe { (*Py_TYPE(iterator)).tp_iternext }.expect("an iterator has a next");
-        while state.emitted_in_poll.get() < room {
+        while state.emitted_in_poll.get() < room && !self.is_to_leave(task) {
+            self.page_call();
             let output = unsafe { next(iterator) };
             if output.is_null() {
                 return iteration_ended(py);
@@ -428,7 +489,6 @@ impl Core {
     /// An offloaded poll ended.
     pub fn finish_poll(&self, py: Python<'_>, task: &Rc<Task>, outcome: PyResult<Bound<'_, PyAny>>) {
         let state = task.spout();
-        let emitted_by_call = state.emitted_in_poll.replace(0);
         state.next_poll_ns.set(0);
         let polled = match outcome {
             Err(error) if error.is_instance_of::<PyStopIteration>(py) => Polled::Ended,
@@ -441,11 +501,12 @@ impl Core {
                 };
                 match sent {
                     Err(error) => Polled::Raised(error),
-                    Ok(()) if emitted_by_call + state.emitted_in_poll.get() == 0 => Polled::Nothing,
+                    Ok(()) if state.emitted_in_poll.get() == 0 => Polled::Nothing,
                     Ok(()) => Polled::Some,
                 }
             }
         };
+        state.settle_rate();
         self.after_poll(py, task, polled);
     }
 }
@@ -458,11 +519,6 @@ fn iteration_ended(py: Python<'_>) -> Polled {
         Some(error) if error.is_instance_of::<PyStopIteration>(py) => Polled::Ended,
         Some(error) => Polled::Raised(error),
     }
-}
-
-#[cold]
-fn raised_or_ended(py: Python<'_>) -> Polled {
-    Polled::Raised(PyErr::fetch(py))
 }
 
 impl Task {
@@ -528,10 +584,15 @@ impl Task {
             return self.send_batch(output, u32::MAX);
         }
         if !is_tuple && (is_list || is_iterator) {
-            for item in output.try_iter()? {
-                self.send_root_any(py, &item?, None)?;
+            // SAFETY: left again below, whatever happens between.
+            if unsafe { Py_EnterRecursiveCall(NESTED.as_ptr()) } != 0 {
+                return Err(PyErr::fetch(py));
             }
-            return Ok(());
+            let sent = output
+                .try_iter()
+                .and_then(|items| items.into_iter().try_for_each(|item| self.send_root_any(py, &item?, None)));
+            unsafe { Py_LeaveRecursiveCall() };
+            return sent;
         }
         self.count_root();
         let stream = self.default_stream().ok_or_else(|| fault::stream_unknown(self, "default"))?;

@@ -2,7 +2,8 @@
 
 use crate::task::{Role, Task};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
+use pyo3::types::{IntoPyDict, PyDict, PyList};
+use squall_core::cell::Local;
 use squall_core::metrics::{Latency, Window, capacity};
 use std::rc::Rc;
 
@@ -51,9 +52,9 @@ fn of_task<'py>(py: Python<'py>, task: &Task) -> PyResult<Bound<'py, PyDict>> {
         dict.set_item(name, number)?;
     }
     windows(py, task, &dict)?;
-    dict.set_item("execute_ms", task.times.execute.with(|latency| latency_ms(py, latency))?)?;
-    dict.set_item("process_ms", task.times.process.with(|latency| latency_ms(py, latency))?)?;
-    dict.set_item("complete_ms", task.times.complete.with(|latency| latency_ms(py, latency))?)?;
+    dict.set_item("execute_ms", latency_ms(py, &task.times.execute)?)?;
+    dict.set_item("process_ms", latency_ms(py, &task.times.process)?)?;
+    dict.set_item("complete_ms", latency_ms(py, &task.times.complete)?)?;
     Ok(dict)
 }
 
@@ -91,15 +92,22 @@ fn windows(py: Python<'_>, task: &Task, dict: &Bound<'_, PyDict>) -> PyResult<()
     dict.set_item("capacity", capacity(busy_ns, 1.0, now_ns))
 }
 
-fn latency_ms<'py>(py: Python<'py>, latency: &mut Latency) -> PyResult<Bound<'py, PyDict>> {
-    let dict = PyDict::new(py);
+fn latency_ms<'py>(py: Python<'py>, latency: &Local<Latency>) -> PyResult<Bound<'py, PyDict>> {
     let ms = |ns: u64| ns as f64 / 1e6;
-    dict.set_item("p50", ms(latency.percentile_ns(50.0)))?;
-    dict.set_item("p99", ms(latency.percentile_ns(99.0)))?;
-    dict.set_item("p999", ms(latency.percentile_ns(99.9)))?;
-    dict.set_item("max", ms(latency.max_ns()))?;
-    dict.set_item("mean", latency.mean_ns() / 1e6)?;
-    dict.set_item("sum", latency.sum_ns() as f64 / 1e6)?;
-    dict.set_item("count", latency.count())?;
+    // Read out first: making Python objects may run user code, which may come here again.
+    let (count, figures) = latency.with(|latency| {
+        let percentile = |percent| ms(latency.percentile_ns(percent));
+        let figures = [
+            ("p50", percentile(50.0)),
+            ("p99", percentile(99.0)),
+            ("p999", percentile(99.9)),
+            ("max", ms(latency.max_ns())),
+            ("mean", latency.mean_ns() / 1e6),
+            ("sum", latency.sum_ns() as f64 / 1e6),
+        ];
+        (latency.count(), figures)
+    });
+    let dict = figures.into_py_dict(py)?;
+    dict.set_item("count", count)?;
     Ok(dict)
 }

@@ -114,6 +114,8 @@ pub struct Task {
     /// The user's code asked for a pause that may not have passed: what a hot loop looks at.
     pub is_paused: Cell<bool>,
     pub paused_until_ns: Cell<u64>,
+    /// The last tick or timer sent something, so the next one waits while the tasks below are full.
+    pub timers_send: Cell<bool>,
     /// Asked before each input (tests).
     pub intercept: Local<Option<Py<PyAny>>>,
 }
@@ -167,8 +169,22 @@ impl Task {
 
     /// Whether a task that this one feeds is over its high-water mark.
     pub fn is_held_up(&self) -> bool {
-        let full = |out: &Out| !out.closes_loop && out.targets.iter().any(|task| task.is_full());
-        self.streams.iter().any(|stream| stream.outs.get().iter().any(full))
+        self.room_below() == 0
+    }
+
+    /// How many tuples may be sent before a task that this one feeds can be over its high-water mark.
+    pub fn room_below(&self) -> u64 {
+        let outs = self.streams.iter().flat_map(|stream| stream.outs.get()).filter(|out| !out.closes_loop);
+        outs.flat_map(|out| out.targets.iter()).map(|task| task.room()).min().unwrap_or(u64::MAX)
+    }
+
+    /// How many tuples it has sent.
+    #[inline(always)]
+    pub fn sent(&self) -> u64 {
+        match &*self.streams {
+            [only] => only.transferred.get(),
+            several => several.iter().map(|stream| stream.transferred.get()).sum(),
+        }
     }
 
     /// Whether the pause that the user's code asked for is not over yet.
@@ -180,8 +196,13 @@ impl Task {
 
     /// Whether the inbox is over its high-water mark, and has not sunk to the low one since.
     pub fn is_full(&self) -> bool {
+        self.room() == 0
+    }
+
+    /// How many tuples the inbox may take before it is over its high-water mark.
+    fn room(&self) -> u64 {
         let waiting = self.inbox.len();
-        self.bolt().high_water.with(|mark| mark.full(waiting))
+        self.bolt().high_water.with(|mark| mark.room(waiting)) as u64
     }
 
     /// Lets go of everything that belongs to the interpreter, so that cycles through the core end here.

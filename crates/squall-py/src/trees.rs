@@ -13,6 +13,7 @@ use crate::row::PyRow;
 use crate::spout::SpoutState;
 use crate::task::{Cur, OutStream, Task};
 use crate::tuple::Tuple;
+use crate::weight;
 use pyo3::ffi::*;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
@@ -25,6 +26,8 @@ use std::rc::Rc;
 
 /// Roots between two that are weighed.
 const WEIGH_EVERY: u32 = 255;
+/// Pause of a retry that found the ledger full, and the longest of an uncounted one in a drain.
+const SHORT_WAIT_NS: u64 = 10_000_000;
 /// What the ledger and a mailbox take for a root, beside its values.
 const ROOT_BYTES: u64 = 176;
 
@@ -34,6 +37,8 @@ pub struct Pending {
     pub stream: u16,
     pub solo: bool,
     pub attempt: u32,
+    /// The task that it was sent to, on a direct stream.
+    pub direct: Option<i64>,
     /// Weight of its complete latency; 0 when not sampled.
     pub weight: u32,
     /// The message id; owned, or null.
@@ -126,6 +131,9 @@ impl Task {
         if !core.acking || (id.is_null() && state.has_fail.get()) {
             return self.send_untracked(stream, row, id, direct);
         }
+        if state.has_fail.get() && unsafe { is_unhashable(id) } {
+            return Err(fault::raise_unhashable(self, id));
+        }
         let (mut attempt, mut solo) = (1, false);
         if state.failed_ids.with(|ids| ids.is_some()) && !id.is_null() {
             (attempt, solo) = state.known_attempt(id);
@@ -150,6 +158,7 @@ impl Task {
                     (*place).stream = stream.number;
                     (*place).solo = solo;
                     (*place).attempt = attempt;
+                    (*place).direct = direct;
                     (*place).weight = weight;
                     (*place).id = id;
                     (*place).emitted_ns = emitted_ns;
@@ -166,18 +175,19 @@ impl Task {
         if solo {
             core.solo.set(core.solo.get() + 1);
         }
-        self.send_opened(root, stream, row, direct)
+        self.send_opened(root, stream, row, direct);
+        Ok(())
     }
 
     /// Opens the root of `pending`, which was opened before, and sends `row`.
-    pub fn launch(&self, stream: &OutStream, row: PyRow, pending: Pending) -> Result<(), Raised> {
+    fn launch(&self, stream: &OutStream, row: PyRow, pending: Pending) {
         let core = self.core();
-        let solo = pending.solo;
-        let Some(root) = core.ledger.with(|ledger| ledger.open(pending)) else { return Err(self.ledger_full()) };
+        let (solo, direct) = (pending.solo, pending.direct);
+        let root = core.ledger.with(|ledger| ledger.open(pending)).expect("the caller saw room");
         if solo {
             core.solo.set(core.solo.get() + 1);
         }
-        self.send_opened(root, stream, row, None)
+        self.send_opened(root, stream, row, direct);
     }
 
     /// Takes one row of some hundreds as a sample of what pending roots weigh.
@@ -187,7 +197,7 @@ impl Task {
         let state = self.spout();
         state.weigh_in.set(WEIGH_EVERY);
         // SAFETY: the interpreter lock is held wherever tuples move.
-        let bytes = ROOT_BYTES + row.estimated_bytes(unsafe { Python::assume_attached() });
+        let bytes = ROOT_BYTES + weight::of_row(unsafe { Python::assume_attached() }, row);
         state.bytes.with(|mean| mean.weigh(bytes));
     }
 
@@ -198,7 +208,7 @@ impl Task {
     }
 
     #[inline(always)]
-    fn send_opened(&self, root: RootId, stream: &OutStream, row: PyRow, direct: Option<i64>) -> Result<(), Raised> {
+    fn send_opened(&self, root: RootId, stream: &OutStream, row: PyRow, direct: Option<i64>) {
         let core = self.core();
         let state = self.spout();
         state.pending.set(state.pending.get() + 1);
@@ -211,24 +221,23 @@ impl Task {
             }
         };
         if sent.is_err() {
-            self.fail_unsent(root);
-            return Ok(());
+            return self.fail_unsent(root, cur.xor.get());
         }
-        if let Some(place) = core.ledger.with(|ledger| ledger.init_place(root, cur.xor.get())) {
-            // SAFETY: the entry is taken out at once.
-            unsafe { core.complete(place) };
-        }
-        Ok(())
+        core.end_with(root, cur.xor.get());
     }
 
     /// The row could not be routed (a key without a stable hash, a custom grouping that raised): its root fails.
     #[cold]
-    fn fail_unsent(&self, root: RootId) {
+    fn fail_unsent(&self, root: RootId, sent: u64) {
         let py = unsafe { Python::assume_attached() };
         let error = PyErr::fetch(py);
         let core = self.core();
         let task = core.task(self.index);
         let Some(verdict) = core.judge(py, &task, &error, "emit") else { return };
+        if verdict.action == Action::Drop {
+            self.counts.dropped.set(self.counts.dropped.get() + 1);
+            return core.end_with(root, sent);
+        }
         let failure = Failure { task, error: error.into_value(py).into_any(), verdict, input: None, together: false };
         core.fail_root(py, root, &failure);
     }
@@ -241,16 +250,21 @@ impl Task {
         id: *mut PyObject,
         direct: Option<i64>,
     ) -> Result<(), Raised> {
+        let py = unsafe { Python::assume_attached() };
         let none = crate::emit::unanchored();
-        match direct {
-            None => self.send(stream, row, &none)?,
-            Some(_) => {
-                let py = unsafe { Python::assume_attached() };
-                let sent = self.send_with(stream, row, Anchor::Cur(&none), direct);
-                sent.map_err(|error| raised(py, error))?;
+        let sent = match direct {
+            None => self.send(stream, row, &none).map_err(|error| error.take(py)),
+            Some(_) => self.send_with(stream, row, Anchor::Cur(&none), direct),
+        };
+        let count = match sent {
+            Ok(()) => &self.counts.acked,
+            Err(error) => {
+                // Nobody waits for it and nothing is tried again, but it is told.
+                self.core().report(py, self, "emit", error);
+                &self.counts.failed
             }
-        }
-        self.counts.acked.set(self.counts.acked.get() + 1);
+        };
+        count.set(count.get() + 1);
         if !id.is_null() {
             unsafe { Py_INCREF(id) };
             self.core().tell(self, Told::Ack, id);
@@ -260,6 +274,15 @@ impl Task {
 }
 
 impl Core {
+    /// All edges of a root are sent; carries out its end, if they are acked already.
+    #[inline(always)]
+    fn end_with(&self, root: RootId, sent: u64) {
+        if let Some(place) = self.ledger.with(|ledger| ledger.init_place(root, sent)) {
+            // SAFETY: the entry is taken out at once.
+            unsafe { self.complete(place) };
+        }
+    }
+
     /// XORs into a root and carries out its end.
     #[inline(always)]
     pub fn ack_root(&self, root: RootId, xor: u64) {
@@ -323,17 +346,22 @@ impl Core {
     #[inline(always)]
     pub fn tell(&self, task: &Task, what: Told, id: *mut PyObject) {
         let state = task.spout();
-        if let (Told::Ack, Some(method), false) = (what, state.plain_ack(), state.polling.get()) {
+        if let (Told::Ack, Some(method), false) = (what, state.plain_ack(), state.polling.get())
+            && self.is_on_loop()
+        {
             return self.call_back(task, state, method, what, id);
         }
         if what == Told::Ack && state.collects_acks.get() {
             state.acked.with(|ids| ids.push(id));
-            return;
+            return self.wake_from_elsewhere();
         }
         match state.callback(what) {
             // SAFETY: the reference is owned by us.
             None => unsafe { Py_DECREF(id) },
-            Some(_) if state.polling.get() => state.later.with(|later| later.push((what, id))),
+            Some(_) if state.polling.get() || !self.is_on_loop() => {
+                state.later.with(|later| later.push((what, id)));
+                self.wake_from_elsewhere();
+            }
             Some(method) if task.is_offloaded() => self.call_back_offloaded(task, method, what, id),
             Some(method) => self.call_back(task, state, method, what, id),
         }
@@ -469,27 +497,39 @@ impl Core {
         if self.observed.get() {
             self.observe(&spout, "failed", pending.id, pending.attempt);
         }
-        if failure.together && !pending.solo {
-            pending.solo = true;
-            return self.try_again(py, spout, pending, 0);
-        }
-        match retry::verdict(failure.verdict, pending.attempt, failure.task.retries) {
+        let verdict = match failure.together && !pending.solo {
+            true => Verdict::Again { after_ns: 0, attempt: pending.attempt },
+            false => retry::verdict(failure.verdict, pending.attempt, failure.task.retries),
+        };
+        pending.solo |= failure.together;
+        match verdict {
             Verdict::Again { after_ns, attempt } => {
                 pending.attempt = attempt;
-                self.try_again(py, spout, pending, after_ns);
+                match if state.has_fail.get() { state.remember(py, &pending) } else { Ok(()) } {
+                    Ok(()) => self.try_again(spout, pending, self.pause_ns(after_ns, failure.verdict.counts)),
+                    Err(error) => {
+                        self.report(py, &spout, "fail", error); // its tries cannot be counted
+                        self.bury(py, spout, pending, root, failure);
+                    }
+                }
             }
             Verdict::Dead => self.bury(py, spout, pending, root, failure),
-            Verdict::Drop | Verdict::Die => {}
+            Verdict::Drop | Verdict::Die => unreachable!("carried out where the failure was judged"),
         }
     }
 
-    fn try_again(&self, py: Python<'_>, spout: Rc<Task>, pending: Pending, after_ns: u64) {
-        let state = spout.spout();
-        if state.has_fail.get() {
-            state.remember(py, &pending);
+    /// The back-off, cut short in a drain. What fails without counting may do so for ever, so it never spins.
+    fn pause_ns(&self, after_ns: u64, counts: bool) -> u64 {
+        match (self.draining.get(), counts) {
+            (false, _) => after_ns,
+            (true, true) => 0,
+            (true, false) => after_ns.min(SHORT_WAIT_NS),
         }
+    }
+
+    fn try_again(&self, spout: Rc<Task>, pending: Pending, after_ns: u64) {
+        let state = spout.spout();
         state.retrying.set(state.retrying.get() + 1);
-        let after_ns = if self.draining.get() { 0 } else { after_ns };
         let due = self.now_ns.get() + after_ns;
         self.timers.with(|timers| timers.at(due, Due::Retry(Box::new(Retry { spout, pending }))));
     }
@@ -503,16 +543,18 @@ impl Core {
             let id = std::mem::replace(&mut pending.id, std::ptr::null_mut());
             if !id.is_null() {
                 self.tell(&spout, Told::Fail, id);
+                state.poll_again(self.draining.get());
             }
             return;
+        }
+        if self.ledger.with(|ledger| ledger.is_full()) {
+            return self.try_again(spout.clone(), pending, SHORT_WAIT_NS);
         }
         let stream = &spout.streams[pending.stream as usize];
         pending.emitted_ns = self.now_ns.get();
         pending.weight = 0;
         let row = pending.row.dup();
-        if spout.launch(stream, row, pending).is_err() {
-            self.callback_raised(&spout, "emit");
-        }
+        spout.launch(stream, row, pending);
     }
 
     /// Gives a root up: its letter goes to the log, and only then the spout may move on.
@@ -566,6 +608,7 @@ impl Core {
         letter.set_item("spout", self.component_name(spout.component))?;
         letter.set_item("spout_task", spout.task_id)?;
         letter.set_item("spout_stream", &stream.name)?;
+        letter.set_item("direct", pending.direct)?;
         let kept = !spout.spout().has_fail.get();
         letter.set_item("root_values", if kept { Some(pending.row.to_tuple(py)) } else { None })?;
         let id = (!pending.id.is_null()).then(|| unsafe { Bound::from_borrowed_ptr(py, pending.id) });
@@ -598,6 +641,13 @@ impl Core {
             fault.write_unraisable(py, None);
         }
     }
+}
+
+/// Whether the id's type says that it has no hash. What a tuple of such values does is found when it fails.
+#[inline(always)]
+unsafe fn is_unhashable(id: *mut PyObject) -> bool {
+    unsafe { (*Py_TYPE(id)).tp_hash }
+        .is_some_and(|hash| hash as usize == PyObject_HashNotImplemented as *const () as usize)
 }
 
 impl Core {

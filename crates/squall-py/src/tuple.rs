@@ -10,7 +10,7 @@ use pyo3::exceptions::{PyIndexError, PyKeyError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDelta, PyTuple};
 use squall_core::ids::RootId;
-use squall_core::mailbox::{Channel, Msg};
+use squall_core::mailbox::Msg;
 use squall_core::route::Payload;
 use squall_core::timers::TimerId;
 use std::cell::Cell;
@@ -32,7 +32,8 @@ pub struct Inner {
     /// The task whose input it is.
     pub task: Rc<Task>,
     pub row: PyRow,
-    pub channel: Channel,
+    /// Who sent it, and the number of the stream.
+    source: (Rc<Task>, usize),
     /// Its (root, edge) pairs; several for a tuple below a join.
     pub pairs: Box<[(RootId, u64)]>,
     /// XOR of the edges anchored to it explicitly.
@@ -55,7 +56,7 @@ impl Tuple {
         let inner = Inner {
             task: task.clone(),
             row: msg.row.dup(),
-            channel: msg.channel,
+            source: task.core().channel(msg.channel),
             pairs: task.core().pairs_of(msg.root, msg.edge),
             xor: Cell::new(0),
             standing: Cell::new(Standing::Live),
@@ -73,13 +74,8 @@ impl Tuple {
     }
 
     fn stream_of(&self) -> &OutStream {
-        let (task, stream) = self.source_of();
-        &task.streams[stream]
-    }
-
-    fn source_of(&self) -> (&Task, usize) {
-        let (task, stream) = self.inner().task.core().channel(self.inner().channel);
-        (task, stream)
+        let (task, stream) = &self.inner().source;
+        &task.streams[*stream]
     }
 
     fn field(&self, name: &str) -> Option<usize> {
@@ -97,7 +93,7 @@ impl Tuple {
     /// Name of the component that emitted it.
     #[getter]
     fn source(&self) -> String {
-        let task = self.source_of().0;
+        let task = &self.inner().source.0;
         task.core().component_name(task.component).to_owned()
     }
 
@@ -110,7 +106,7 @@ impl Tuple {
     /// Id of the task that emitted it.
     #[getter]
     fn source_task(&self) -> i64 {
-        self.source_of().0.task_id
+        self.inner().source.0.task_id
     }
 
     /// Names of its fields.
@@ -257,10 +253,15 @@ pub fn ack_all(task: &Task, tuples: &[Bound<'_, Tuple>]) {
 /// Ends a tuple's standing and its hold time-out.
 pub fn settle(inner: &Inner, standing: Standing) {
     inner.standing.set(standing);
-    if let Some(timer) = inner.hold.take() {
-        inner.task.held.set(inner.task.held.get() - 1);
-        let _owned = inner.task.core().timers.with(|timers| timers.cancel(timer));
-    }
+    let_go(inner);
+}
+
+/// Ends the hold time-out; whether there was one.
+pub fn let_go(inner: &Inner) -> bool {
+    let Some(timer) = inner.hold.take() else { return false };
+    inner.task.held.set(inner.task.held.get() - 1);
+    let _owned = inner.task.core().timers.with(|timers| timers.cancel(timer));
+    true
 }
 
 impl Task {

@@ -2,7 +2,7 @@
 
 use crate::bolt::{ARG_CONSTANT, ARG_TUPLE, Binding, BoltState};
 use crate::component::{self, Component};
-use crate::core::{Clock, Core, Due, RealClock, Settings, UserTimer};
+use crate::core::{Clock, Core, Due, RealClock, Replay, Settings, UserTimer};
 use crate::gil::{Fixed, Gil};
 use crate::method::Method;
 use crate::run_loop::Ended;
@@ -113,6 +113,7 @@ impl Worker {
             acking,
             draining: Cell::new(false),
             started: Cell::new(false),
+            running: Cell::new(false),
             closing: Cell::new(false),
             observed: Cell::new(false),
             solo: Cell::new(0),
@@ -204,6 +205,7 @@ impl Worker {
             held: Cell::new(0),
             is_paused: Cell::new(false),
             paused_until_ns: Cell::new(0),
+            timers_send: Cell::new(false),
             intercept: Local::new(None),
         });
         let default = task.streams.iter().find(|stream| stream.name == "default");
@@ -245,6 +247,7 @@ impl Worker {
             other => return Err(PyValueError::new_err(format!("unknown kind of spout {other:?}"))),
         };
         let options = SpoutOptions {
+            is_unknown_pace: matches!(source, Source::NextTuple(_) | Source::Iterator(_)) && !self.core().is_virtual(),
             source,
             collects_acks: ack_many.is_some(),
             ack: ack_many.or(ack).as_ref().map(Method::of),
@@ -368,7 +371,12 @@ impl Worker {
     #[pyo3(signature = (*, until_idle = false, deadline = None))]
     fn run(&self, py: Python<'_>, until_idle: bool, deadline: Option<f64>) -> PyResult<&'static str> {
         let deadline_ns = deadline.map_or(u64::MAX, seconds_ns);
-        Ok(match self.core().run(py, until_idle, deadline_ns)? {
+        if self.core().running.replace(true) {
+            return Err(PyRuntimeError::new_err("the worker is running already: its own code cannot run it"));
+        }
+        let ended = self.core().run(py, until_idle, deadline_ns);
+        self.core().running.set(false);
+        Ok(match ended? {
             Ended::Exhausted => "exhausted",
             Ended::Stopped => "stopped",
             Ended::Died => "died",
@@ -510,9 +518,10 @@ impl Worker {
         self.core().wake.wake();
     }
 
-    fn replay(&self, task: u32, stream: u16, values: Py<PyTuple>) -> PyResult<()> {
+    #[pyo3(signature = (task, stream, values, /, direct = None))]
+    fn replay(&self, task: u32, stream: u16, values: Py<PyTuple>, direct: Option<i64>) -> PyResult<()> {
         self.task(task)?;
-        self.core().replays.with(|replays| replays.push((task, stream, values)));
+        self.core().replays.with(|replays| replays.push(Replay { task, stream, values, direct }));
         self.core().wake.wake();
         Ok(())
     }
@@ -564,8 +573,11 @@ impl Worker {
         Ok(())
     }
 
-    fn close(&self, py: Python<'_>) {
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
         let core = self.core();
+        if core.running.get() {
+            return Err(PyRuntimeError::new_err("the worker is running: its own code cannot close it"));
+        }
         for task in core.tasks.get() {
             let instance = task.instance.get();
             if !instance.is_null() {
@@ -590,6 +602,7 @@ impl Worker {
         drop(core.order.replace(Vec::new()));
         drop(core.channels.replace(Vec::new()));
         core.tasks.clear();
+        Ok(())
     }
 }
 

@@ -45,7 +45,7 @@ proptest! {
         let (mut mark, mut was) = (HighWater::new(100, 0.9, 0.4), false);
         for length in lengths {
             let expected = if length >= 90 { true } else if length <= 40 { false } else { was };
-            was = mark.full(length);
+            was = mark.room(length) == 0;
             prop_assert_eq!(was, expected);
         }
     }
