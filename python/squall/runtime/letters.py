@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from squall.runtime.letter_codec import shown
+
 
 @dataclass(frozen=True, slots=True)
 class Letter:
@@ -43,4 +45,4 @@ class Letter:
 
     def inputs(self) -> str:
         """The fields and values of the input that failed, for people."""
-        return ", ".join(f"{name}={value!r}" for name, value in zip(self.fields, self.values, strict=False))
+        return ", ".join(f"{name}={shown(value)}" for name, value in zip(self.fields, self.values, strict=False))
