@@ -126,7 +126,10 @@ class Hooks(Protocol):
     def spout_failed(self, task: int, error: BaseException, /) -> float | None:
         """`next_tuple`, `next_batch` or a generator raised: pause before the next poll; None ends the spout."""
     def dead(self, handle: int, letter: Mapping[str, Any], /) -> None:
-        """Make the letter durable, then call `Worker.dead_stored(handle)` (any thread)."""
+        """Make the letter durable, then call `Worker.dead_stored(handle)` (any thread).
+
+        One for each root that is given up; letters of one failure have its number.
+        """
     def holding(self, task: int, bytes: int, holder: int, /) -> None:
         """Spout `task` pauses since its pending roots weigh so much; most of them wait at task `holder`."""
     def observe(self, event: str, task: int, message_id: object, attempt: int, /) -> None:

@@ -45,9 +45,9 @@ def test_letters_are_listed_shown_and_dropped(squall: Squall) -> None:
     assert (summary["emitted"], summary["acked"], summary["failed"], summary["dead"]) == (6, 4, 2, 1)
     listed = squall.done("dead", "list", "orders")
     assert len([line for line in listed.out.splitlines() if "price" in line]) == 1
-    assert "LookupError" in listed.out
+    assert "failure 2  price  LookupError" in listed.out
     shown = squall.done("dead", "show", "orders", "1")
-    for part in ("price", "orders/default", "n", "3", "b'b'", "LookupError", "Traceback", "2 tries"):
+    for part in ("price", "orders/default", "n", "3", "b'b'", "LookupError", "Traceback", "2 tries", "failure: 2"):
         assert part in shown.out
     assert squall.done("dead", "drop", "orders", "1").process.returncode == 0
     assert "price" not in squall.done("dead", "list", "orders").out

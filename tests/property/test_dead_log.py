@@ -58,6 +58,7 @@ def letter(values: tuple[Any, ...], number: int = 0) -> Letter:
         spout_stream="default",
         root_values=values,
         message_id=None,
+        failure=number,
     )
 
 
@@ -128,6 +129,16 @@ def test_damaged_byte_costs_at_most_its_own_line(place: int, change: int) -> Non
         read = [stored.letter for stored in dead_log.read(path)]
     assert all(one in letters for one in read)
     assert len(read) >= 3  # a line feed that is damaged joins two lines
+
+
+def test_letter_written_before_failures_had_numbers_is_read() -> None:
+    with written([]) as path:
+        record = dead_log._record(letter(("old",), 7))
+        del record["letter"]["failure"]
+        path.parent.mkdir()
+        path.write_bytes(dead_log._line(record))
+        (stored,) = dead_log.read(path)
+    assert (stored.letter.values, stored.letter.failure) == (("old",), 0)
 
 
 def test_states_are_kept_by_number(tmp_path: Path) -> None:

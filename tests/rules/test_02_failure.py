@@ -197,7 +197,7 @@ def test_dead_letters_are_a_stream_and_make_no_letters_of_their_own() -> None:
 
 
 def test_a_joined_tuple_that_is_poison_fails_each_of_its_roots() -> None:
-    """Semantics 11."""
+    """Semantics 11. A letter for each root, linked by the number of their failure."""
     topology = Topology("t")
     numbers = source(topology)
 
@@ -223,10 +223,12 @@ def test_a_joined_tuple_that_is_poison_fails_each_of_its_roots() -> None:
     pairs = topology.bolt("pair", Pair).global_(numbers)
     topology.bolt("bad", Bad).shuffle(pairs)
     with LocalCluster(topology, mock_sources={"s": []}) as cluster:
-        cluster.feed("s", ["a", "b"])
+        cluster.feed("s", ["a", "b", "c", "d"])
         cluster.run_until_idle()
-        assert sorted(cluster.failed("s")) == ["a", "b"]
-        assert [letter.values for letter in cluster.dead_letters()] == [("a", "b")] * 2
+        assert sorted(cluster.failed("s")) == ["a", "b", "c", "d"]
+        letters = cluster.dead_letters()
+        assert [letter.values for letter in letters] == [("a", "b")] * 2 + [("c", "d")] * 2
+        assert [letter.failure for letter in letters] == [1, 1, 2, 2]
 
 
 def test_an_output_that_cannot_be_routed_fails_its_input() -> None:

@@ -55,6 +55,8 @@ impl Drop for Pending {
 
 /// Why roots fail, and what their failing leads to.
 pub struct Failure {
+    /// Which failure of this worker's life: it links the letters of all roots that it gives up.
+    pub number: u64,
     /// The task whose code failed.
     pub task: Rc<Task>,
     /// The exception.
@@ -229,7 +231,8 @@ impl Task {
         let core = self.core();
         let task = core.task(self.index);
         let Some(verdict) = core.judge(py, &task, &error, "emit") else { return };
-        let failure = Failure { task, error: error.into_value(py).into_any(), verdict, input: None, together: false };
+        let (number, error) = (core.next_failure(), error.into_value(py).into_any());
+        let failure = Failure { number, task, error, verdict, input: None, together: false };
         core.fail_root(py, root, &failure);
     }
 
@@ -563,6 +566,7 @@ impl Core {
         letter.set_item("error", failure.error.bind(py))?;
         letter.set_item("attempts", pending.attempt)?;
         letter.set_item("root", root.0)?;
+        letter.set_item("failure", failure.number)?;
         letter.set_item("spout", self.component_name(spout.component))?;
         letter.set_item("spout_task", spout.task_id)?;
         letter.set_item("spout_stream", &stream.name)?;
@@ -605,8 +609,8 @@ impl Core {
     #[cold]
     pub fn bury_at_once(&self, py: Python<'_>, spout: Rc<Task>, pending: Pending, error: PyErr) {
         let verdict = retry::Failure { action: Action::Dead, counts: true, after_ns: None };
-        let error = error.into_value(py).into_any();
-        let failure = Failure { task: spout.clone(), error, verdict, input: None, together: false };
+        let (number, error) = (self.next_failure(), error.into_value(py).into_any());
+        let failure = Failure { number, task: spout.clone(), error, verdict, input: None, together: false };
         self.bury(py, spout, pending, RootId::NONE, &failure);
     }
 }

@@ -50,7 +50,8 @@ def list_letters(topology: str, *, every: bool) -> None:
             when = f"{letter.at:%Y-%m-%d %H:%M:%S}"
             inputs = letter.inputs()
             text = inputs if len(inputs) <= SHOWN else inputs[: SHOWN - 1] + "…"
-            typer.echo(f"{stored.number:>6}  {when}  {stored.state:<8}  {letter.component}  {letter.error}  ({text})")
+            head = f"{stored.number:>6}  {when}  {stored.state:<8}  failure {letter.failure}"
+            typer.echo(f"{head}  {letter.component}  {letter.error}  ({text})")
 
 
 def show_letter(topology: str, number: int) -> None:
@@ -63,6 +64,7 @@ def show_letter(topology: str, number: int) -> None:
         f"dead letter {number} of {topology}: {stored.state}",
         f"  component: {letter.component} (task {letter.task})",
         f"  given up: {letter.at:%Y-%m-%d %H:%M:%S %Z}, after {letter.attempts} tries",
+        f"  failure: {letter.failure}",
         f"  input: {letter.source}/{letter.stream}",
         *inputs,
         f"  root: {letter.spout}/{letter.spout_stream} {root}",

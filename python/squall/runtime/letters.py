@@ -29,6 +29,8 @@ class Letter:
     spout_stream: str
     root_values: tuple[Any, ...] | None
     message_id: Any
+    failure: int = 0
+    """Letters of one worker's life with the same number come of one failure; 0 in logs that were written without."""
 
     def row(self) -> tuple[Any, ...]:
         """The letter as a tuple of the dead-letter stream."""
