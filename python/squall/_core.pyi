@@ -126,7 +126,10 @@ class Hooks(Protocol):
     def spout_failed(self, task: int, error: BaseException, /) -> float | None:
         """`next_tuple`, `next_batch` or a generator raised: pause before the next poll; None ends the spout."""
     def dead(self, handle: int, letter: Mapping[str, Any], /) -> None:
-        """Make the letter durable, then call `Worker.dead_stored(handle)` (any thread)."""
+        """Make the letter durable, then call `Worker.dead_stored(handle)` (any thread).
+
+        One for each root that is given up; letters of one failure have its number.
+        """
     def holding(self, task: int, bytes: int, holder: int, /) -> None:
         """Spout `task` pauses since its pending roots weigh so much; most of them wait at task `holder`."""
     def observe(self, event: str, task: int, message_id: object, attempt: int, /) -> None:
@@ -339,7 +342,25 @@ def task_of(hash: int, tasks: int, /) -> int:
     """The number of the task that owns the hash's key range (semantics 30)."""
 
 def set_key_reducer(reduce: Callable[[object], tuple[int, object]], /) -> None:
-    """`reduce(value)` names a value that the core does not know by (tag, value that it knows), or raises."""
+    """`reduce(value)` names a value that the core does not know by (one of `TAG_…`, value that it knows), or raises."""
+
+TAG_SAME: int
+"""The named value is hashed in place of the other."""
+TAG_NUMBER: int
+"""The named value is the modular hash of a number."""
+TAG_NAN: int
+"""The named value is of no account: every NaN hashes alike."""
+TAG_SEQUENCE: int
+TAG_SET: int
+TAG_DICT: int
+TAG_INSTANT: int
+TAG_DATETIME: int
+TAG_DATE: int
+TAG_TIME: int
+TAG_DURATION: int
+TAG_UUID: int
+TAG_DATACLASS: int
+TAG_REGISTERED: int
 
 def page_create() -> int:
     """A new page shared by parent and worker: its file descriptor."""

@@ -45,9 +45,9 @@ def test_letters_are_listed_shown_and_dropped(squall: Squall) -> None:
     assert (summary["emitted"], summary["acked"], summary["failed"], summary["dead"]) == (6, 4, 2, 1)
     listed = squall.done("dead", "list", "orders")
     assert len([line for line in listed.out.splitlines() if "price" in line]) == 1
-    assert "LookupError" in listed.out
+    assert "failure 2  price  LookupError" in listed.out
     shown = squall.done("dead", "show", "orders", "1")
-    for part in ("price", "orders/default", "n", "3", "b'b'", "LookupError", "Traceback", "2 tries"):
+    for part in ("price", "orders/default", "n", "3", "b'b'", "LookupError", "Traceback", "2 tries", "failure: 2"):
         assert part in shown.out
     assert squall.done("dead", "drop", "orders", "1").process.returncode == 0
     assert "price" not in squall.done("dead", "list", "orders").out
@@ -79,6 +79,32 @@ def test_letter_is_replayed_at_the_next_start(squall: Squall) -> None:
     assert again.end() == 0
     assert again.summary()["acked"] == 6
     assert again.err.count("priced 3") == 2
+
+
+def test_integer_of_any_length_is_shown_and_replayed(squall: Squall) -> None:
+    """Python refuses to write an integer of more than 4,300 digits as text; its letter is kept all the same."""
+    text = f"""
+        import os
+        from squall import Topology
+
+        def take(n: int):
+            if not os.path.exists({str(squall.folder / "mended")!r}):
+                raise ValueError(n)
+            print("took", n == 10**5000)
+
+        topology = Topology("long")
+        topology.bolt("take", take, retries=0).shuffle(topology.spout("one", lambda: iter([10**5000]), outputs=("n",)))
+        """
+    run = squall.run(text)
+    assert run.end() == 0
+    assert run.summary()["dead"] == 1
+    assert "n=0x" in squall.done("dead", "list", "long").out
+    assert hex(10**5000) in squall.done("dead", "show", "long", "1").out
+    (squall.folder / "mended").touch()
+    assert squall.done("dead", "replay", "long", "1").process.returncode == 0
+    again = squall.run(text)
+    assert again.end() == 0
+    assert again.err.count("took True") == 2
 
 
 def test_full_disk_holds_letters_back_and_loses_none(squall: Squall) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from squall.engines.embedded import sockets
 
 from .conftest import Squall, wait_until
 
@@ -137,3 +139,32 @@ def test_tuple_of_a_call_that_takes_too_long_fails_but_the_run_goes_on(squall: S
     summary = run.summary()
     assert (summary["acked"], summary["failed"], summary["dead"]) == (4, 1, 1)
     assert "call_overdue" in run.err
+
+
+def test_overlong_command_is_refused_and_harms_nobody(squall: Squall) -> None:
+    """Semantics 28. Whoever writes to the control socket: the run goes on and takes the next command."""
+    run = squall.run(
+        """
+        from squall import Topology
+
+        def nothing():
+            while True:
+                yield None
+
+        topology = Topology("idle")
+        topology.bolt("last", lambda n: None).shuffle(topology.spout("none", nothing, outputs=("n",)))
+        """
+    )
+    run.event("progress")
+    refused = squall.done("log-level", "idle", f"{'x' * 100_000}=DEBUG")
+    assert refused.process.returncode == 1
+    assert "code: command_refused" in refused.err
+    (control,) = squall.state.glob("runs/*/control.sock")
+    escaped = "\N{SNOWMAN}" * 20_000  # 60,000 bytes, and twice as many when the parent passes it on
+    for line in (b"x" * (20 << 20), json.dumps({"cmd": escaped}, ensure_ascii=False).encode()):
+        with sockets.connect(control, 30) as client:
+            client.sendall(line + b"\n")
+            assert b"more than 65536 bytes" in client.recv(1000)
+    assert squall.done("log-level", "idle", "mine=DEBUG").process.returncode == 0
+    run.interrupt()
+    assert run.end() == 0

@@ -138,6 +138,25 @@ def test_line_without_end_costs_no_memory(squall: Squall) -> None:
     assert "65536" in listening.run.err or "65,536" in listening.run.err
 
 
+def test_unfinished_records_of_all_connections_are_bounded(squall: Squall) -> None:
+    """Anyone may connect: the longest unfinished records are given up and reported, and everyone else goes on."""
+    listening = Listening(squall)
+    worker = listening.run.worker_pid()
+    listening.run.event("progress")
+    before_mb = _resident_mb(worker)
+    with contextlib.ExitStack() as others, listening.connect() as patient:
+        patient.sendall(b"to be ")
+        for _ in range(300):
+            with contextlib.suppress(OSError):
+                others.enter_context(listening.connect()).sendall(b"x" * 1_000_000)
+        wait_until(lambda: "more than 67108864 bytes" in listening.run.err, what="the report")
+        patient.sendall(b"continued\n")
+        assert listening.wait_for(1) == ["'to be continued'"]
+        assert _resident_mb(worker) - before_mb < 150
+    listening.end()
+    assert "code: record_refused" in listening.run.err
+
+
 def _resident_mb(pid: int) -> float:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024

@@ -31,6 +31,7 @@ NEEDS_THE_WORLD = {
     "address_unusable",
     "call_hangs",
     "call_overdue",
+    "command_refused",
     "component_failed",
     "dead_letter_unknown",
     "drain_unfinished",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from squall.runtime import dead_log
@@ -55,6 +58,7 @@ def letter(values: tuple[Any, ...], number: int = 0) -> Letter:
         spout_stream="default",
         root_values=values,
         message_id=None,
+        failure=number,
     )
 
 
@@ -127,6 +131,16 @@ def test_damaged_byte_costs_at_most_its_own_line(place: int, change: int) -> Non
     assert len(read) >= 3  # a line feed that is damaged joins two lines
 
 
+def test_letter_written_before_failures_had_numbers_is_read() -> None:
+    with written([]) as path:
+        record = dead_log._record(letter(("old",), 7))
+        del record["letter"]["failure"]
+        path.parent.mkdir()
+        path.write_bytes(dead_log._line(record))
+        (stored,) = dead_log.read(path)
+    assert (stored.letter.values, stored.letter.failure) == (("old",), 0)
+
+
 def test_states_are_kept_by_number(tmp_path: Path) -> None:
     with written([letter((n,), n) for n in range(4)]) as path:
         dead_log.mark(path, [2, 4], dead_log.DROPPED)
@@ -153,6 +167,40 @@ def test_known_types_are_all_decoded() -> None:
         UUID(int=7),
     ]  # fmt: skip
     assert [decode(encode(value)) for value in values] == values
+
+
+@pytest.mark.parametrize("limit", [640, 4300], ids=["lowest limit", "default"])
+def test_integer_of_any_length_comes_back(limit: int) -> None:
+    """Python writes no decimal of more digits than its limit, which a program may lower to 640."""
+    before = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(limit)
+    try:
+        for bits in (0, 2047, 2048, 20_000):
+            for value in (1 << bits, -(1 << bits), {1 << bits: [1 << bits]}):
+                assert decode(json.loads(json.dumps(encode(value)))) == value
+    finally:
+        sys.set_int_max_str_digits(before)
+
+
+class Pretender:
+    """Says that it is text, as a mock does; JSON finds out."""
+
+    __class__ = property(lambda self: str)  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return "<pretender>"
+
+
+def test_letter_that_cannot_be_encoded_is_kept_as_text_and_holds_no_other_up() -> None:
+    """Semantics 8, 12. The source of each letter moves on; `written` waits for all of them to be stored."""
+    letters = [letter((Pretender(), "x" * 100_000)), letter((10**5000,)), letter((1,))]
+    with written(letters) as path:
+        text, long, plain = dead_log.read(path)
+    assert (text.replayable, long.replayable, plain.replayable) == (False, True, True)
+    assert text.letter.inputs().startswith("f0=<pretender>, f1='xxx")
+    assert len(text.letter.inputs()) < 11_000
+    assert (long.letter, plain.letter) == tuple(letters[1:])
+    assert long.letter.inputs() == f"f0={hex(10**5000)}"
 
 
 class Odd:

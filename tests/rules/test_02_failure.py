@@ -196,8 +196,23 @@ def test_dead_letters_are_a_stream_and_make_no_letters_of_their_own() -> None:
         assert len(cluster.dead_letters()) == 2
 
 
+def test_a_letter_that_its_reader_fails_is_tried_again_and_then_left_in_the_log() -> None:
+    """Semantics 8, 12. A root of its own, like any other; after its last try nothing of it is kept."""
+    topology = Topology("t")
+    bolt = topology.bolt("b", Record, retries=0).shuffle(source(topology))
+    topology.bolt("reader", Reader, retries=1).shuffle(topology.dead_letters(bolt))
+    with LocalCluster(topology, mock_sources={"s": []}) as cluster:
+        cluster.inject("b", ValueError("no"), times=2)
+        cluster.inject("reader", ValueError("not yet"), when=lambda tup: tup["values"] == ("once",))
+        cluster.feed("s", ["once", "twice"])
+        cluster.advance(60)
+        assert cluster.task("reader", Reader).letters == [("b", ("twice",)), ("b", ("once",)), ("b", ("twice",))]
+        assert len(cluster.dead_letters()) == 2
+        assert cluster.worker.pending() == []
+
+
 def test_a_joined_tuple_that_is_poison_fails_each_of_its_roots() -> None:
-    """Semantics 11."""
+    """Semantics 11. A letter for each root, linked by the number of their failure."""
     topology = Topology("t")
     numbers = source(topology)
 
@@ -223,10 +238,12 @@ def test_a_joined_tuple_that_is_poison_fails_each_of_its_roots() -> None:
     pairs = topology.bolt("pair", Pair).global_(numbers)
     topology.bolt("bad", Bad).shuffle(pairs)
     with LocalCluster(topology, mock_sources={"s": []}) as cluster:
-        cluster.feed("s", ["a", "b"])
+        cluster.feed("s", ["a", "b", "c", "d"])
         cluster.run_until_idle()
-        assert sorted(cluster.failed("s")) == ["a", "b"]
-        assert [letter.values for letter in cluster.dead_letters()] == [("a", "b")] * 2
+        assert sorted(cluster.failed("s")) == ["a", "b", "c", "d"]
+        letters = cluster.dead_letters()
+        assert [letter.values for letter in letters] == [("a", "b")] * 2 + [("c", "d")] * 2
+        assert [letter.failure for letter in letters] == [1, 1, 2, 2]
 
 
 def test_an_output_that_cannot_be_routed_fails_its_input() -> None:

@@ -77,6 +77,17 @@ def test_lines_come_whole_and_garbage_is_left_out() -> None:
     assert buffer.feed(b':2}\nnonsense\n[1]\n{"c":3}\n') == [{"b": 2}, {"c": 3}]
 
 
+@pytest.mark.parametrize("size", [1, 7, 16, 100])
+def test_line_over_the_limit_is_told_and_left_out_and_the_next_one_is_read(size: int) -> None:
+    """However it is cut on its way."""
+    told: list[None] = []
+    buffer = sockets.LineBuffer(16, lambda: told.append(None))
+    stream = b'{"a":1234567890}\n' + b"x" * 50 + b'\n{"a":123456789}\n'
+    pieces = [stream[at : at + size] for at in range(0, len(stream), size)]
+    assert [line for piece in pieces for line in buffer.feed(piece)] == [{"a": 123456789}]
+    assert len(told) == 2
+
+
 def test_runs_of_dead_parents_are_removed(tmp_path: Path) -> None:
     alive, dead = tmp_path / "runs" / f"my-topology-{os.getpid()}", tmp_path / "runs" / "my-topology-999999999"
     for run in (alive, dead):

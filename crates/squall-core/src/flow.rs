@@ -168,7 +168,6 @@ mod tests {
     use super::*;
 
     // semantics 17
-    // semantics 17
     #[test]
     fn pending_rows_stop_at_their_weight_and_it_is_said_once() {
         let mut bytes = PendingBytes::new(1000);

@@ -76,6 +76,13 @@ pub enum RecordFault {
         /// How many bytes of it came.
         bytes: usize,
     },
+    /// Its connection was closed inside it: unfinished records of all connections were over their limit, it the most.
+    Crowded {
+        /// How many bytes of it came.
+        bytes: usize,
+        /// The limit, over all connections.
+        rest_bytes: usize,
+    },
 }
 
 impl fmt::Display for RecordFault {
@@ -86,6 +93,11 @@ impl fmt::Display for RecordFault {
                 write!(f, "a record was longer than {max_record} bytes and was skipped; it begins {begins:?}")
             }
             RecordFault::Half { bytes } => write!(f, "the connection ended {bytes} bytes into a record"),
+            RecordFault::Crowded { bytes, rest_bytes } => write!(
+                f,
+                "the connection was closed {bytes} bytes into a record, the longest of the unfinished records of all \
+                 connections, which held more than {rest_bytes} bytes"
+            ),
         }
     }
 }

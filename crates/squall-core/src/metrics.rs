@@ -212,70 +212,10 @@ impl Windows {
     }
 }
 
-/// The mean of a duration in each window, from the totals of a [`Latency`].
-pub struct MeanWindows {
-    sum_ns: Windows,
-    weight: Windows,
-}
-
-impl MeanWindows {
-    /// Counting starts at `now_ns`.
-    pub fn new(now_ns: u64) -> Self {
-        MeanWindows { sum_ns: Windows::new(now_ns), weight: Windows::new(now_ns) }
-    }
-
-    /// Says what was recorded up to now; as [`Windows::observe`].
-    pub fn observe(&mut self, now_ns: u64, latency: &Latency) {
-        self.sum_ns.observe(now_ns, latency.sum_ns.min(u64::MAX as u128) as u64);
-        self.weight.observe(now_ns, latency.weight);
-    }
-
-    /// The mean in the window that ends at `now_ns`; 0 when nothing was recorded.
-    pub fn mean_ns(&self, window: Window, now_ns: u64) -> f64 {
-        let weight = self.weight.over(window, now_ns);
-        if weight < 0.5 { 0.0 } else { self.sum_ns.over(window, now_ns) / weight }
-    }
-}
-
 /// The share of its time, over the last ten minutes, that a bolt's task was executing: 1 is saturated.
 pub fn capacity(mean_execute_ns: f64, executed: f64, uptime_ns: u64) -> f64 {
     let window_ns = uptime_ns.min(600 * S);
     if window_ns == 0 { 0.0 } else { mean_execute_ns * executed / window_ns as f64 }
-}
-
-/// Lets the first few errors of each interval through.
-pub struct ErrorThrottle {
-    interval_ns: u64,
-    max: u32,
-    since_ns: Option<u64>,
-    allowed: u32,
-    suppressed: u64,
-}
-
-impl ErrorThrottle {
-    /// At most `max` errors in `interval_ns`.
-    pub fn new(interval_ns: u64, max: u32) -> Self {
-        ErrorThrottle { interval_ns, max, since_ns: None, allowed: 0, suppressed: 0 }
-    }
-
-    /// Whether an error that happens now is to be reported. The interval begins with its first error.
-    pub fn allow(&mut self, now_ns: u64) -> bool {
-        if self.since_ns.is_none_or(|since_ns| now_ns.saturating_sub(since_ns) >= self.interval_ns) {
-            (self.since_ns, self.allowed) = (Some(now_ns), 0);
-        }
-        let allow = self.allowed < self.max;
-        if allow {
-            self.allowed += 1
-        } else {
-            self.suppressed += 1
-        }
-        allow
-    }
-
-    /// How many errors were not reported.
-    pub fn suppressed(&self) -> u64 {
-        self.suppressed
-    }
 }
 
 #[cfg(test)]
@@ -337,30 +277,9 @@ mod tests {
     }
 
     #[test]
-    fn a_windowed_mean_follows_the_newest_durations() {
-        let (mut latency, mut means) = (Latency::new(), MeanWindows::new(0));
-        for second in 0..=3000_u64 {
-            latency.record(if second <= 1500 { 10_000 } else { 30_000 }, 1);
-            means.observe(second * S, &latency);
-        }
-        let mean = |window| (means.mean_ns(window, 3000 * S) / 1000.0).round();
-        assert_eq!((mean(Window::TenMinutes), mean(Window::AllTime)), (30.0, 20.0));
-    }
-
-    #[test]
     fn capacity_is_one_when_a_task_does_nothing_but_execute() {
         assert_eq!(capacity(1e6, 60_000.0, 60 * S), 1.0);
         assert_eq!(capacity(1e6, 60_000.0, 6_000 * S), 0.1);
         assert_eq!(capacity(1e6, 1.0, 0), 0.0);
-    }
-
-    #[test]
-    fn five_errors_in_ten_seconds_are_reported() {
-        let mut throttle = ErrorThrottle::new(10 * S, 5);
-        let allowed = |throttle: &mut ErrorThrottle, at| (0..8).filter(|_| throttle.allow(at)).count();
-        assert_eq!(allowed(&mut throttle, 3 * S), 5);
-        assert_eq!(allowed(&mut throttle, 12 * S), 0);
-        assert_eq!(allowed(&mut throttle, 13 * S), 5);
-        assert_eq!(throttle.suppressed(), 3 + 8 + 3);
     }
 }

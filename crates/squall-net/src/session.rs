@@ -1,7 +1,7 @@
 //! The worker's end of the command session: lines of JSON over a Unix socket inherited from the parent.
 //!
 //! One native thread reads and answers, also while user code hangs; another one writes, so that nobody waits for a
-//! slow reader. When the socket ends, the parent is gone and the worker goes too.
+//! slow reader. When the socket ends, the parent is gone and the worker goes too; nothing that is sent ends it.
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -9,8 +9,10 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
-/// Longest request.
+/// Longest request, with its line feed.
 const MAX_LINE: u64 = 64 << 10;
+/// Bytes of a longer one that are looked at twice, so that its id is found wherever it is cut.
+const LOOK_BACK: usize = 32;
 /// Bytes that wait for the writer before the oldest lines are dropped.
 const MAX_WAITING_BYTES: usize = 4 << 20;
 
@@ -98,6 +100,8 @@ pub fn channel() -> (Sender, Lines) {
 }
 
 /// Starts the two threads. `on_end` runs when the parent has gone.
+///
+/// Bound: a request of more than 64 KiB is skipped and answered by an error.
 pub fn serve(
     fd: OwnedFd,
     sender: Sender,
@@ -128,17 +132,48 @@ fn write_lines(mut socket: UnixStream, Lines(outbox): &Lines) {
 fn read_lines(socket: UnixStream, sender: &Sender, handler: &Handler) {
     let mut reader = BufReader::new(socket);
     let mut line = Vec::new();
-    loop {
-        line.clear();
-        match (&mut reader).take(MAX_LINE).read_until(b'\n', &mut line) {
-            Ok(0) | Err(_) => return,
-            Ok(_) if line.last() != Some(&b'\n') => return, // too long, or cut off
-            Ok(_) => {}
-        }
-        if let Some(answer) = handler(&line[..line.len() - 1]) {
+    while read_piece(&mut reader, &mut line) {
+        let answer = match line.pop_if(|last| *last == b'\n') {
+            Some(_) => handler(&line),
+            None => refuse_line(&mut reader, &mut line),
+        };
+        if let Some(answer) = answer {
             sender.send(answer);
         }
+        line.clear();
     }
+}
+
+/// Reads on to the end of the line, or as much as a request may have. Whether there was anything.
+fn read_piece(reader: &mut impl BufRead, line: &mut Vec<u8>) -> bool {
+    reader.take(MAX_LINE).read_until(b'\n', line).is_ok_and(|bytes| bytes > 0)
+}
+
+/// Skips a line, of which a piece was read, to its end. The answer; None when the session ended first.
+fn refuse_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> Option<Vec<u8>> {
+    let mut id = id_of(line);
+    while line.last() != Some(&b'\n') {
+        line.drain(..line.len().saturating_sub(LOOK_BACK));
+        if !read_piece(reader, line) {
+            return None;
+        }
+        id = id_of(line).or(id);
+    }
+    Some(too_long(id))
+}
+
+/// The number that a part of a request gives as its `"id"`; the parent puts it last.
+fn id_of(part: &[u8]) -> Option<u64> {
+    let key = b"\"id\":";
+    let at = part.windows(key.len()).rposition(|window| window == key)? + key.len();
+    let value = part[at..].trim_ascii_start();
+    let digits = value.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    std::str::from_utf8(&value[..digits]).ok()?.parse().ok()
+}
+
+fn too_long(id: Option<u64>) -> Vec<u8> {
+    let id = id.map_or_else(String::new, |id| format!(r#""id":{id},"#));
+    format!(r#"{{{id}"error":"a command of more than {MAX_LINE} bytes"}}"#).into_bytes()
 }
 
 #[cfg(test)]
@@ -189,11 +224,50 @@ mod tests {
         assert!(sender.is_flushed());
     }
 
+    /// Sends all of `requests` and reads as many lines as there are answers.
+    fn answers(requests: &[u8], count: usize) -> Vec<String> {
+        let (ours, _sender, _end) = started();
+        (&ours).write_all(requests).unwrap();
+        BufReader::new(&ours).lines().take(count).map(Result::unwrap).collect()
+    }
+
+    // semantics 28
     #[test]
-    fn an_endless_request_ends_the_session() {
-        let (ours, _sender, end) = started();
-        let _ = (&ours).write_all(&vec![b'x'; 2 * MAX_LINE as usize]);
-        end.recv_timeout(Duration::from_secs(10)).unwrap();
+    fn a_request_over_the_limit_is_refused_by_its_id_and_the_next_one_is_answered() {
+        let refused = r#"{"id":1234,"error":"a command of more than 65536 bytes"}"#;
+        let border = MAX_LINE as usize;
+        for length in (border..border + 40).chain([5 * border]) {
+            let request = format!(r#"{{"cmd":"{}","id": 1234}}"#, "x".repeat(length - 21));
+            assert_eq!(request.len(), length);
+            assert_eq!(answers(format!("{request}\nnext\n").as_bytes(), 2), [refused, "answer next"], "{length}");
+        }
+        let led = format!(r#"{{"id":1234,"cmd":"{}"}}"#, "x".repeat(5 * border));
+        assert_eq!(answers(format!("{led}\nnext\n").as_bytes(), 2), [refused, "answer next"]);
+    }
+
+    // semantics 28
+    #[test]
+    fn a_request_over_the_limit_without_an_id_is_refused_without_one() {
+        let request = [&[b'x'; 3 * MAX_LINE as usize], b"\nnext\n".as_slice()].concat();
+        assert_eq!(answers(&request, 2), [r#"{"error":"a command of more than 65536 bytes"}"#, "answer next"]);
+    }
+
+    // semantics 28
+    #[test]
+    fn a_request_of_just_the_limit_is_answered() {
+        let request = "x".repeat(MAX_LINE as usize - 1);
+        assert_eq!(answers(format!("{request}\n").as_bytes(), 1), [format!("answer {request}")]);
+    }
+
+    // semantics 21
+    #[test]
+    fn the_end_of_the_parent_is_noticed_also_within_a_request() {
+        for length in [3, 3 * MAX_LINE as usize] {
+            let (ours, _sender, end) = started();
+            (&ours).write_all(&vec![b'x'; length]).unwrap();
+            drop(ours);
+            end.recv_timeout(Duration::from_secs(10)).unwrap();
+        }
     }
 
     #[test]

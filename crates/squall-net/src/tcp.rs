@@ -23,6 +23,9 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
+/// Most memory of unfinished records if nothing else is asked for.
+pub const REST_BYTES: usize = 64 << 20;
+
 /// How to listen.
 #[derive(Clone, Debug)]
 pub struct ListenOptions {
@@ -36,9 +39,13 @@ pub struct ListenOptions {
     pub client_buffer: usize,
     /// Bytes of memory in chunks that were not dropped yet, at which sockets are not read any more.
     ///
-    /// Bound: one chunk more. Besides, each connection keeps its unfinished record: at most twice `max_record` and one
-    /// read.
+    /// Bound: one chunk more.
     pub queue_bytes: usize,
+    /// Bytes of memory in the unfinished records of all connections, beyond which the connection with the longest is
+    /// closed, with a fault. One record of `max_record` has room in any case.
+    ///
+    /// Bound: one read more.
+    pub rest_bytes: usize,
 }
 
 #[derive(Default)]
@@ -50,6 +57,7 @@ struct Counts {
     records: AtomicU64,
     oversize: AtomicU64,
     half: AtomicU64,
+    crowded: AtomicU64,
     resets: AtomicU64,
 }
 
@@ -70,13 +78,15 @@ pub struct TcpStats {
     pub oversize: u64,
     /// Records whose end never came.
     pub half: u64,
+    /// Connections closed inside a record, as unfinished records took too much memory.
+    pub crowded: u64,
     /// Connections that ended by an error.
     pub resets: u64,
 }
 
 impl TcpStats {
     /// Every counter with its name.
-    pub fn pairs(&self) -> [(&'static str, u64); 8] {
+    pub fn pairs(&self) -> [(&'static str, u64); 9] {
         [
             ("connections", self.connections),
             ("accepted", self.accepted),
@@ -85,6 +95,7 @@ impl TcpStats {
             ("records", self.records),
             ("oversize", self.oversize),
             ("half", self.half),
+            ("crowded", self.crowded),
             ("resets", self.resets),
         ]
     }
@@ -155,6 +166,7 @@ impl TcpListen {
             records: counts.records.load(Relaxed),
             oversize: counts.oversize.load(Relaxed),
             half: counts.half.load(Relaxed),
+            crowded: counts.crowded.load(Relaxed),
             resets: counts.resets.load(Relaxed),
         }
     }

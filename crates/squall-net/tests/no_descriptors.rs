@@ -1,7 +1,7 @@
 //! A process that has no descriptors left. In a process of its own, as the limit is the whole process's.
 
 use squall_core::framing::Framing;
-use squall_net::tcp::{ListenOptions, TcpListen};
+use squall_net::tcp::{ListenOptions, REST_BYTES, TcpListen};
 use squall_net::wake::Waiter;
 use std::fs;
 use std::io::Write;
@@ -39,6 +39,7 @@ fn a_connection_waits_quietly_until_there_are_descriptors_again() {
         max_connections: 10,
         client_buffer: 1000,
         queue_bytes: 1000,
+        rest_bytes: REST_BYTES,
     };
     let waiter = Waiter::new().unwrap();
     let listen = TcpListen::start(listener.into(), options, waiter.waker()).unwrap();

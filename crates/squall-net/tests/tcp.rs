@@ -1,7 +1,7 @@
 //! The TCP source against real sockets on loopback.
 
 use squall_core::framing::{Framing, RecordFault};
-use squall_net::tcp::{ListenOptions, TcpListen};
+use squall_net::tcp::{ListenOptions, REST_BYTES, TcpListen};
 use squall_net::wake::{Waiter, Wake};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -21,6 +21,7 @@ fn options() -> ListenOptions {
         max_connections: 2000,
         client_buffer: 1 << 16,
         queue_bytes: 8 << 20,
+        rest_bytes: REST_BYTES,
     }
 }
 
@@ -183,6 +184,50 @@ fn a_line_over_the_limit_is_skipped_in_flat_memory() {
     assert_eq!((records, faults), (vec![b"next".to_vec()], vec![fault]));
     assert_eq!(source.listen.stats().oversize, 1);
     writer.join().unwrap();
+}
+
+/// Unfinished records of just this length are kept without a byte more of memory.
+const SHORT: usize = 16_000;
+
+#[test]
+fn the_longest_unfinished_record_is_given_up_when_all_together_are_too_much() {
+    let source = source(ListenOptions { max_record: 200_000, rest_bytes: 100 * SHORT + 100_000, ..options() });
+    let clients: Vec<TcpStream> = (0..100).map(|_| source.connect()).collect();
+    clients.iter().for_each(|mut client| client.write_all(&[b'x'; SHORT]).unwrap());
+    let mut greedy = source.connect();
+    let _ = greedy.write_all(&[b'y'; 150_000]); // it may be closed before it has said all
+    let (_, faults) = source.take_until(|_, faults| !faults.is_empty());
+    let [RecordFault::Crowded { bytes, rest_bytes: 1_700_000 }] = faults[..] else { panic!("{faults:?}") };
+    assert!((SHORT..=150_000).contains(&bytes), "{bytes}");
+    assert_eq!(greedy.read(&mut [0]).unwrap_or(0), 0);
+    clients.iter().for_each(|mut client| client.write_all(b"\n").unwrap());
+    assert_eq!(source.take(100), vec![vec![b'x'; SHORT]; 100]);
+    assert_eq!((source.listen.stats().crowded, source.listen.stats().connections), (1, 100));
+}
+
+#[test]
+fn any_number_of_unfinished_records_stays_within_the_limit() {
+    let source = source(ListenOptions { max_record: SHORT, rest_bytes: 50 * SHORT, ..options() });
+    let clients: Vec<TcpStream> = (0..200).map(|_| source.connect()).collect();
+    clients.iter().for_each(|mut client| client.write_all(&[b'x'; SHORT]).unwrap());
+    wait_until(|| source.listen.stats().bytes == 200 * SHORT as u64);
+    let (_, faults) = source.take_until(|_, faults| faults.len() == 150);
+    assert_eq!(faults, vec![RecordFault::Crowded { bytes: SHORT, rest_bytes: 50 * SHORT }; 150]);
+    assert_eq!(source.listen.stats().connections, 50);
+}
+
+#[test]
+fn a_record_of_the_longest_length_has_room_whatever_the_limit_and_gives_it_back() {
+    let source = source(ListenOptions { max_record: 1_000_000, rest_bytes: 1, ..options() });
+    for _ in 0..10 {
+        let mut client = source.connect();
+        let writer = std::thread::spawn(move || {
+            client.write_all(&[[b'x'; 1_000_000].as_slice(), b"\n", &[b'y'; 1_000_000]].concat()).unwrap();
+        });
+        let (records, faults) = source.take_until(|records, _| records.len() == 2);
+        assert_eq!((records, faults), (vec![vec![b'x'; 1_000_000], vec![b'y'; 1_000_000]], vec![]));
+        writer.join().unwrap();
+    }
 }
 
 #[test]

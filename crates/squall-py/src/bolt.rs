@@ -446,8 +446,8 @@ impl Core {
         task.counts.failed.set(task.counts.failed.get() + 1);
         let pairs = self.pairs_of(input.root, input.edge);
         self.forget_bundle(input.root);
-        let failure =
-            Failure { task: task.clone(), error: error.into_value(py).into_any(), verdict, input: tuple, together };
+        let (number, error) = (self.next_failure(), error.into_value(py).into_any());
+        let failure = Failure { number, task: task.clone(), error, verdict, input: tuple, together };
         self.fail_pairs(py, &pairs, &failure);
     }
 
@@ -490,8 +490,8 @@ impl Core {
             return;
         }
         task.counts.failed.set(task.counts.failed.get() + 1);
-        let error = error.into_value(py).into_any();
-        let failure = Failure { task: task.clone(), error, verdict, input: Some(tuple), together: false };
+        let (number, error) = (self.next_failure(), error.into_value(py).into_any());
+        let failure = Failure { number, task: task.clone(), error, verdict, input: Some(tuple), together: false };
         self.fail_pairs(py, &pairs, &failure);
     }
 }

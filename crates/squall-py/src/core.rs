@@ -125,6 +125,8 @@ pub struct Core {
     pub replays: Local<Vec<Replay>>,
     pub buried: Local<HashMap<u64, Buried>>,
     pub next_handle: Cell<u64>,
+    /// Failures so far.
+    pub failures: Cell<u64>,
     pub hooks: Local<Option<Py<PyAny>>>,
     pub now_ns: Cell<u64>,
     pub clock: Clock,
@@ -228,6 +230,13 @@ impl Core {
             Clock::Real(clock) => self.now_ns.get() + clock.since_look_ns(),
             Clock::Virtual(now) => now.get(),
         }
+    }
+
+    /// The number of a new failure, from 1.
+    #[cold]
+    pub fn next_failure(&self) -> u64 {
+        self.failures.set(self.failures.get() + 1);
+        self.failures.get()
     }
 
     /// Reads the clock into the loop's time.

@@ -164,11 +164,14 @@ unsafe fn number(value: *mut PyObject) -> Result<u64, Raised> {
 }
 
 /// The named value is hashed in place of the other.
-pub const TAG_SAME: i64 = -1;
+const TAG_SAME: i64 = -1;
 /// The named value is a number's modular hash.
-pub const TAG_NUMBER: i64 = -2;
+const TAG_NUMBER: i64 = -2;
 /// The value is not a number.
-pub const TAG_NAN: i64 = -3;
+const TAG_NAN: i64 = -3;
+
+/// What the reducer names values by, beside the core's tags: their values are not mixed in.
+pub const UNMIXED_TAGS: [(&str, i64); 3] = [("TAG_SAME", TAG_SAME), ("TAG_NUMBER", TAG_NUMBER), ("TAG_NAN", TAG_NAN)];
 
 static REDUCER: pyo3::sync::PyOnceLock<Py<PyAny>> = pyo3::sync::PyOnceLock::new();
 

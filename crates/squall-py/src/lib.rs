@@ -91,6 +91,12 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(keyhash::set_key_reducer, m)?)?;
     m.add_function(wrap_pyfunction!(page_create, m)?)?;
     m.add_function(wrap_pyfunction!(page_read, m)?)?;
+    for (name, tag) in squall_core::key::TAGS {
+        m.add(name, tag)?;
+    }
+    for (name, tag) in keyhash::UNMIXED_TAGS {
+        m.add(name, tag)?;
+    }
     for (name, code) in worker::CODES {
         m.add(name, code)?;
     }

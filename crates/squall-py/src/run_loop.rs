@@ -257,8 +257,8 @@ impl Core {
             let task = self.task(spout);
             let error = fault::tree_too_old(&task);
             let verdict = retry::Failure { action: Action::Retry, counts: true, after_ns: None };
-            let failure =
-                Failure { task, error: error.into_value(py).into_any(), verdict, input: None, together: false };
+            let (number, error) = (self.next_failure(), error.into_value(py).into_any());
+            let failure = Failure { number, task, error, verdict, input: None, together: false };
             self.fail_root(py, root, &failure);
         }
         self.sweep_later();

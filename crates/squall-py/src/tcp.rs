@@ -7,7 +7,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::ffi::*;
 use pyo3::prelude::*;
 use squall_core::framing::Framing;
-use squall_net::tcp::{Chunk, ListenOptions, TcpListen};
+use squall_net::tcp::{Chunk, ListenOptions, REST_BYTES, TcpListen};
 use squall_net::wake::Wake;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::ptr::{null, null_mut};
@@ -57,7 +57,8 @@ impl TcpSource {
             other => return Err(PyValueError::new_err(format!("unknown framing {other:?}"))),
         };
         let decode = if decode == "text" { Decode::Text } else { Decode::Bytes };
-        let options = ListenOptions { framing, max_record, max_connections, client_buffer, queue_bytes: QUEUE_BYTES };
+        let (queue_bytes, rest_bytes) = (QUEUE_BYTES, REST_BYTES);
+        let options = ListenOptions { framing, max_record, max_connections, client_buffer, queue_bytes, rest_bytes };
         // SAFETY: the caller hands the descriptor over.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         Ok(TcpSource { start: Mutex::new(Some((fd, options))), listen: Mutex::new(None), decode })

@@ -60,6 +60,8 @@ impl Drop for Pending {
 
 /// Why roots fail, and what their failing leads to.
 pub struct Failure {
+    /// Which failure of this worker's life: it links the letters of all roots that it gives up.
+    pub number: u64,
     /// The task whose code failed.
     pub task: Rc<Task>,
     /// The exception.
@@ -238,7 +240,8 @@ impl Task {
             self.counts.dropped.set(self.counts.dropped.get() + 1);
             return core.end_with(root, sent);
         }
-        let failure = Failure { task, error: error.into_value(py).into_any(), verdict, input: None, together: false };
+        let (number, error) = (core.next_failure(), error.into_value(py).into_any());
+        let failure = Failure { number, task, error, verdict, input: None, together: false };
         core.fail_root(py, root, &failure);
     }
 
@@ -605,6 +608,7 @@ impl Core {
         letter.set_item("error", failure.error.bind(py))?;
         letter.set_item("attempts", pending.attempt)?;
         letter.set_item("root", root.0)?;
+        letter.set_item("failure", failure.number)?;
         letter.set_item("spout", self.component_name(spout.component))?;
         letter.set_item("spout_task", spout.task_id)?;
         letter.set_item("spout_stream", &stream.name)?;
@@ -655,8 +659,8 @@ impl Core {
     #[cold]
     pub fn bury_at_once(&self, py: Python<'_>, spout: Rc<Task>, pending: Pending, error: PyErr) {
         let verdict = retry::Failure { action: Action::Dead, counts: true, after_ns: None };
-        let error = error.into_value(py).into_any();
-        let failure = Failure { task: spout.clone(), error, verdict, input: None, together: false };
+        let (number, error) = (self.next_failure(), error.into_value(py).into_any());
+        let failure = Failure { number, task: spout.clone(), error, verdict, input: None, together: false };
         self.bury(py, spout, pending, RootId::NONE, &failure);
     }
 }

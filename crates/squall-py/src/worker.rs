@@ -103,6 +103,7 @@ impl Worker {
             replays: Local::new(Vec::new()),
             buried: Local::new(HashMap::new()),
             next_handle: Cell::new(1),
+            failures: Cell::new(0),
             hooks: Local::new(Some(hooks)),
             now_ns: Cell::new(0),
             clock: if r#virtual { Clock::Virtual(Cell::new(0)) } else { Clock::Real(RealClock::new()) },

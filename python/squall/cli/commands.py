@@ -41,16 +41,21 @@ def command(topology: str, request: dict[str, Any]) -> dict[str, Any]:
     """Asks a running topology.
 
     Raises:
-        ClusterError: it does not run, or does not answer.
+        ClusterError: it does not run, does not answer, or refuses the command.
     """
     path = control_socket(topology)
     try:
-        return ask(path, request, ANSWER_WITHIN_S)
+        answer = ask(path, request, ANSWER_WITHIN_S)
     except OSError as error:
         facts = (("because", str(error) or type(error).__name__),)
         fix = "see what holds it up: squall stacks " + topology
         message = f'"{topology}" did not answer in {ANSWER_WITHIN_S:g} s'
         raise ClusterError(Defect("no_answer", message, facts, fix), retryable=True) from error
+    if because := answer.get("error"):
+        fix = "shorten it, or use the squall that the topology was started with"
+        message = f'"{topology}" refused a command'
+        raise ClusterError(Defect("command_refused", message, (("because", because),), fix))
+    return answer
 
 
 def show_stacks(topology: str) -> None:

@@ -12,6 +12,7 @@ from squall.config.load import load, local_dir
 from squall.engines.embedded.runs import running, topology_of
 from squall.errors import Defect, StateError
 from squall.runtime import dead_log
+from squall.runtime.letter_codec import shown
 
 SHOWN = 100
 
@@ -49,19 +50,21 @@ def list_letters(topology: str, *, every: bool) -> None:
             when = f"{letter.at:%Y-%m-%d %H:%M:%S}"
             inputs = letter.inputs()
             text = inputs if len(inputs) <= SHOWN else inputs[: SHOWN - 1] + "…"
-            typer.echo(f"{stored.number:>6}  {when}  {stored.state:<8}  {letter.component}  {letter.error}  ({text})")
+            head = f"{stored.number:>6}  {when}  {stored.state:<8}  failure {letter.failure}"
+            typer.echo(f"{head}  {letter.component}  {letter.error}  ({text})")
 
 
 def show_letter(topology: str, number: int) -> None:
     """Prints everything about one letter."""
     (stored,) = _chosen(topology, [number])
     letter = stored.letter
-    root = f"id {letter.message_id!r}" if letter.root_values is None else repr(letter.root_values)
-    inputs = [f"    {name} = {value!r}" for name, value in zip(letter.fields, letter.values, strict=False)]
+    root = f"id {shown(letter.message_id)}" if letter.root_values is None else _row(letter.root_values)
+    inputs = [f"    {name} = {shown(value)}" for name, value in zip(letter.fields, letter.values, strict=False)]
     lines = [
         f"dead letter {number} of {topology}: {stored.state}",
         f"  component: {letter.component} (task {letter.task})",
         f"  given up: {letter.at:%Y-%m-%d %H:%M:%S %Z}, after {letter.attempts} tries",
+        f"  failure: {letter.failure}",
         f"  input: {letter.source}/{letter.stream}",
         *inputs,
         f"  root: {letter.spout}/{letter.spout_stream} {root}",
@@ -70,6 +73,10 @@ def show_letter(topology: str, number: int) -> None:
         letter.traceback.rstrip(),
     ]
     typer.echo("\n".join(lines))
+
+
+def _row(values: tuple[object, ...]) -> str:
+    return f"({', '.join(map(shown, values))})"
 
 
 def replay_letters(topology: str, numbers: list[int]) -> None:

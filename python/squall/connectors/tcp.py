@@ -59,6 +59,8 @@ class TcpSpout(Spout):
     Delivery: at least once while the worker lives; the engine keeps what is pending and emits it again. A record that
         is no UTF-8 goes to the dead letters as bytes; one longer than `max_record` is skipped and reported.
     Bound: when the topology cannot take more, sockets are not read, so the senders feel it; nothing is dropped.
+        Unfinished records of all connections hold at most 64 MiB, or twice `max_record` if that is more: beyond it the
+        connection with the longest one is closed and reported; what it had not ended is lost.
     Threading: one native thread reads all connections.
     """
 

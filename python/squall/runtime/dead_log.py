@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from squall.runtime.letter_codec import decode, encode, encode_row, is_known
+from squall.runtime.letter_codec import Unknown, decode, encode, encode_row, is_known, shown
 from squall.runtime.letters import Letter
 
 log = logging.getLogger("squall.dead")
@@ -53,6 +53,24 @@ def _record(letter: Letter) -> dict[str, Any]:
     fields: dict[str, Any] = {name: getattr(letter, name) for name in letter.__dataclass_fields__}
     rows = {name: encode_row(fields.pop(name)) for name in ROWS if fields[name] is not None}
     return {"letter": {name: encode(value) for name, value in fields.items()} | rows}
+
+
+def _letter_line(letter: Letter) -> bytes:
+    """A letter's line. One that JSON refuses is kept as text: the others, and its source, must not wait for it."""
+    try:
+        return _line(_record(letter))
+    except Exception as error:
+        log.error("event=dead_letter_as_text component=%s because=%s", letter.component, type(error).__name__)
+        return _line(_record(_as_text(letter)))
+
+
+def _as_text(letter: Letter) -> Letter:
+    def texts(row: tuple[Any, ...]) -> tuple[Unknown, ...]:
+        return tuple(Unknown(shown(value)) for value in row)
+
+    root_values = None if letter.root_values is None else texts(letter.root_values)
+    message_id = Unknown(shown(letter.message_id))
+    return replace(letter, values=texts(letter.values), root_values=root_values, message_id=message_id)
 
 
 def _records(path: Path) -> Iterator[dict[str, Any]]:
@@ -126,7 +144,7 @@ class DeadLog:
 
     def _serve(self) -> None:
         while group := self._next_group():
-            data = b"".join(_line(_record(letter)) for _, letter in group)
+            data = b"".join(_letter_line(letter) for _, letter in group)
             while not self._try_to_store(data):
                 if self._rest():
                     return

@@ -1,10 +1,13 @@
-"""The system spout that gives a topology its own dead letters as a stream (semantics 12)."""
+"""The system spout that gives a topology its own dead letters as a stream (semantics 12).
+
+It has no `fail` and gives no ids, so the engine tries again by itself and forgets a letter after its last try. With
+them each letter's tries would be remembered until its id came again, which it never did.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from squall.api.components import Spout
 from squall.runtime.letters import Letter
@@ -14,7 +17,8 @@ class DeadLetterSpout(Spout):
     """Emits each dead letter on the streams that asked for its component.
 
     Out: the fields of `squall.model.graph.DEAD_LETTER_FIELDS`.
-    Delivery: each letter is a new root. What fails below is left unread in the log and makes no new letter.
+    Delivery: each letter is a new root, tried again as any other. What fails to the last is left unread in the log and
+        makes no new letter.
     """
 
     idle_wait = 1e9  # `offer` wakes it
@@ -40,7 +44,4 @@ class DeadLetterSpout(Spout):
         letter = self._waiting.popleft()
         for stream, names in self._streams.items():
             if not names or letter.component in names:
-                self.emit(*letter.row(), stream=stream, id=(letter.component, letter.roots, stream))
-
-    def fail(self, message_id: Any) -> None:
-        """A letter that its subscriber could not take is not tried again: it stays in the log."""
+                self.emit(*letter.row(), stream=stream)

@@ -142,6 +142,7 @@ class Hooks:
                 spout_stream=letter["spout_stream"],
                 root_values=letter["root_values"],
                 message_id=letter["message_id"],
+                failure=letter["failure"],
             ),
         )
 

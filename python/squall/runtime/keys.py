@@ -19,9 +19,6 @@ from squall.errors import Defect, TopologyError
 _T = TypeVar("_T")
 Named = tuple[int, Any]
 
-TAG_SAME, TAG_NUMBER, TAG_NAN = -1, -2, -3
-"""The named value is hashed in its place; is the modular hash itself; is of no account."""
-TAG_INSTANT, TAG_DATETIME, TAG_DATE, TAG_TIME, TAG_DURATION, TAG_UUID, TAG_DATACLASS, TAG_REGISTERED = range(16, 24)
 _registered: dict[type, Callable[[Any], object]] = {}
 
 
@@ -38,22 +35,22 @@ def reduce(value: object) -> Named:
     """
     for cls in type(value).__mro__:
         if cls in _registered:
-            return TAG_REGISTERED, (cls.__qualname__, _registered[cls](value))
+            return _core.TAG_REGISTERED, (cls.__qualname__, _registered[cls](value))
     match value:
         case Enum():
-            return TAG_SAME, value.value
+            return _core.TAG_SAME, value.value
         case datetime() if value.utcoffset() is not None:
-            return TAG_INSTANT, _ticks(value - datetime.fromisoformat("1970-01-01T00:00:00+00:00"))
+            return _core.TAG_INSTANT, _ticks(value - datetime.fromisoformat("1970-01-01T00:00:00+00:00"))
         case datetime():
-            return TAG_DATETIME, value.isoformat()
+            return _core.TAG_DATETIME, value.isoformat()
         case date():
-            return TAG_DATE, value.toordinal()
+            return _core.TAG_DATE, value.toordinal()
         case time():
-            return TAG_TIME, value.isoformat()
+            return _core.TAG_TIME, value.isoformat()
         case timedelta():
-            return TAG_DURATION, _ticks(value)
+            return _core.TAG_DURATION, _ticks(value)
         case UUID():
-            return TAG_UUID, value.bytes
+            return _core.TAG_UUID, value.bytes
         case _:
             return _structural(value)
 
@@ -68,16 +65,16 @@ _BASES: tuple[Any, ...] = (str, bytes, int, float, tuple, list, dict)
 def _structural(value: Any) -> Named:
     if isinstance(value, numbers.Number) and not isinstance(value, complex):
         if value != value:
-            return TAG_NAN, None
-        return TAG_NUMBER, hash(value)
+            return _core.TAG_NAN, None
+        return _core.TAG_NUMBER, hash(value)
     for base in _BASES:
         if isinstance(value, base):
-            return TAG_SAME, base(value)
+            return _core.TAG_SAME, base(value)
     if isinstance(value, bytearray | memoryview):
-        return TAG_SAME, bytes(cast("bytearray", value))
+        return _core.TAG_SAME, bytes(cast("bytearray", value))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-        return TAG_DATACLASS, (type(value).__qualname__, fields)
+        return _core.TAG_DATACLASS, (type(value).__qualname__, fields)
     if type(value).__module__ == "numpy":
         return _numpy(value)
     raise TopologyError(
@@ -92,7 +89,7 @@ def _structural(value: Any) -> Named:
 
 def _numpy(value: Any) -> Named:
     if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
-        return TAG_SAME, value.item()
+        return _core.TAG_SAME, value.item()
     raise TopologyError(
         Defect(
             "key_type_unstable",

@@ -19,6 +19,9 @@ MAX_REPR = 10_000
 """Characters that are kept of a `repr`."""
 MAX_DEPTH = 100
 """Containers in each other; a value with more is kept by its `repr`."""
+DECIMAL_BITS = 2048
+"""Longer integers are written in hexadecimal: Python may refuse decimals of more than 640 digits, whose cost is
+quadratic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,15 @@ def decode(value: Any) -> Any:
     return value
 
 
+def shown(value: Any) -> str:
+    """A value for people: its `repr`, cut. Never raises."""
+    try:
+        text = hex(value) if _is_long(value) else repr(value)
+    except Exception as error:
+        text = f"<{type(value).__qualname__}, whose repr raised {type(error).__name__}>"
+    return text[:MAX_REPR]
+
+
 def is_known(value: object) -> bool:
     """Whether nothing in a decoded value is kept by its `repr` only."""
     if isinstance(value, Unknown):
@@ -68,6 +80,8 @@ def is_known(value: object) -> bool:
 
 def _encode(value: Any, around: frozenset[int]) -> Any:
     """`around`: ids of the containers that the value is in."""
+    if _is_long(value):
+        return _tagged("int", hex(value))
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):
@@ -96,11 +110,11 @@ def _tagged(tag: str, value: Any) -> dict[str, Any]:
 
 
 def _unknown(value: object) -> dict[str, Any]:
-    try:
-        text = repr(value)
-    except Exception as error:
-        text = f"<{type(value).__qualname__}, whose repr raised {type(error).__name__}>"
-    return _tagged("repr", text[:MAX_REPR])
+    return _tagged("repr", shown(value))
+
+
+def _is_long(value: object) -> bool:
+    return isinstance(value, int) and value.bit_length() > DECIMAL_BITS
 
 
 def _iso(value: Any) -> str:
@@ -126,6 +140,7 @@ _SCALARS: tuple[tuple[type | tuple[type, ...], str, Callable[[Any], Any]], ...] 
 )
 
 _DECODERS: dict[str, Callable[[Any], Any]] = {
+    "int": lambda v: int(v, 16),
     "float": float,
     "tuple": lambda v: tuple(map(decode, v)),
     "dict": lambda v: {decode(key): decode(item) for key, item in v},

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from squall.runtime.letter_codec import shown
+
 
 @dataclass(frozen=True, slots=True)
 class Letter:
@@ -27,6 +29,8 @@ class Letter:
     spout_stream: str
     root_values: tuple[Any, ...] | None
     message_id: Any
+    failure: int = 0
+    """Letters of one worker's life with the same number come of one failure; 0 in logs that were written without."""
 
     def row(self) -> tuple[Any, ...]:
         """The letter as a tuple of the dead-letter stream."""
@@ -43,4 +47,4 @@ class Letter:
 
     def inputs(self) -> str:
         """The fields and values of the input that failed, for people."""
-        return ", ".join(f"{name}={value!r}" for name, value in zip(self.fields, self.values, strict=False))
+        return ", ".join(f"{name}={shown(value)}" for name, value in zip(self.fields, self.values, strict=False))

@@ -44,6 +44,11 @@ impl Connection {
         self.rest.len()
     }
 
+    /// Memory of the unfinished record.
+    pub fn rest_memory_bytes(&self) -> usize {
+        self.rest.capacity()
+    }
+
     /// Reads at most `at_most` bytes, and leaves the records that are finished now in `buffer`.
     pub fn read(&mut self, buffer: &mut Buffer, at_most: usize) -> io::Result<Arrival> {
         buffer.clear();
@@ -58,8 +63,7 @@ impl Connection {
         buffer.data.extend_from_slice(&self.rest);
         let bytes = sys::receive(self.socket.as_fd(), &mut buffer.data, at_most)?;
         let found = split(&mut self.splitter, &buffer.data, bytes == 0, &mut buffer.records);
-        self.rest.clear();
-        self.rest.extend_from_slice(&buffer.data[found.consumed..]);
+        self.rest = buffer.data[found.consumed..].to_vec(); // of its own size: a connection that rests holds no more
         buffer.data.truncate(found.consumed);
         Ok(Arrival { bytes, faults: found.faults })
     }

@@ -24,6 +24,8 @@ const BACKLOG: usize = 4096;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Largest read.
 const MAX_READ: usize = 16 << 20;
+/// What the longest record needs beside twice its length: its delimiter, and the room for the read that ends it.
+const BESIDE_RECORD: usize = 256 << 10;
 
 /// What became of a connection that was read.
 enum After {
@@ -44,6 +46,9 @@ pub(super) struct Reader {
     scratch: Buffer,
     read_bytes: usize,
     max_connections: usize,
+    /// Memory of the unfinished records of all connections.
+    rest_bytes: usize,
+    max_rest_bytes: usize,
     queue: Arc<Queue>,
     status: Arc<Status>,
     /// Open as long as the thread may wait for it.
@@ -70,6 +75,8 @@ impl Reader {
             scratch: Buffer::default(),
             read_bytes: options.client_buffer.clamp(1, MAX_READ),
             max_connections: options.max_connections,
+            rest_bytes: 0,
+            max_rest_bytes: options.rest_bytes.max(2 * options.max_record + BESIDE_RECORD),
             queue,
             status,
             _command: command,
@@ -141,10 +148,14 @@ impl Reader {
     fn read(&mut self, number: u64, at_most: usize) -> After {
         self.queue.wait_for_room();
         let Some(connection) = self.connections.get_mut(&number) else { return After::Closed };
-        match connection.read(&mut self.scratch, at_most) {
+        let before_bytes = connection.rest_memory_bytes();
+        let arrival = connection.read(&mut self.scratch, at_most);
+        self.rest_bytes = self.rest_bytes - before_bytes + connection.rest_memory_bytes();
+        match arrival {
             Ok(Arrival { bytes, faults }) => {
                 self.status.counts.bytes.fetch_add(bytes as u64, Relaxed);
                 self.hand_over(number, faults);
+                self.make_room();
                 if bytes > 0 {
                     return After::Open(bytes);
                 }
@@ -174,8 +185,26 @@ impl Reader {
         self.queue.push(number, buffer, faults);
     }
 
+    /// Closes connections until the unfinished records are within their limit, those with the longest first.
+    fn make_room(&mut self) {
+        while self.rest_bytes > self.max_rest_bytes {
+            let longest = self.connections.iter().max_by_key(|(number, one)| (one.rest_memory_bytes(), **number));
+            let Some((&number, connection)) = longest else { return };
+            let fault = RecordFault::Crowded { bytes: connection.rest_bytes(), rest_bytes: self.max_rest_bytes };
+            self.give_up(number, fault);
+        }
+    }
+
+    /// Closes a connection inside a record.
+    fn give_up(&mut self, number: u64, fault: RecordFault) {
+        self.scratch.clear();
+        self.hand_over(number, vec![fault]);
+        self.close(number);
+    }
+
     fn close(&mut self, number: u64) {
         if let Some(connection) = self.connections.remove(&number) {
+            self.rest_bytes -= connection.rest_memory_bytes();
             self.epoll.remove(connection.fd());
             self.status.counts.connections.fetch_sub(1, Relaxed);
         }
@@ -208,12 +237,11 @@ impl Reader {
     /// Closes a connection. If its sender was done its rest may be a record, else it is half of one.
     fn part_from(&mut self, number: u64) {
         let Some(connection) = self.connections.get(&number) else { return };
+        let bytes = connection.rest_bytes();
         if sys::has_ended(connection.fd()) {
             self.read(number, 1);
-        } else if connection.rest_bytes() > 0 {
-            let half = RecordFault::Half { bytes: connection.rest_bytes() };
-            self.scratch.clear();
-            self.hand_over(number, vec![half]);
+        } else if bytes > 0 {
+            return self.give_up(number, RecordFault::Half { bytes });
         }
         self.close(number);
     }
@@ -231,6 +259,7 @@ fn count(counts: &Counts, records: usize, faults: &[RecordFault]) {
         let counter = match fault {
             RecordFault::TooLong { .. } => &counts.oversize,
             RecordFault::Half { .. } => &counts.half,
+            RecordFault::Crowded { .. } => &counts.crowded,
         };
         counter.fetch_add(1, Relaxed);
     }

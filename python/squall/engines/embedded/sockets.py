@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
-MAX_LINE = 1 << 20
+MAX_COMMAND_BYTES = 64 << 10
+"""Longest command, with its line feed; as in crates/squall-net/src/session.rs."""
+MAX_LINE_BYTES = 16 << 20
+"""Longest line of a worker: what it says of itself grows with its components."""
 
 
 @contextmanager
@@ -46,17 +49,26 @@ def connect(path: Path, timeout_s: float) -> socket.socket:
 
 
 class LineBuffer:
-    """Bytes that come in, as whole lines of JSON."""
+    """Bytes that come in, as whole lines of JSON.
 
-    def __init__(self) -> None:
+    Args:
+        too_long: called for each line that is left out for its length.
+
+    Bound: `max_bytes` of a line are kept; one with more is left out.
+    """
+
+    def __init__(self, max_bytes: int = MAX_LINE_BYTES, too_long: Callable[[], None] = lambda: None) -> None:
+        self._max_bytes, self._too_long = max_bytes, too_long
         self._rest = b""
 
     def feed(self, data: bytes) -> list[dict[str, Any]]:
         """The objects of the lines that are complete now; what is no JSON object is left out."""
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        if len(self._rest) > MAX_LINE * 16:
-            self._rest = b""
-        return [parsed for line in lines if (parsed := _object(line)) is not None]
+        *lines, rest = (self._rest + data).split(b"\n")
+        self._rest = rest[: self._max_bytes]  # with its line feed it is too long, whatever was cut
+        kept = [line for line in lines if len(line) < self._max_bytes]
+        for _ in range(len(lines) - len(kept)):
+            self._too_long()
+        return [parsed for line in kept if (parsed := _object(line)) is not None]
 
 
 def _object(line: bytes) -> dict[str, Any] | None:
