@@ -37,6 +37,9 @@ class Hooks:
     def holding(self, *event):
         pass
 
+    def replayed(self, handle):
+        pass
+
     def observe(self, *event):
         raise AssertionError(event)
 

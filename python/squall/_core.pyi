@@ -124,7 +124,10 @@ class Hooks(Protocol):
     def error(self, task: int, where: str, error: BaseException, /) -> None:
         """User code of `task` raised in `where` ("process", "tick", "ack", "next_tuple", …)."""
     def spout_failed(self, task: int, error: BaseException, /) -> float | None:
-        """`next_tuple`, `next_batch` or a generator raised: pause before the next poll; None ends the spout."""
+        """`next_tuple`, `next_batch` or a generator raised: pause before the next poll; None ends the spout.
+
+        A negative pause ends the worker.
+        """
     def dead(self, handle: int, letter: Mapping[str, Any], /) -> None:
         """Make the letter durable, then call `Worker.dead_stored(handle)` (any thread).
 
@@ -132,6 +135,8 @@ class Hooks(Protocol):
         """
     def holding(self, task: int, bytes: int, holder: int, /) -> None:
         """Spout `task` pauses since its pending roots weigh so much; most of them wait at task `holder`."""
+    def replayed(self, handle: int, /) -> None:
+        """A root given to `Worker.replay` has ended: acked, or a dead letter again that is stored."""
     def observe(self, event: str, task: int, message_id: object, attempt: int, /) -> None:
         """Only if `Worker.observe` is on: "acked" or "failed" (one for each failed try) of a root."""
 
@@ -198,8 +203,12 @@ class Worker:
         batch_wait: float,
         max_in_flight: int,
         submit: Callable[[Call], None] | None,
+        cancel: Callable[[Call], None] | None = None,
     ) -> None:
-        """`batch_max` 0: one call a tuple. `submit`: the offloader of an async or blocking bolt."""
+        """`batch_max` 0: one call a tuple. `submit`: the offloader of an async or blocking bolt.
+
+        `cancel` is given a call whose inputs have failed by the time-out: it should end soon.
+        """
     def bind(
         self,
         task: int,
@@ -265,8 +274,13 @@ class Worker:
     def every(self, task: int, period: float, function: Callable[..., object], args: tuple[Any, ...], /) -> int: ...
     def cancel_timer(self, timer: int, /) -> None: ...
     def dead_stored(self, handle: int, /) -> None: ...
-    def replay(self, task: int, stream: int, values: tuple[Any, ...], /, direct: int | None = None) -> None:
-        """Emits values as a new root of spout `task`, on a direct stream to task `direct`. Any thread."""
+    def replay(
+        self, task: int, stream: int, values: tuple[Any, ...], /, direct: int | None = None, handle: int = 0
+    ) -> None:
+        """Emits values as a new root of spout `task`, on a direct stream to task `direct`. Any thread.
+
+        When the root was acked or its letter is stored, `Hooks.replayed(handle)` is called, unless that is 0.
+        """
 
     # -- looking ------------------------------------------------------------------------------------------
     def pending(self) -> list[tuple[int, int]]:
@@ -367,6 +381,9 @@ def page_create() -> int:
 
 def page_read(fd: int, /) -> tuple[int, int]:
     """(component number whose code is running or 0, calls so far) of a shared page."""
+
+def page_totals(fd: int, /) -> tuple[int, int, int]:
+    """(emitted, acked, failed) of a shared page: tries of roots so far, over all spouts of the worker."""
 
 current_call: Any
 """ContextVar[Call | None]: the offloaded call that the current coroutine or thread is running."""

@@ -1,6 +1,8 @@
-//! A page of memory that a worker shares with its parent: whose code is running, and how many calls were made.
+//! A page of memory that a worker shares with its parent: whose code is running, how many calls were made, and what
+//! became of the roots.
 //!
-//! When the worker is gone without a word (a crash, `os._exit`), the parent reads here which component ran.
+//! When the worker is gone without a word (a crash, `os._exit`), the parent reads here which component ran and how far
+//! the run had come.
 
 use crate::sys;
 use std::io;
@@ -16,6 +18,20 @@ struct Layout {
     reserved: AtomicU32,
     calls: AtomicU64,
     overdue: AtomicU64,
+    emitted: AtomicU64,
+    acked: AtomicU64,
+    failed: AtomicU64,
+}
+
+/// What became of the roots of all spouts so far; the rest of those emitted is pending.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Tries begun.
+    pub emitted: u64,
+    /// Tries that ended well.
+    pub acked: u64,
+    /// Tries that failed.
+    pub failed: u64,
 }
 
 struct Mapping(*mut Layout);
@@ -102,6 +118,22 @@ impl Page {
         self.layout().overdue.load(Ordering::Relaxed)
     }
 
+    /// Writes down what became of the roots so far.
+    pub fn set_totals(&self, totals: Totals) {
+        self.layout().emitted.store(totals.emitted, Ordering::Relaxed);
+        self.layout().acked.store(totals.acked, Ordering::Relaxed);
+        self.layout().failed.store(totals.failed, Ordering::Relaxed);
+    }
+
+    /// What was written down last.
+    pub fn totals(&self) -> Totals {
+        Totals {
+            emitted: self.layout().emitted.load(Ordering::Relaxed),
+            acked: self.layout().acked.load(Ordering::Relaxed),
+            failed: self.layout().failed.load(Ordering::Relaxed),
+        }
+    }
+
     /// Marks a call as overdue.
     pub fn set_overdue(&self, call: u64) {
         self.layout().overdue.store(call, Ordering::Relaxed);
@@ -121,6 +153,9 @@ mod tests {
         assert_eq!((ours.component(), ours.calls()), (3, 17));
         ours.set_overdue(17);
         assert_eq!(theirs.overdue(), 17);
+        let totals = Totals { emitted: 9, acked: 5, failed: 1 };
+        theirs.set_totals(totals);
+        assert_eq!(ours.totals(), totals);
     }
 
     #[test]

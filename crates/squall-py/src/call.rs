@@ -261,6 +261,10 @@ impl Core {
             return;
         }
         self.finish_inputs(py, call, Err(fault::held_too_long(&inner.task)));
+        let cancel = inner.task.cancel.with(|cancel| cancel.as_ref().map(|f| f.clone_ref(py)));
+        if let Some(Err(error)) = cancel.map(|cancel| cancel.call1(py, (call,))) {
+            error.write_unraisable(py, None);
+        }
     }
 
     /// Carries out what an offloaded call came to.

@@ -204,9 +204,8 @@ unsafe extern "C" fn spout_emit(
         {
             let here = PyThreadState_Get() == task.thread.get();
             if here && stream.fields.len() == count as usize && !stream.direct {
-                task.count_root();
-                let sent =
-                    PyRow::from_borrowed(values, count as usize).and_then(|row| task.open_root(stream, row, id, None));
+                let row = task.count_root().and_then(|()| PyRow::from_borrowed(values, count as usize));
+                let sent = row.and_then(|row| task.open_root(stream, row, id, None));
                 return if sent.is_ok() { none() } else { null_mut() };
             }
         }
@@ -352,8 +351,8 @@ unsafe fn emit_from_spout(
     let name = options.stream.as_deref().unwrap_or("default");
     let stream = task.stream(name).ok_or_else(|| fault::stream_unknown(task, name))?;
     let row = unsafe { PyRow::from_borrowed(values, count) }.map_err(|error| error.take(py))?;
+    task.count_root().map_err(|error| error.take(py))?;
     task.emit_root(py, stream, row, options.id.as_ref(), options.task)?;
-    task.count_root();
     task.core().wake_from_elsewhere();
     Ok(())
 }

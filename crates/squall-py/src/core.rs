@@ -62,6 +62,7 @@ pub struct Replay {
     pub stream: u16,
     pub values: Py<PyTuple>,
     pub direct: Option<i64>,
+    pub handle: u32,
 }
 
 /// A timer of user code, or of the runtime (task -1).
@@ -378,7 +379,6 @@ impl Core {
         let task = self.task(task.index);
         let Some(stream) = task.default_stream() else { return };
         stream.emitted.set(stream.emitted.get() + 1);
-        task.counts.failed.set(task.counts.failed.get() + 1);
         task.counts.errors.set(task.counts.errors.get() + 1);
         let told = self.hooks(py).call_method1("error", (task.index, "decode", exception(py, &error)));
         if let Err(fault) = told {
@@ -391,6 +391,7 @@ impl Core {
             attempt: 1,
             direct: None,
             weight: 0,
+            replay: 0,
             id: std::ptr::null_mut(),
             row,
             emitted_ns: self.now_ns.get(),

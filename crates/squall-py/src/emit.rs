@@ -180,14 +180,7 @@ impl Task {
     /// Sends one row with everything said about it: stream, direct task, anchors.
     pub fn send_with(&self, stream: &OutStream, row: PyRow, anchor: Anchor<'_>, direct: Option<i64>) -> PyResult<()> {
         let py = unsafe { Python::assume_attached() };
-        if row.len() != stream.fields.len() {
-            return Err(fault::arity(self, stream, row.len()));
-        }
-        match direct {
-            Some(_) if !stream.direct => return Err(fault::not_direct(self, stream)),
-            None if stream.direct => return Err(fault::only_direct(self, stream)),
-            _ => {}
-        }
+        self.check_fits(stream, &row, direct)?;
         if let Anchor::Tuples(tuples) = anchor {
             tuple::check_anchors(self, tuples)?;
         }
@@ -298,6 +291,9 @@ impl Task {
             }
             if PyIter_Check(output) != 0 {
                 return self.send_iterator(output, cur);
+            }
+            if PyCoro_CheckExact(output) != 0 {
+                return Err(raised(py, fault::coroutine(self, &Bound::from_borrowed_ptr(py, output))));
             }
             self.send_value(output, cur)
         }

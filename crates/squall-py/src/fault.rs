@@ -256,9 +256,28 @@ pub fn batch_ids(task: &Task, rows: usize, ids: usize) -> PyErr {
 pub fn batch_too_long(task: &Task, rows: usize, limit: u32) -> PyErr {
     make(
         "batch_too_long",
-        format!("`next_batch` of {} returned {rows} rows when asked for at most {limit}", who(task)),
+        format!("`next_batch` of {} gave {rows} rows when asked for at most {limit}", who(task)),
         &[],
         "return at most `limit` rows and keep the others for the next call",
+    )
+}
+
+/// `next_batch` gives more than it was asked for, not as a list.
+#[cold]
+pub fn raise_too_many(task: &Task, rows: u32, limit: u32) -> Raised {
+    raised(unsafe { Python::assume_attached() }, batch_too_long(task, rows as usize, limit))
+}
+
+/// A coroutine where an output is wanted; it is closed, since nobody will await it.
+pub fn coroutine(task: &Task, output: &Bound<'_, PyAny>) -> PyErr {
+    if let Err(fault) = output.call_method0("close") {
+        fault.write_unraisable(output.py(), None);
+    }
+    make(
+        "output_coroutine",
+        format!("{} gave a coroutine as an output", who(task)),
+        &[],
+        "await it in an `async def process`, or return what it comes to",
     )
 }
 

@@ -40,13 +40,24 @@ fn page_create() -> PyResult<i32> {
     Ok(fd.into_raw_fd())
 }
 
+fn page_of(fd: i32) -> PyResult<Page> {
+    // SAFETY: the descriptor is the caller's and is only duplicated.
+    let copy = unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned()?;
+    Ok(Page::open(copy)?)
+}
+
 /// (component number whose code is running or 0, calls so far) of a shared page.
 #[pyfunction]
 fn page_read(fd: i32) -> PyResult<(u32, u64)> {
-    // SAFETY: the descriptor is the caller's and is only duplicated.
-    let copy = unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned()?;
-    let page = Page::open(copy)?;
+    let page = page_of(fd)?;
     Ok((page.component(), page.calls()))
+}
+
+/// (emitted, acked, failed) of a shared page: tries of roots, over all spouts.
+#[pyfunction]
+fn page_totals(fd: i32) -> PyResult<(u64, u64, u64)> {
+    let totals = page_of(fd)?.totals();
+    Ok((totals.emitted, totals.acked, totals.failed))
 }
 
 /// The core relies on the interpreter lock (semantics 6).
@@ -91,6 +102,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(keyhash::set_key_reducer, m)?)?;
     m.add_function(wrap_pyfunction!(page_create, m)?)?;
     m.add_function(wrap_pyfunction!(page_read, m)?)?;
+    m.add_function(wrap_pyfunction!(page_totals, m)?)?;
     for (name, tag) in squall_core::key::TAGS {
         m.add(name, tag)?;
     }

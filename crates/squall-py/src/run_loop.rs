@@ -5,7 +5,7 @@
 //! next timer or a wake. A thread for each executor costs 1.3 to 2 times the CPU under the interpreter lock.
 
 use crate::call::{Kind, offload};
-use crate::core::{Core, Due, Replay, UserTimer};
+use crate::core::{Core, Due, UserTimer};
 use crate::fault;
 use crate::gil::Gil;
 use crate::spout::Source;
@@ -16,6 +16,7 @@ use pyo3::prelude::*;
 use squall_core::ids::{RootId, mix};
 use squall_core::retry::{self, Action};
 use squall_core::route::Grouping;
+use squall_net::page::Totals;
 use squall_net::wake::Waiter;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -115,6 +116,9 @@ impl Core {
             }
             state.limit.with(|limit| limit.observe(state.outstanding(), over_high_water, all_empty));
         }
+        if let (true, Some(page)) = (worked, &self.page) {
+            page.set_totals(totals(spouts));
+        }
         worked
     }
 
@@ -130,12 +134,10 @@ impl Core {
             worked = true;
             self.rest(handle);
         }
-        for Replay { task, stream, values, direct } in self.replays.replace(Vec::new()) {
+        for replay in self.replays.replace(Vec::new()) {
             worked = true;
-            let task = self.task(task);
-            let row = crate::values::row_of(values.bind(py));
-            let sent = row.and_then(|row| task.emit_root(py, &task.streams[stream as usize], row, None, direct));
-            if let Err(error) = sent {
+            let task = self.task(replay.task);
+            if let Err(error) = task.replay(py, &replay) {
                 self.report(py, &task, "replay", error);
             }
         }
@@ -343,4 +345,15 @@ impl Core {
         let room = state.limit.with(|limit| limit.room(pending)).min(state.bytes.with(|bytes| bytes.room(pending))) > 0;
         !state.exhausted.get() && room && !self.is_blocked(task)
     }
+}
+
+/// What became of the roots of these spouts.
+fn totals(spouts: &[Rc<Task>]) -> Totals {
+    let mut totals = Totals::default();
+    for spout in spouts {
+        totals.emitted += spout.streams.iter().map(|stream| stream.emitted.get()).sum::<u64>();
+        totals.acked += spout.counts.acked.get();
+        totals.failed += spout.counts.failed.get();
+    }
+    totals
 }

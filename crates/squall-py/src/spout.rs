@@ -47,6 +47,7 @@ pub struct SpoutState {
     pub has_fail: Cell<bool>,
     /// `ack_many` is called with what a turn collected.
     pub collects_acks: Cell<bool>,
+    is_batched: Cell<bool>,
     has_plain_ack: Cell<bool>,
     pub rate: Local<RateLimit>,
     pub limit: Local<PendingLimit>,
@@ -63,8 +64,10 @@ pub struct SpoutState {
     pub emitted_in_poll: Cell<u32>,
     /// Most rows of the next poll: up to [`POLL`] while polls are short.
     stride: Cell<u32>,
-    /// Roots that the rate allowed the poll that is running.
+    /// Roots that the poll that is running was asked for.
     granted: Cell<u32>,
+    /// Roots that it may open: a hard bound for `next_batch` only.
+    most: Cell<u32>,
     pub acked: Local<Vec<*mut PyObject>>,
     pub later: Local<Vec<(Told, *mut PyObject)>>,
     /// Of a spout with `fail`: id → (tries counted, whether it is to run alone), while it is neither acked nor dead.
@@ -97,6 +100,7 @@ impl SpoutState {
             dead: Local::new(None),
             has_fail: Cell::new(false),
             collects_acks: Cell::new(false),
+            is_batched: Cell::new(false),
             has_plain_ack: Cell::new(false),
             rate: Local::new(RateLimit::new(None)),
             limit: Local::new(PendingLimit::new(None)),
@@ -112,6 +116,7 @@ impl SpoutState {
             emitted_in_poll: Cell::new(0),
             stride: Cell::new(POLL),
             granted: Cell::new(0),
+            most: Cell::new(u32::MAX),
             acked: Local::new(Vec::new()),
             later: Local::new(Vec::new()),
             failed_ids: Local::new(None),
@@ -124,6 +129,7 @@ impl SpoutState {
         if options.is_unknown_pace {
             self.stride.set(1);
         }
+        self.is_batched.set(matches!(options.source, Source::NextBatch(_)));
         self.has_plain_ack.set(options.ack.is_some() && !options.collects_acks && !offloaded);
         self.has_fail.set(options.fail.is_some());
         self.collects_acks.set(options.collects_acks);
@@ -207,8 +213,9 @@ impl SpoutState {
         self.stride.set(if took_ns > POLL_NS { (stride / 2).max(1) } else { (stride * 2).min(POLL) });
     }
 
-    /// Charges what the poll opened against what the rate had granted it.
-    fn settle_rate(&self) {
+    /// A poll has ended: what it opened is charged against what the rate had granted it.
+    fn end_poll(&self) {
+        self.most.set(u32::MAX);
         self.rate.with(|rate| rate.settle(self.granted.get(), self.emitted_in_poll.get()));
     }
 
@@ -283,6 +290,7 @@ impl Core {
         state.polling.set(true);
         state.emitted_in_poll.set(0);
         state.granted.set(room);
+        state.most.set(if state.is_batched.get() { room } else { u32::MAX });
         self.page_call();
         let began_ns = self.now_precise_ns();
         let polled = self.poll(py, task, room);
@@ -291,7 +299,7 @@ impl Core {
         self.leave(outer);
         let used = state.emitted_in_poll.get();
         if !task.is_offloaded() {
-            state.settle_rate();
+            state.end_poll();
         }
         if !state.later.with(|later| later.is_empty()) {
             self.flush_acks(py, task);
@@ -358,6 +366,7 @@ impl Core {
         }
         let told = self.hooks(py).call_method1("spout_failed", (task.index, exception(py, &error)));
         match told.and_then(|told| told.extract::<Option<f64>>()) {
+            Ok(Some(pause_s)) if pause_s < 0.0 => self.die(py, task, &error),
             Ok(Some(pause_s)) if !self.draining.get() => {
                 state.next_poll_ns.set(self.now_ns.get() + (pause_s.max(0.0) * 1e9) as u64);
             }
@@ -494,9 +503,8 @@ impl Core {
             Err(error) if error.is_instance_of::<PyStopIteration>(py) => Polled::Ended,
             Err(error) => Polled::Raised(error),
             Ok(result) => {
-                let batch = state.source.with(|source| matches!(source, Some(Source::NextBatch(_))));
-                let sent = match batch {
-                    true => task.send_batch(&result, u32::MAX),
+                let sent = match state.is_batched.get() {
+                    true => task.send_batch(&result, state.granted.get()),
                     false => unsafe { task.send_root_output(result.into_ptr()) }.map_err(|error| error.take(py)),
                 };
                 match sent {
@@ -506,7 +514,7 @@ impl Core {
                 }
             }
         };
-        state.settle_rate();
+        state.end_poll();
         self.after_poll(py, task, polled);
     }
 }
@@ -536,8 +544,9 @@ impl Task {
             if PyUnicode_CheckExact(output) != 0 || PyLong_CheckExact(output) != 0 {
                 return match self.default_stream() {
                     Some(stream) if stream.fields.len() == 1 && !stream.direct => {
-                        self.count_root();
-                        self.open_root(stream, PyRow::single(output), null_mut(), None)
+                        let row = PyRow::single(output);
+                        self.count_root()?;
+                        self.open_root(stream, row, null_mut(), None)
                     }
                     _ => {
                         Py_DECREF(output);
@@ -551,11 +560,16 @@ impl Task {
         }
     }
 
-    /// Counts a root that user code opens in this poll.
+    /// Counts a root that user code opens in this poll; an error if it was not to open so many.
     #[inline(always)]
-    pub fn count_root(&self) {
+    pub fn count_root(&self) -> Result<(), Raised> {
         let state = self.spout();
-        state.emitted_in_poll.set(state.emitted_in_poll.get() + 1);
+        let opened = state.emitted_in_poll.get() + 1;
+        if opened > state.most.get() {
+            return Err(fault::raise_too_many(self, opened, state.most.get()));
+        }
+        state.emitted_in_poll.set(opened);
+        Ok(())
     }
 
     fn send_root_any(&self, py: Python<'_>, output: &Bound<'_, PyAny>, id: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
@@ -572,8 +586,11 @@ impl Task {
         if output.is_none() {
             return Ok(());
         }
+        if unsafe { PyCoro_CheckExact(raw) } != 0 {
+            return Err(fault::coroutine(self, output));
+        }
         if is_emit {
-            self.count_root();
+            self.count_root().map_err(|error| error.take(py))?;
             let emit = unsafe { output.cast_unchecked::<Emit>() };
             let name = &emit.get().stream;
             let stream = self.stream(name).ok_or_else(|| fault::stream_unknown(self, name))?;
@@ -594,7 +611,7 @@ impl Task {
             unsafe { Py_LeaveRecursiveCall() };
             return sent;
         }
-        self.count_root();
+        self.count_root().map_err(|error| error.take(py))?;
         let stream = self.default_stream().ok_or_else(|| fault::stream_unknown(self, "default"))?;
         self.emit_root(py, stream, row_of_output(output)?, id, None)
     }
@@ -637,12 +654,15 @@ impl Task {
         let emit = emit_type(py);
         for (output, id) in outputs.try_iter()?.zip(ids.try_iter()?) {
             let (output, id) = (output?, id?);
+            if output.is_none() {
+                continue; // nothing, as everywhere
+            }
             // SAFETY: looks at the type only.
             if unsafe { PyObject_TypeCheck(output.as_ptr(), emit) } != 0 {
                 self.send_root_any(py, &output, Some(&id))?;
                 continue;
             }
-            self.count_root();
+            self.count_root().map_err(|error| error.take(py))?;
             self.emit_root(py, stream, row_of_output(&output)?, Some(&id), None)?;
         }
         Ok(())

@@ -34,7 +34,7 @@ fn of_task<'py>(py: Python<'py>, task: &Task) -> PyResult<Bound<'py, PyDict>> {
     ];
     match &task.role {
         Role::Spout(state) => numbers.extend([
-            ("pending", state.pending.get() as u64),
+            ("pending", (state.pending.get() + state.burying.get()) as u64),
             ("retrying", state.retrying.get() as u64),
             ("burying", state.burying.get() as u64),
         ]),

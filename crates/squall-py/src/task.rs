@@ -109,6 +109,8 @@ pub struct Task {
     pub windows: Local<[Windows; 6]>,
     /// Where code of offloaded tasks runs; None: on the loop's thread.
     pub submit: Local<Option<Py<PyAny>>>,
+    /// Ends a call that took too long; None: nothing can.
+    pub cancel: Local<Option<Py<PyAny>>>,
     pub in_flight: Cell<u32>,
     pub held: Cell<u32>,
     /// The user's code asked for a pause that may not have passed: what a hot loop looks at.
@@ -209,7 +211,7 @@ impl Task {
     pub fn release(&self) {
         while self.inbox.pop().is_some() {}
         drop(self.context.replace(None));
-        drop(self.submit.replace(None));
+        drop((self.submit.replace(None), self.cancel.replace(None)));
         drop(self.intercept.replace(None));
         match &self.role {
             Role::Spout(state) => state.release(),

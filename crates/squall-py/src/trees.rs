@@ -4,7 +4,7 @@
 //! callbacks of the spout, back-off timers, dead letters.
 
 use crate::call::{Kind, offload};
-use crate::core::{Core, Due, exception};
+use crate::core::{Core, Due, Replay, exception};
 use crate::emit::Anchor;
 use crate::fault;
 use crate::method::Method;
@@ -41,6 +41,8 @@ pub struct Pending {
     pub direct: Option<i64>,
     /// Weight of its complete latency; 0 when not sampled.
     pub weight: u32,
+    /// Of a dead letter's replay: what the runtime is told by when it has ended; else 0.
+    pub replay: u32,
     /// The message id; owned, or null.
     pub id: *mut PyObject,
     /// The values, if the engine can emit them again; else empty.
@@ -103,17 +105,53 @@ impl Task {
         id: Option<&Bound<'_, PyAny>>,
         direct: Option<i64>,
     ) -> PyResult<()> {
-        if row.len() != stream.fields.len() {
-            return Err(fault::arity(self, stream, row.len()));
-        }
-        match direct {
-            Some(_) if !stream.direct => return Err(fault::not_direct(self, stream)),
-            None if stream.direct => return Err(fault::only_direct(self, stream)),
-            _ => {}
-        }
+        self.check_fits(stream, &row, direct)?;
         let id = id.filter(|id| !id.is_none()).map_or(std::ptr::null_mut(), |id| id.as_ptr());
         // SAFETY: `id` is null or live.
         unsafe { self.open_root(stream, row, id, direct) }.map_err(|error| error.take(py))
+    }
+
+    /// Whether a row may go out on a stream in this way.
+    pub fn check_fits(&self, stream: &OutStream, row: &PyRow, direct: Option<i64>) -> PyResult<()> {
+        match direct {
+            _ if row.len() != stream.fields.len() => Err(fault::arity(self, stream, row.len())),
+            Some(_) if !stream.direct => Err(fault::not_direct(self, stream)),
+            None if stream.direct => Err(fault::only_direct(self, stream)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Emits the root of a dead letter again; the runtime is told when it has ended.
+    #[cold]
+    pub fn replay(&self, py: Python<'_>, replay: &Replay) -> PyResult<()> {
+        let core = self.core();
+        let stream = &self.streams[replay.stream as usize];
+        let row = crate::values::row_of(replay.values.bind(py))?;
+        self.check_fits(stream, &row, replay.direct)?;
+        if !core.acking {
+            // SAFETY: there is no id.
+            unsafe { self.open_root(stream, row, std::ptr::null_mut(), replay.direct) }
+                .map_err(|error| error.take(py))?;
+            core.tell_replayed(replay.handle);
+            return Ok(());
+        }
+        if core.ledger.with(|ledger| ledger.is_full()) {
+            return Err(fault::ledger_full(self));
+        }
+        let pending = Pending {
+            spout: self.index,
+            stream: stream.number,
+            solo: false,
+            attempt: 1,
+            direct: replay.direct,
+            weight: 0,
+            replay: replay.handle,
+            id: std::ptr::null_mut(),
+            row: row.dup(),
+            emitted_ns: core.now_ns.get(),
+        };
+        self.launch(stream, row, pending);
+        Ok(())
     }
 
     /// Opens a root and sends its row. `id` is borrowed or null; the row fits the stream.
@@ -162,6 +200,7 @@ impl Task {
                     (*place).attempt = attempt;
                     (*place).direct = direct;
                     (*place).weight = weight;
+                    (*place).replay = 0;
                     (*place).id = id;
                     (*place).emitted_ns = emitted_ns;
                     PyRow::relocate(&raw const *kept, &raw mut (*place).row);
@@ -317,11 +356,11 @@ impl Core {
     #[inline(always)]
     unsafe fn complete(&self, place: *const Pending) {
         // SAFETY: each field is taken once; the row leaves first, and it is dropped last, since that may run user code.
-        let (mut row, spout, weight, emitted_ns, solo, attempt, id) = unsafe {
+        let (mut row, spout, weight, emitted_ns, solo, attempt, replay, id) = unsafe {
             let mut row = MaybeUninit::<PyRow>::uninit();
             PyRow::relocate(&raw const (*place).row, row.as_mut_ptr());
             let ended = &*place;
-            (row, ended.spout, ended.weight, ended.emitted_ns, ended.solo, ended.attempt, ended.id)
+            (row, ended.spout, ended.weight, ended.emitted_ns, ended.solo, ended.attempt, ended.replay, ended.id)
         };
         let task = &self.tasks.get()[spout as usize];
         let state = task.spout();
@@ -333,6 +372,9 @@ impl Core {
         }
         if solo {
             self.solo.set(self.solo.get() - 1);
+        }
+        if replay != 0 {
+            self.tell_replayed(replay);
         }
         if self.observed.get() {
             self.observe(task, "acked", id, attempt);
@@ -493,18 +535,19 @@ impl Core {
         let spout = self.task(pending.spout);
         let state = spout.spout();
         state.pending.set(state.pending.get() - 1);
-        spout.counts.failed.set(spout.counts.failed.get() + 1);
         if pending.solo {
             self.solo.set(self.solo.get() - 1);
         }
         if self.observed.get() {
             self.observe(&spout, "failed", pending.id, pending.attempt);
         }
-        let verdict = match failure.together && !pending.solo {
+        // Without counting nothing is to be found out, so its batch is not taken apart.
+        let together = failure.together && failure.verdict.counts;
+        let verdict = match together && !pending.solo {
             true => Verdict::Again { after_ns: 0, attempt: pending.attempt },
             false => retry::verdict(failure.verdict, pending.attempt, failure.task.retries),
         };
-        pending.solo |= failure.together;
+        pending.solo |= together;
         match verdict {
             Verdict::Again { after_ns, attempt } => {
                 pending.attempt = attempt;
@@ -531,6 +574,11 @@ impl Core {
     }
 
     fn try_again(&self, spout: Rc<Task>, pending: Pending, after_ns: u64) {
+        spout.counts.failed.set(spout.counts.failed.get() + 1);
+        self.retry_after(spout, pending, after_ns);
+    }
+
+    fn retry_after(&self, spout: Rc<Task>, pending: Pending, after_ns: u64) {
         let state = spout.spout();
         state.retrying.set(state.retrying.get() + 1);
         let due = self.now_ns.get() + after_ns;
@@ -551,7 +599,7 @@ impl Core {
             return;
         }
         if self.ledger.with(|ledger| ledger.is_full()) {
-            return self.try_again(spout.clone(), pending, SHORT_WAIT_NS);
+            return self.retry_after(spout.clone(), pending, SHORT_WAIT_NS);
         }
         let stream = &spout.streams[pending.stream as usize];
         pending.emitted_ns = self.now_ns.get();
@@ -563,7 +611,6 @@ impl Core {
     /// Gives a root up: its letter goes to the log, and only then the spout may move on.
     fn bury(&self, py: Python<'_>, spout: Rc<Task>, pending: Pending, root: RootId, failure: &Failure) {
         let state = spout.spout();
-        spout.counts.dead.set(spout.counts.dead.get() + 1);
         if !pending.id.is_null() {
             state.forget(pending.id);
         }
@@ -625,12 +672,27 @@ impl Core {
         let Some(Buried { spout, mut pending }) = self.buried.with(|buried| buried.remove(&handle)) else { return };
         let state = spout.spout();
         state.burying.set(state.burying.get() - 1);
+        spout.counts.failed.set(spout.counts.failed.get() + 1);
+        spout.counts.dead.set(spout.counts.dead.get() + 1);
+        self.tell_replayed(pending.replay);
         let id = std::mem::replace(&mut pending.id, std::ptr::null_mut());
         if id.is_null() {
             return;
         }
         let what = if state.callback(Told::Dead).is_some() { Told::Dead } else { Told::Ack };
         self.tell(&spout, what, id);
+    }
+
+    /// A replayed root was acked, or has a letter of its own now.
+    #[cold]
+    fn tell_replayed(&self, replay: u32) {
+        if replay == 0 {
+            return;
+        }
+        let py = unsafe { Python::assume_attached() };
+        if let Err(fault) = self.hooks(py).call_method1("replayed", (replay,)) {
+            fault.write_unraisable(py, None);
+        }
     }
 
     #[cold]

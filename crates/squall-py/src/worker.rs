@@ -202,6 +202,7 @@ impl Worker {
             },
             windows: Local::new(std::array::from_fn(|_| Windows::new(core.now_precise_ns()))),
             submit: Local::new(None),
+            cancel: Local::new(None),
             in_flight: Cell::new(0),
             held: Cell::new(0),
             is_paused: Cell::new(false),
@@ -264,7 +265,7 @@ impl Worker {
     }
 
     #[allow(clippy::too_many_arguments)]
-    #[pyo3(signature = (task, /, *, manual_ack, hold_max, batch_max, batch_wait, max_in_flight, submit))]
+    #[pyo3(signature = (task, /, *, manual_ack, hold_max, batch_max, batch_wait, max_in_flight, submit, cancel = None))]
     fn configure_bolt(
         &self,
         task: u32,
@@ -274,6 +275,7 @@ impl Worker {
         batch_wait: f64,
         max_in_flight: u32,
         submit: Option<Py<PyAny>>,
+        cancel: Option<Py<PyAny>>,
     ) -> PyResult<()> {
         let task = self.task(task)?;
         let state = task.bolt();
@@ -286,6 +288,7 @@ impl Worker {
         state.batch_wait_ns.set(seconds_ns(batch_wait));
         state.max_in_flight.set(max_in_flight.max(1));
         task.submit.replace(submit);
+        task.cancel.replace(cancel);
         Ok(())
     }
 
@@ -519,10 +522,10 @@ impl Worker {
         self.core().wake.wake();
     }
 
-    #[pyo3(signature = (task, stream, values, /, direct = None))]
-    fn replay(&self, task: u32, stream: u16, values: Py<PyTuple>, direct: Option<i64>) -> PyResult<()> {
+    #[pyo3(signature = (task, stream, values, /, direct = None, handle = 0))]
+    fn replay(&self, task: u32, stream: u16, values: Py<PyTuple>, direct: Option<i64>, handle: u32) -> PyResult<()> {
         self.task(task)?;
-        self.core().replays.with(|replays| replays.push(Replay { task, stream, values, direct }));
+        self.core().replays.with(|replays| replays.push(Replay { task, stream, values, direct, handle }));
         self.core().wake.wake();
         Ok(())
     }

@@ -153,6 +153,9 @@ class Hooks:
         key = "topology.max.pending.bytes"
         log.warning("event=paused reason=%s pending_bytes=%d held_by=%s", key, size, holds, extra=extra)
 
+    def replayed(self, handle: int) -> None:
+        """The core's news: a replayed root has ended."""
+
     def observe(self, event: str, task: int, message_id: object, attempt: int) -> None:
         """The core's news of a root, for tests."""
         self.observer(event, task, message_id, attempt)
