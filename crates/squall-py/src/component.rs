@@ -204,8 +204,11 @@ unsafe extern "C" fn spout_emit(
         {
             let here = PyThreadState_Get() == task.thread.get();
             if here && stream.fields.len() == count as usize && !stream.direct {
-                let row = task.count_root().and_then(|()| PyRow::from_borrowed(values, count as usize));
-                let sent = row.and_then(|row| task.open_root(stream, row, id, None));
+                if task.count_root().is_err() {
+                    return null_mut();
+                }
+                let sent =
+                    PyRow::from_borrowed(values, count as usize).and_then(|row| task.open_root(stream, row, id, None));
                 return if sent.is_ok() { none() } else { null_mut() };
             }
         }

@@ -147,6 +147,15 @@ impl Payload for PyRow {
 
     #[inline(always)]
     fn dup(&self) -> PyRow {
+        // One value is the common case; all four places at once would wait for the store of the first.
+        if self.len == 1 {
+            // SAFETY: as in `drop`.
+            return unsafe {
+                let value = self.values[0].assume_init();
+                Py_INCREF(value);
+                PyRow::single(value)
+            };
+        }
         for i in 0..self.references() {
             // SAFETY: as in `drop`.
             unsafe { Py_INCREF(self.values[i].assume_init()) }

@@ -409,19 +409,12 @@ impl Core {
         }
     }
 
-    /// Whether user code asked for a pause or someone for the end while a poll runs.
-    #[inline(always)]
-    fn is_to_leave(&self, task: &Task) -> bool {
-        task.is_paused.get() || self.should_return()
-    }
-
     #[inline(always)]
     fn poll_next_tuple(&self, py: Python<'_>, task: &Rc<Task>, method: &Method, room: u32) -> Polled {
         let state = task.spout();
         let mut calls = 0;
-        while state.emitted_in_poll.get() < room && calls < room && !self.is_to_leave(task) {
+        while state.emitted_in_poll.get() < room && calls < room && !task.is_paused.get() {
             calls += 1;
-            self.page_call();
             let before = state.emitted_in_poll.get();
             // SAFETY: no arguments; an owned reference comes back, or null.
             let result = unsafe { method.call([]) };
@@ -439,7 +432,6 @@ impl Core {
     }
 
     fn poll_next_batch(&self, py: Python<'_>, task: &Rc<Task>, method: &Method, room: u32) -> Polled {
-        self.page_call();
         let limit = unsafe { Bound::from_owned_ptr(py, PyLong_FromLong(room as _)) };
         // SAFETY: the argument is live during the call.
         let result = unsafe { method.call([limit.as_ptr()]) };
@@ -459,8 +451,7 @@ impl Core {
         let state = task.spout();
         // SAFETY: the planner checked that it is an iterator; the reference that comes back is owned.
         let next = unsafe { (*Py_TYPE(iterator)).tp_iternext }.expect("an iterator has a next");
-        while state.emitted_in_poll.get() < room && !self.is_to_leave(task) {
-            self.page_call();
+        while state.emitted_in_poll.get() < room && !task.is_paused.get() {
             let output = unsafe { next(iterator) };
             if output.is_null() {
                 return iteration_ended(py);
@@ -544,9 +535,11 @@ impl Task {
             if PyUnicode_CheckExact(output) != 0 || PyLong_CheckExact(output) != 0 {
                 return match self.default_stream() {
                     Some(stream) if stream.fields.len() == 1 && !stream.direct => {
-                        let row = PyRow::single(output);
-                        self.count_root()?;
-                        self.open_root(stream, row, null_mut(), None)
+                        if let Err(error) = self.count_root() {
+                            Py_DECREF(output);
+                            return Err(error);
+                        }
+                        self.open_root(stream, PyRow::single(output), null_mut(), None)
                     }
                     _ => {
                         Py_DECREF(output);
