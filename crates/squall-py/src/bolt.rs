@@ -2,14 +2,12 @@
 
 use crate::batch::Rows;
 use crate::call::{self, Call, Kind};
-use crate::core::{Core, Due};
-use crate::fault;
+use crate::core::Core;
 use crate::gil::Fixed;
 use crate::method::Method;
 use crate::raised::{Raised, raised};
 use crate::row::{INLINE, PyRow};
 use crate::task::Task;
-use crate::trees::Failure;
 use crate::tuple::{self, Standing, Tuple};
 use pyo3::ffi::*;
 use pyo3::prelude::*;
@@ -393,106 +391,6 @@ impl Core {
         if acked {
             task.times.process.with(|latency| latency.record(took_ns, weight));
         }
-    }
-
-    /// User code raised (the error is in the interpreter's indicator) or took longer than the time-out.
-    #[cold]
-    #[inline(never)]
-    fn input_failed(&self, py: Python<'_>, task: &Rc<Task>, msg: Msg<PyRow>, tuple: Option<Py<Tuple>>) {
-        self.current_tuple.set(std::ptr::null());
-        let error = PyErr::take(py).unwrap_or_else(|| fault::overdue(task));
-        let xor = task.cur.xor.replace(0);
-        if let Some(tuple) = tuple.as_ref().filter(|_| task.bolt().manual_ack.get()) {
-            let inner = tuple.get().inner();
-            if inner.standing.get() != Standing::Live {
-                self.report(py, task, "process", error); // acked or failed before it raised
-                return self.forget_bundle(msg.root);
-            }
-            tuple::settle(inner, Standing::Failed);
-        }
-        let input = msg;
-        let input_tuple = match tuple {
-            Some(tuple) => Some(tuple),
-            None => self.tuple_of(py, task, &input),
-        };
-        let own_xor = input_tuple.as_ref().map_or(0, |tuple| tuple.get().inner().xor.get());
-        self.input_raised(py, task, &input, input_tuple, error, xor ^ own_xor, false);
-    }
-
-    /// The `Tuple` of an input, for an error report.
-    pub fn tuple_of(&self, py: Python<'_>, task: &Rc<Task>, input: &Input) -> Option<Py<Tuple>> {
-        Tuple::of(py, task, input, 0, 0).ok()
-    }
-
-    /// Judges what an input's call raised and carries it out.
-    #[cold]
-    #[allow(clippy::too_many_arguments)]
-    pub fn input_raised(
-        &self,
-        py: Python<'_>,
-        task: &Rc<Task>,
-        input: &Input,
-        tuple: Option<Py<Tuple>>,
-        error: PyErr,
-        xor: u64,
-        together: bool,
-    ) {
-        let judged = self.judge(py, task, &error, "process");
-        let Some(verdict) = judged else { return self.forget_bundle(input.root) };
-        if verdict.action == squall_core::retry::Action::Drop {
-            task.counts.dropped.set(task.counts.dropped.get() + 1);
-            return self.ack_msg(input.root, input.edge, xor);
-        }
-        task.counts.failed.set(task.counts.failed.get() + 1);
-        let pairs = self.pairs_of(input.root, input.edge);
-        self.forget_bundle(input.root);
-        let (number, error) = (self.next_failure(), error.into_value(py).into_any());
-        let failure = Failure { number, task: task.clone(), error, verdict, input: tuple, together };
-        self.fail_pairs(py, &pairs, &failure);
-    }
-
-    /// Starts the hold time-out of a tuple that user code holds.
-    pub fn hold(&self, py: Python<'_>, task: &Task, tuple: &Py<Tuple>, hold_ns: u64) {
-        task.held.set(task.held.get() + 1);
-        if hold_ns == 0 {
-            // Time-outs are off: the timer only marks that the tuple is held.
-            let never = self.timers.with(|timers| timers.at(u64::MAX, Due::Hold(tuple.clone_ref(py))));
-            return tuple.get().inner().hold.set(Some(never));
-        }
-        let due = self.now_ns.get() + hold_ns;
-        let timer = self.timers.with(|timers| timers.at(due, Due::Hold(tuple.clone_ref(py))));
-        tuple.get().inner().hold.set(Some(timer));
-    }
-
-    /// A held tuple's time is up.
-    #[cold]
-    pub fn hold_ended(&self, py: Python<'_>, tuple: Py<Tuple>) {
-        let inner = tuple.get().inner();
-        inner.hold.set(None);
-        if inner.standing.get() != Standing::Live {
-            return;
-        }
-        inner.standing.set(Standing::Failed);
-        let task = inner.task.clone();
-        task.held.set(task.held.get() - 1);
-        self.fail_tuple(py, &task, tuple, fault::held_too_long(&task));
-    }
-
-    /// Fails the roots of a tuple that left its inbox earlier.
-    #[cold]
-    pub fn fail_tuple(&self, py: Python<'_>, task: &Rc<Task>, tuple: Py<Tuple>, error: PyErr) {
-        let pairs = tuple.get().inner().pairs.clone();
-        let xor = tuple.get().inner().xor.get();
-        let Some(verdict) = self.judge(py, task, &error, "process") else { return };
-        if verdict.action == squall_core::retry::Action::Drop {
-            task.counts.dropped.set(task.counts.dropped.get() + 1);
-            pairs.iter().for_each(|(root, edge)| self.ack_root(*root, edge ^ xor));
-            return;
-        }
-        task.counts.failed.set(task.counts.failed.get() + 1);
-        let (number, error) = (self.next_failure(), error.into_value(py).into_any());
-        let failure = Failure { number, task: task.clone(), error, verdict, input: Some(tuple), together: false };
-        self.fail_pairs(py, &pairs, &failure);
     }
 }
 

@@ -6,11 +6,12 @@
 
 use crate::call::{Kind, offload};
 use crate::core::{Core, Due, UserTimer};
+use crate::failures::Failure;
 use crate::fault;
 use crate::gil::Gil;
+use crate::roots::Pending;
 use crate::spout::Source;
 use crate::task::{Fast, Task};
-use crate::trees::{Failure, Pending};
 use pyo3::ffi::{PyErr_CheckSignals, PyThreadState_Get};
 use pyo3::prelude::*;
 use squall_core::ids::{RootId, mix};

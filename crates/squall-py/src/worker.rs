@@ -1,14 +1,15 @@
 //! `Worker`: a worker's tasks as Python builds, runs and looks at them.
 
-use crate::bolt::{ARG_CONSTANT, ARG_TUPLE, Binding, BoltState};
+use crate::bolt::{ARG_CONSTANT, ARG_TUPLE, Binding};
 use crate::component::{self, Component};
 use crate::core::{Clock, Core, Due, RealClock, Replay, Settings, UserTimer};
 use crate::gil::{Fixed, Gil};
 use crate::method::Method;
 use crate::run_loop::Ended;
-use crate::spout::{Source, SpoutOptions, SpoutState};
-use crate::task::{Counts, Cur, Fast, Out, OutStream, Role, Task, Times};
+use crate::spout::{Source, SpoutOptions};
+use crate::task::{Cur, Fast, Out, Task};
 use crate::tcp::TcpSource;
+use crate::wiring::{self, NewTask};
 use pyo3::conversion::FromPyObjectOwned;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -16,8 +17,7 @@ use pyo3::types::{PyList, PyTuple};
 use squall_core::ack::{Bundles, Ledger};
 use squall_core::cell::Local;
 use squall_core::ids::{EdgeIds, Incarnation, mix};
-use squall_core::metrics::{Latency, Sampler, Windows};
-use squall_core::route::{Grouping, PartialKey, Route, Turns};
+use squall_core::route::Route;
 use squall_core::timers::Timers;
 use squall_net::page::Page;
 use squall_net::wake::{Waiter, Wake};
@@ -160,68 +160,10 @@ impl Worker {
         streams: Vec<(String, Vec<String>, bool)>,
         retries: u32,
     ) -> PyResult<u32> {
-        let core = self.core();
-        let index = core.tasks.get().len() as u32;
-        let first_channel = core.channels.with(|channels| channels.len() as u32);
-        let stream = |(i, (name, fields, direct)): (usize, (String, Vec<String>, bool))| OutStream {
-            name,
-            fields: fields.into(),
-            direct,
-            number: i as u16,
-            channel: first_channel + i as u32,
-            outs: Fixed::default(),
-            emitted: Cell::new(0),
-            transferred: Cell::new(0),
-            tap: Cell::new(std::ptr::null_mut()),
-        };
-        let settings = &core.settings;
-        let role = match spout {
-            true => Role::Spout(SpoutState::new(settings.max_pending_bytes)),
-            false => Role::Bolt(BoltState::new(settings.capacity, settings.high, settings.low)),
-        };
-        let task = Rc::new(Task {
-            core: core.clone(),
-            index,
-            task_id,
-            component,
-            retries,
-            instance: Cell::new(instance.clone().into_ptr()),
-            context: Local::new(Some(context)),
-            thread: Cell::new(std::ptr::null_mut()),
-            streams: streams.into_iter().enumerate().map(stream).collect(),
-            default: Cell::new(std::ptr::null()),
-            inbox: Default::default(),
-            cur: Cur::default(),
-            role,
-            counts: Counts::default(),
-            times: Times {
-                sampler: Local::new(Sampler::new(settings.sample_rate, mix(core.seed ^ index as u64))),
-                execute: Local::new(Latency::new()),
-                process: Local::new(Latency::new()),
-                complete: Local::new(Latency::new()),
-            },
-            windows: Local::new(std::array::from_fn(|_| Windows::new(core.now_precise_ns()))),
-            submit: Local::new(None),
-            cancel: Local::new(None),
-            in_flight: Cell::new(0),
-            held: Cell::new(0),
-            is_paused: Cell::new(false),
-            paused_until_ns: Cell::new(0),
-            timers_send: Cell::new(false),
-            intercept: Local::new(None),
-        });
-        let default = task.streams.iter().find(|stream| stream.name == "default");
-        task.default.set(default.map_or(std::ptr::null(), |stream| stream));
-        core.channels.with(|channels| {
-            channels.extend((0..task.streams.len()).map(|stream| (task.clone(), stream)));
-        });
-        core.tasks.push(task.clone());
-        match spout {
-            true => core.spouts.with(|spouts| spouts.push(task.clone())),
-            false => core.order.with(|order| order.push(task.clone())),
-        }
+        let wanted = NewTask { component, task_id, streams, retries };
+        let task = self.core().add_task(instance, context, spout, wanted);
         component::bind(instance, &task);
-        Ok(index)
+        Ok(task.index)
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -343,25 +285,9 @@ impl Worker {
         let targets: Box<[Rc<Task>]> = targets.into_iter().map(|target| self.task(target)).collect::<PyResult<_>>()?;
         let n = targets.len() as u32;
         let seed = mix(self.core().seed ^ (source as u64) << 32 ^ stream as u64);
-        let grouping = match grouping {
-            "shuffle" => Grouping::Shuffle(Turns::new(n, seed)),
-            "fields" => Grouping::Fields(keys.into()),
-            "partial_key" => Grouping::PartialKey(PartialKey::new(keys.into(), n)),
-            "all" => Grouping::All,
-            "global" => Grouping::Global,
-            "none" => Grouping::Any(Cell::new(seed)),
-            "direct" => Grouping::Direct,
-            "custom" => Grouping::Custom(0),
-            other => return Err(PyValueError::new_err(format!("unknown grouping {other:?}"))),
-        };
-        let fast = match (&grouping, n) {
-            _ if closes_loop => Fast::Other,
-            (Grouping::Direct | Grouping::Custom(_), _) => Fast::Other,
-            (_, 1) => Fast::Only,
-            (Grouping::Fields(_), _) => Fast::Fields,
-            (Grouping::Shuffle(_), _) => Fast::Turns,
-            _ => Fast::Other,
-        };
+        let grouping = wiring::grouping(grouping, keys, n, seed)
+            .ok_or_else(|| PyValueError::new_err(format!("unknown grouping {grouping:?}")))?;
+        let fast = if closes_loop { Fast::Other } else { wiring::fast(&grouping, n) };
         let out = Out { fast, route: Route::new(grouping, n), targets, custom, closes_loop };
         task.streams[stream].outs.push(out);
         Ok(())
@@ -396,7 +322,7 @@ impl Worker {
 
     fn start_spouts(&self) {
         let core = self.core();
-        find_reach(core);
+        core.find_reach();
         core.started.set(true);
         let turns =
             core.tasks.get().iter().any(|task| {
@@ -637,24 +563,6 @@ impl Worker {
         core.schedule(Rc::new(timer), core.now_precise_ns() + seconds_ns(delay));
         core.wake.wake();
         Ok(number)
-    }
-}
-
-/// Finds, for each spout, the bolts that its tuples can reach without crossing an edge that closes a loop.
-fn find_reach(core: &Core) {
-    for spout in core.tasks.get().iter().filter(|task| task.is_spout()) {
-        let mut seen: Vec<Rc<Task>> = Vec::new();
-        let mut next = vec![spout.clone()];
-        while let Some(task) = next.pop() {
-            let outs = task.streams.iter().flat_map(|stream| stream.outs.get()).filter(|out| !out.closes_loop);
-            for target in outs.flat_map(|out| out.targets.iter()) {
-                if !seen.iter().any(|known| known.index == target.index) {
-                    seen.push(target.clone());
-                    next.push(target.clone());
-                }
-            }
-        }
-        spout.spout().reach.replace(seen);
     }
 }
 

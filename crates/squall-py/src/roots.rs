@@ -1,0 +1,279 @@
+//! Roots on their way out: opened in the ledger, weighed, sent; what cannot be sent fails at once.
+
+use crate::core::Replay;
+use crate::emit::Anchor;
+use crate::failures::Failure;
+use crate::fault;
+use crate::raised::{Raised, raised};
+use crate::row::PyRow;
+use crate::task::{Cur, OutStream, Task};
+use crate::trees::Told;
+use crate::weight;
+use pyo3::ffi::*;
+use pyo3::prelude::*;
+use squall_core::ids::RootId;
+use squall_core::retry::Action;
+use squall_core::route::Payload;
+use std::cell::Cell;
+use std::mem::ManuallyDrop;
+
+/// Roots between two that are weighed.
+const WEIGH_EVERY: u32 = 255;
+/// What the ledger and a mailbox take for a root, beside its values.
+const ROOT_BYTES: u64 = 176;
+
+/// What the ledger keeps for a root.
+pub struct Pending {
+    pub spout: u32,
+    pub stream: u16,
+    pub solo: bool,
+    pub attempt: u32,
+    /// The task that it was sent to, on a direct stream.
+    pub direct: Option<i64>,
+    /// Weight of its complete latency; 0 when not sampled.
+    pub weight: u32,
+    /// Of a dead letter's replay: what the runtime is told by when it has ended; else 0.
+    pub replay: u32,
+    /// The message id; owned, or null.
+    pub id: *mut PyObject,
+    /// The values, if the engine can emit them again; else empty.
+    pub row: PyRow,
+    pub emitted_ns: u64,
+}
+
+impl Drop for Pending {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if !self.id.is_null() {
+            // SAFETY: owned; entries die under the interpreter lock.
+            unsafe { Py_DECREF(self.id) };
+        }
+    }
+}
+
+impl Task {
+    /// Opens a root and sends its row, as user code of the spout asked. `id` is borrowed.
+    pub fn emit_root(
+        &self,
+        py: Python<'_>,
+        stream: &OutStream,
+        row: PyRow,
+        id: Option<&Bound<'_, PyAny>>,
+        direct: Option<i64>,
+    ) -> PyResult<()> {
+        self.check_fits(stream, &row, direct)?;
+        let id = id.filter(|id| !id.is_none()).map_or(std::ptr::null_mut(), |id| id.as_ptr());
+        // SAFETY: `id` is null or live.
+        unsafe { self.open_root(stream, row, id, direct) }.map_err(|error| error.take(py))
+    }
+
+    /// Whether a row may go out on a stream in this way.
+    pub fn check_fits(&self, stream: &OutStream, row: &PyRow, direct: Option<i64>) -> PyResult<()> {
+        match direct {
+            _ if row.len() != stream.fields.len() => Err(fault::arity(self, stream, row.len())),
+            Some(_) if !stream.direct => Err(fault::not_direct(self, stream)),
+            None if stream.direct => Err(fault::only_direct(self, stream)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Emits the root of a dead letter again; the runtime is told when it has ended.
+    #[cold]
+    pub fn replay(&self, py: Python<'_>, replay: &Replay) -> PyResult<()> {
+        let core = self.core();
+        let stream = &self.streams[replay.stream as usize];
+        let row = crate::values::row_of(replay.values.bind(py))?;
+        self.check_fits(stream, &row, replay.direct)?;
+        if !core.acking {
+            // SAFETY: there is no id.
+            unsafe { self.open_root(stream, row, std::ptr::null_mut(), replay.direct) }
+                .map_err(|error| error.take(py))?;
+            core.tell_replayed(replay.handle);
+            return Ok(());
+        }
+        if core.ledger.with(|ledger| ledger.is_full()) {
+            return Err(fault::ledger_full(self));
+        }
+        let pending = Pending {
+            spout: self.index,
+            stream: stream.number,
+            solo: false,
+            attempt: 1,
+            direct: replay.direct,
+            weight: 0,
+            replay: replay.handle,
+            id: std::ptr::null_mut(),
+            row: row.dup(),
+            emitted_ns: core.now_ns.get(),
+        };
+        self.launch(stream, row, pending);
+        Ok(())
+    }
+
+    /// Opens a root and sends its row. `id` is borrowed or null; the row fits the stream.
+    ///
+    /// # Safety
+    /// `id` is null or live; the interpreter lock is held.
+    #[inline(always)]
+    pub unsafe fn open_root(
+        &self,
+        stream: &OutStream,
+        row: PyRow,
+        id: *mut PyObject,
+        direct: Option<i64>,
+    ) -> Result<(), Raised> {
+        let core = self.core();
+        let state = self.spout();
+        if !core.acking || (id.is_null() && state.has_fail.get()) {
+            return self.send_untracked(stream, row, id, direct);
+        }
+        if state.has_fail.get() && unsafe { is_unhashable(id) } {
+            return Err(fault::raise_unhashable(self, id));
+        }
+        let (mut attempt, mut solo) = (1, false);
+        if state.failed_ids.with(|ids| ids.is_some()) && !id.is_null() {
+            (attempt, solo) = state.known_attempt(id);
+        }
+        let (mut weight, mut emitted_ns) = (0, core.now_ns.get());
+        if let Some(sampled) = self.times.sampler.with(|sampler| sampler.hit()) {
+            (weight, emitted_ns) = (sampled, core.now_precise_ns());
+        }
+        match state.weigh_in.get() {
+            0 => self.weigh(&row),
+            left => state.weigh_in.set(left - 1),
+        }
+        if !id.is_null() {
+            unsafe { Py_INCREF(id) };
+        }
+        let kept = ManuallyDrop::new(if state.has_fail.get() { PyRow::empty() } else { row.dup() });
+        let root = core.ledger.with(|ledger| {
+            // SAFETY: every field is written, where it stays. See `Mailbox::push_from`.
+            unsafe {
+                ledger.open_with(|place| {
+                    (*place).spout = self.index;
+                    (*place).stream = stream.number;
+                    (*place).solo = solo;
+                    (*place).attempt = attempt;
+                    (*place).direct = direct;
+                    (*place).weight = weight;
+                    (*place).replay = 0;
+                    (*place).id = id;
+                    (*place).emitted_ns = emitted_ns;
+                    PyRow::relocate(&raw const *kept, &raw mut (*place).row);
+                })
+            }
+        });
+        let Some(root) = root else {
+            // SAFETY: nobody took them.
+            unsafe { Py_XDECREF(id) };
+            drop(ManuallyDrop::into_inner(kept));
+            return Err(self.ledger_full());
+        };
+        if solo {
+            core.solo.set(core.solo.get() + 1);
+        }
+        self.send_opened(root, stream, row, direct);
+        Ok(())
+    }
+
+    /// Opens the root of `pending`, which was opened before, and sends `row`.
+    pub fn launch(&self, stream: &OutStream, row: PyRow, pending: Pending) {
+        let core = self.core();
+        let (solo, direct) = (pending.solo, pending.direct);
+        let root = core.ledger.with(|ledger| ledger.open(pending)).expect("the caller saw room");
+        if solo {
+            core.solo.set(core.solo.get() + 1);
+        }
+        self.send_opened(root, stream, row, direct);
+    }
+
+    /// Takes one row of some hundreds as a sample of what pending roots weigh.
+    #[cold]
+    #[inline(never)]
+    fn weigh(&self, row: &PyRow) {
+        let state = self.spout();
+        state.weigh_in.set(WEIGH_EVERY);
+        // SAFETY: the interpreter lock is held wherever tuples move.
+        let bytes = ROOT_BYTES + weight::of_row(unsafe { Python::assume_attached() }, row);
+        state.bytes.with(|mean| mean.weigh(bytes));
+    }
+
+    #[cold]
+    fn ledger_full(&self) -> Raised {
+        // SAFETY: the interpreter lock is held wherever tuples move.
+        raised(unsafe { Python::assume_attached() }, fault::ledger_full(self))
+    }
+
+    #[inline(always)]
+    fn send_opened(&self, root: RootId, stream: &OutStream, row: PyRow, direct: Option<i64>) {
+        let core = self.core();
+        let state = self.spout();
+        state.pending.set(state.pending.get() + 1);
+        let cur = Cur { root: Cell::new(root), xor: Cell::new(0) };
+        let sent = match direct {
+            None => self.send(stream, row, &cur),
+            Some(_) => {
+                let py = unsafe { Python::assume_attached() };
+                self.send_with(stream, row, Anchor::Cur(&cur), direct).map_err(|error| raised(py, error))
+            }
+        };
+        if sent.is_err() {
+            return self.fail_unsent(root, cur.xor.get());
+        }
+        core.end_with(root, cur.xor.get());
+    }
+
+    /// The row could not be routed (a key without a stable hash, a custom grouping that raised): its root fails.
+    #[cold]
+    fn fail_unsent(&self, root: RootId, sent: u64) {
+        let py = unsafe { Python::assume_attached() };
+        let error = PyErr::fetch(py);
+        let core = self.core();
+        let task = core.task(self.index);
+        let Some(verdict) = core.judge(py, &task, &error, "emit") else { return };
+        if verdict.action == Action::Drop {
+            self.counts.dropped.set(self.counts.dropped.get() + 1);
+            return core.end_with(root, sent);
+        }
+        let (number, error) = (core.next_failure(), error.into_value(py).into_any());
+        let failure = Failure { number, task, error, verdict, input: None, together: false };
+        core.fail_root(py, root, &failure);
+    }
+
+    #[cold]
+    fn send_untracked(
+        &self,
+        stream: &OutStream,
+        row: PyRow,
+        id: *mut PyObject,
+        direct: Option<i64>,
+    ) -> Result<(), Raised> {
+        let py = unsafe { Python::assume_attached() };
+        let none = crate::emit::unanchored();
+        let sent = match direct {
+            None => self.send(stream, row, &none).map_err(|error| error.take(py)),
+            Some(_) => self.send_with(stream, row, Anchor::Cur(&none), direct),
+        };
+        let count = match sent {
+            Ok(()) => &self.counts.acked,
+            Err(error) => {
+                // Nobody waits for it and nothing is tried again, but it is told.
+                self.core().report(py, self, "emit", error);
+                &self.counts.failed
+            }
+        };
+        count.set(count.get() + 1);
+        if !id.is_null() {
+            unsafe { Py_INCREF(id) };
+            self.core().tell(self, Told::Ack, id);
+        }
+        Ok(())
+    }
+}
+
+/// Whether the id's type says that it has no hash. What a tuple of such values does is found when it fails.
+#[inline(always)]
+unsafe fn is_unhashable(id: *mut PyObject) -> bool {
+    unsafe { (*Py_TYPE(id)).tp_hash }
+        .is_some_and(|hash| hash as usize == PyObject_HashNotImplemented as *const () as usize)
+}
