@@ -8,6 +8,7 @@ import threading
 import time
 import warnings
 import weakref
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -261,3 +262,90 @@ def test_complete_topology_names_a_spout_that_never_ends() -> None:
     made.bolt("b", Keep).shuffle(made.spout("s", endless, outputs=("x",)))
     with pytest.raises(TimeoutError, match='spout "s" is not exhausted'):
         complete_topology(made, {})
+
+
+def in_process(attempt: Callable[[], None]) -> Topology:
+    def bolt(x: object) -> object:
+        attempt()
+        return x
+
+    return topology(bolt, outputs=("y",))
+
+
+def in_a_blocking_call(attempt: Callable[[], None]) -> Topology:
+    def bolt(x: object) -> object:
+        attempt()
+        return x
+
+    return topology(bolt, outputs=("y",), blocking=True)
+
+
+def in_a_generator(attempt: Callable[[], None]) -> Topology:
+    def bolt(x: object) -> Iterator[object]:
+        attempt()
+        gc.collect()
+        yield x
+
+    return topology(bolt, outputs=("y",))
+
+
+def in_a_tick(attempt: Callable[[], None]) -> Topology:
+    class Ticks(Keep):
+        tick_every = 1.0
+
+        def tick(self) -> None:
+            attempt()
+
+    return topology(Ticks)
+
+
+@pytest.mark.parametrize("place", [in_process, in_a_blocking_call, in_a_generator, in_a_tick])
+def test_code_that_the_worker_runs_cannot_close_it(place: Callable[..., Topology]) -> None:
+    """It would let go of the very task that runs; the attempt raises, and the run goes on."""
+    refused: list[str] = []
+
+    def attempt() -> None:
+        with pytest.raises(RuntimeError) as caught:
+            cluster.worker.close()
+        refused.append(str(caught.value))
+
+    cluster = LocalCluster(place(attempt), mock_sources={"s": ["a", "b"]})
+    with cluster:
+        cluster.advance(1)
+        assert len(refused) >= 1
+        assert "its own code cannot close it" in refused[0]
+        assert cluster.errors() == []
+        cluster.feed("s", ["c"])
+        cluster.run_until_idle()
+        assert cluster.acked("s") == ["a", "b", "c"]
+        assert cluster.emitted("b") == [("a",), ("b",), ("c",)]
+
+
+def test_code_that_the_worker_runs_cannot_run_it() -> None:
+    """Not a second loop within the first: that raises, and the run goes on."""
+
+    def nested(x: object) -> object:
+        with pytest.raises(RuntimeError, match="its own code cannot run it"):
+            cluster.run_until_idle()
+        return x
+
+    cluster = LocalCluster(topology(nested, outputs=("y",)), mock_sources={"s": ["a", "b"]})
+    with cluster:
+        cluster.run_until_idle()
+        assert cluster.errors() == []
+        assert cluster.acked("s") == ["a", "b"]
+
+
+def test_a_tuple_that_was_kept_tells_what_it_is_after_the_end() -> None:
+    kept: list[Tuple] = []
+
+    def keep(tup: Tuple) -> None:
+        kept.append(tup)
+
+    with LocalCluster(topology(keep), mock_sources={"s": ["a"]}) as cluster:
+        cluster.run_until_idle()
+    del cluster
+    gc.collect()
+    (tup,) = kept
+    assert (tup.values, tup["x"], tup[0], tup.fields) == (("a",), "a", "a", ("x",))
+    assert (tup.source, tup.stream, tup.attempt, len(tup.roots)) == ("s", "default", 1, 1)
