@@ -247,6 +247,8 @@ class Worker:
         "died": a failure said "die" (see `death`). "idle": nothing can run without time moving or the world
         sending something (only with `until_idle`). "deadline": `monotonic()` reached `deadline`.
         """
+    def is_running(self) -> bool:
+        """Whether `run` is under way, so that this is asked from within or from another thread."""
     def request_stop(self) -> None:
         """Makes `run` come back between two calls of user code. Any thread."""
     def start_spouts(self) -> None:

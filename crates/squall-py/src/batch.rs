@@ -23,11 +23,11 @@ impl Core {
     pub fn run_batches(&self, py: Python<'_>, task: &Rc<Task>, most: usize) -> usize {
         let mut taken = 0;
         let until_ns = self.now_ns.get() + self.slice_ns;
-        while task.inbox.ready() > 0 && !self.batch_should_wait(task, most) {
+        while task.inbox.ready() > 0 && !task.is_held_up() && !self.batch_should_wait(task, most) {
             let inputs = self.take_batch(task, most);
             taken += inputs.len();
             self.run_batch(py, task, inputs);
-            if task.is_held_up() || task.is_paused.get() || self.should_return() || self.tick_clock() > until_ns {
+            if task.is_paused.get() || self.should_return() || self.tick_clock() > until_ns {
                 break;
             }
         }
@@ -317,8 +317,9 @@ impl Task {
         send: impl FnOnce(Anchor<'_>) -> PyResult<()>,
     ) -> PyResult<()> {
         if let Some(tuples) = rows.tuples.filter(|_| self.bolt().manual_ack.get()) {
-            let tuples: Vec<Bound<'_, Tuple>> = tuples.iter().map(|tuple| tuple.bind(py).clone()).collect();
-            return send(Anchor::Tuples(&tuples));
+            let live = tuples.iter().filter(|tuple| tuple.get().inner().standing.get() == Standing::Live);
+            let live: Vec<Bound<'_, Tuple>> = live.map(|tuple| tuple.bind(py).clone()).collect();
+            return send(Anchor::Tuples(&live));
         }
         let core = self.core();
         let shared = Cur { root: Cell::new(core.roots_of(rows.inputs)), xor: Cell::new(0) };

@@ -63,6 +63,10 @@ pub struct Inner {
     args: Local<Py<PyTuple>>,
     /// The generator that it returned: from then on each submission of the call takes some of its outputs.
     generator: Local<Option<Py<PyAny>>>,
+    /// What the submission that runs has taken so far, also if it raises.
+    taken: Local<Option<Py<PyList>>>,
+    /// Inputs that the generator acked: its outputs up to then are sent first.
+    acked: Local<Vec<Py<Tuple>>>,
     inputs: Local<Vec<Input>>,
     tuples: Local<Option<Vec<Py<Tuple>>>>,
     /// What `self.emit` inside the call anchors to.
@@ -142,6 +146,8 @@ fn make(task: &Rc<Task>, kind: Kind, function: Py<PyAny>, args: Py<PyTuple>, inp
         function: Local::new(function),
         args: Local::new(args),
         generator: Local::new(None),
+        taken: Local::new(None),
+        acked: Local::new(Vec::new()),
         inputs: Local::new(inputs),
         tuples: Local::new(None),
         cur,
@@ -297,12 +303,12 @@ impl Core {
     fn finish_inputs(&self, py: Python<'_>, call: &Py<Call>, outcome: PyResult<Py<PyAny>>) {
         let inner = call.get().inner();
         let task = &inner.task;
-        let outcome = match outcome {
-            Ok(result) if inner.kind == Kind::Process => match self.take_outputs(py, call, result) {
+        let outcome = match inner.kind {
+            Kind::Process => match self.take_outputs(py, call, outcome) {
                 Some(outcome) => outcome,
                 None => return, // its generator has more
             },
-            outcome => outcome,
+            _ => outcome,
         };
         let mut inputs = inner.inputs.replace(Vec::new());
         let tuples = inner.tuples.replace(None);
@@ -332,29 +338,36 @@ impl Core {
     }
 
     /// A returned generator runs where the call ran, some outputs at a time. What is left to send; None: it goes on.
-    fn take_outputs(&self, py: Python<'_>, call: &Py<Call>, result: Py<PyAny>) -> Option<PyResult<Py<PyAny>>> {
+    fn take_outputs(
+        &self,
+        py: Python<'_>,
+        call: &Py<Call>,
+        outcome: PyResult<Py<PyAny>>,
+    ) -> Option<PyResult<Py<PyAny>>> {
         let inner = call.get().inner();
-        if inner.generator.with(|generator| generator.is_none()) {
-            // SAFETY: looks at the type only.
-            if unsafe { bolt::is_plain(result.as_ptr()) } {
-                return Some(Ok(result));
+        match (inner.taken.replace(None), outcome) {
+            (None, Err(error)) => return Some(Err(error)),
+            (None, Ok(result)) => {
+                // SAFETY: looks at the type only.
+                if unsafe { bolt::is_plain(result.as_ptr()) } {
+                    return Some(Ok(result));
+                }
+                drop(inner.generator.replace(Some(result)));
             }
-            drop(inner.generator.replace(Some(result)));
-        } else {
-            let taken = result.bind(py).len().unwrap_or(0);
-            // SAFETY: `into_ptr` gives an owned reference.
-            if let Err(error) = unsafe { inner.task.send_output(result.into_ptr(), inner.live_cur()) } {
-                return Some(Err(error.take(py)));
-            }
-            if taken < GENERATOR_CHUNK {
-                return Some(Ok(py.None()));
+            (Some(taken), outcome) => {
+                let more = taken.bind(py).len() == GENERATOR_CHUNK;
+                let sent = inner.send_taken(py, taken);
+                if let Err(error) = sent.and(outcome) {
+                    return Some(Err(error));
+                }
+                if !more {
+                    return Some(Ok(py.None()));
+                }
             }
         }
-        if inner.task.is_held_up() {
-            inner.task.held.set(inner.task.held.get() + 1);
-            inner.task.bolt().paused_calls.with(|calls| calls.push_back(call.clone_ref(py)));
-        } else {
-            self.go_on(py, call);
+        match inner.task.is_held_up() {
+            true => inner.pause(py, call),
+            false => self.go_on(py, call),
         }
         None
     }
@@ -362,20 +375,25 @@ impl Core {
     /// Submits a call again, to take more outputs of its generator.
     pub fn go_on(&self, py: Python<'_>, call: &Py<Call>) {
         let inner = call.get().inner();
-        let generator = inner.generator.with(|generator| generator.as_ref().map(|it| it.clone_ref(py)));
-        let some = py
-            .import("itertools")
-            .and_then(|tools| tools.getattr("islice")?.call1((generator, GENERATOR_CHUNK)))
-            .and_then(|some| PyTuple::new(py, [some]));
         inner.ended.set(false);
-        match some {
-            Ok(some) => {
-                drop(inner.function.replace(py.get_type::<PyList>().into_any().unbind()));
-                drop(inner.args.replace(some.unbind()));
+        match inner.prepare_to_take(py) {
+            Ok(()) => {
+                self.hold_again(py, inner);
                 hand_over(py, &inner.task, call);
                 self.hold_call(py, call);
             }
             Err(error) => self.finish_inputs(py, call, Err(error)),
+        }
+    }
+
+    /// Times what `manual_ack` holds again, after a pause.
+    fn hold_again(&self, py: Python<'_>, inner: &Inner) {
+        let state = inner.task.bolt();
+        for tuple in inner.tuples_now(py).iter().filter(|_| state.manual_ack.get()) {
+            let held = tuple.get().inner();
+            if held.standing.get() == Standing::Live && tuple::is_let_go(held) {
+                self.hold(py, &inner.task, tuple, state.hold_ns.get());
+            }
         }
     }
 
@@ -390,9 +408,12 @@ impl Core {
     ) {
         let task = &inner.task;
         let manual = task.bolt().manual_ack.get();
+        if manual {
+            inner.cur_of(tuple.as_slice());
+        }
         let sent = outcome.and_then(|result| {
             // SAFETY: `into_ptr` gives an owned reference.
-            unsafe { task.send_output(result.into_ptr(), inner.live_cur()) }.map_err(|error| error.take(py))
+            unsafe { task.send_output(result.into_ptr(), &inner.cur) }.map_err(|error| error.take(py))
         });
         let mut xor = inner.cur.xor.replace(0);
         if manual {
@@ -433,15 +454,62 @@ impl Inner {
         drop(self.outcome.replace(None));
     }
 
-    /// What its outputs hang on: the input, unless that was acked or failed by hand.
-    fn live_cur(&self) -> &Cur {
-        let is_live = |tuples: &mut Option<Vec<Py<Tuple>>>| {
-            tuples.iter().flatten().all(|tuple| tuple.get().inner().standing.get() == Standing::Live)
-        };
-        if self.task.bolt().manual_ack.get() && !self.tuples.with(is_live) {
+    /// Has the next submission take some outputs of the generator: into a list that keeps them also if it raises.
+    fn prepare_to_take(&self, py: Python<'_>) -> PyResult<()> {
+        let generator = self.generator.with(|generator| generator.as_ref().map(|it| it.clone_ref(py)));
+        let some = py.import("itertools")?.getattr("islice")?.call1((generator, GENERATOR_CHUNK))?;
+        let taken = PyList::empty(py);
+        drop(self.function.replace(taken.getattr("extend")?.unbind()));
+        drop(self.args.replace(PyTuple::new(py, [some])?.unbind()));
+        drop(self.taken.replace(Some(taken.unbind())));
+        Ok(())
+    }
+
+    /// Sends what a generator gave, and then acks what it acked meanwhile.
+    fn send_taken(&self, py: Python<'_>, taken: Py<PyList>) -> PyResult<()> {
+        let tuples = if self.task.bolt().manual_ack.get() { self.tuples_now(py) } else { Vec::new() };
+        let cur = self.cur_of(&tuples);
+        // SAFETY: `into_ptr` gives an owned reference.
+        let sent = unsafe { self.task.send_output(taken.into_any().into_ptr(), cur) }.map_err(|error| error.take(py));
+        let acked = self.acked.replace(Vec::new());
+        if let ([tuple], false) = (&tuples[..], acked.is_empty()) {
+            let held = tuple.get().inner();
+            held.xor.set(held.xor.get() ^ cur.xor.replace(0));
+        }
+        let acked: Vec<Bound<'_, Tuple>> = acked.iter().map(|tuple| tuple.bind(py).clone()).collect();
+        tuple::ack_all(&self.task, &acked);
+        sent
+    }
+
+    /// Waits for room below; what it holds does not age meanwhile.
+    fn pause(&self, py: Python<'_>, call: &Py<Call>) {
+        for tuple in self.tuples_now(py) {
+            tuple::let_go(tuple.get().inner());
+        }
+        self.task.held.set(self.task.held.get() + 1);
+        self.task.bolt().paused_calls.with(|calls| calls.push_back(call.clone_ref(py)));
+    }
+
+    /// Keeps an ack of one of its inputs until what its generator gave before is sent; whether it did.
+    pub fn ack_later(&self, tuple: &Bound<'_, Tuple>) -> bool {
+        let later = self.taken.with(|taken| taken.is_some()) && self.has(tuple);
+        if later {
+            self.acked.with(|acked| acked.push(tuple.clone().unbind()));
+        }
+        later
+    }
+
+    /// What outputs hang on: the input, unless `manual_ack` has it acked or failed already.
+    fn cur_of(&self, tuples: &[Py<Tuple>]) -> &Cur {
+        if tuples.iter().any(|tuple| tuple.get().inner().standing.get() != Standing::Live) {
             self.cur.root.set(RootId::NONE);
         }
         &self.cur
+    }
+
+    /// Whether its inputs failed by the time-out.
+    pub fn has_timed_out(&self) -> bool {
+        self.timed_out.get()
     }
 
     /// Whether `tuple` is an input of this call.
@@ -451,9 +519,6 @@ impl Inner {
 
     /// Has `send` anchor to the inputs of this call.
     pub fn send(&self, py: Python<'_>, send: impl FnOnce(Anchor<'_>) -> PyResult<()>) -> PyResult<()> {
-        if self.timed_out.get() {
-            return Ok(()); // its inputs have failed, and their next try will emit this again
-        }
         let (inputs, tuples) = (self.inputs.with(|inputs| inputs.as_slice() as *const [Input]), self.tuples_now(py));
         if self.kind == Kind::Batch || (self.kind == Kind::Process && self.task.bolt().manual_ack.get()) {
             // SAFETY: the inputs are taken out only by the loop, under the interpreter lock, which is held here.

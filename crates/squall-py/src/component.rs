@@ -65,7 +65,11 @@ impl BoltBase {
     #[pyo3(signature = (*tuples))]
     fn ack(slf: &Bound<'_, Self>, tuples: &Bound<'_, PyTuple>) -> PyResult<()> {
         let task = bound_task(slf.as_super())?;
-        tuple::ack_all(&task, &held(tuples, "ack")?);
+        let mut tuples = held(tuples, "ack")?;
+        if let Some(call) = own_call(slf.py(), &task) {
+            tuples.retain(|tuple| !call.get().inner().ack_later(tuple));
+        }
+        tuple::ack_all(&task, &tuples);
         task.core().wake_from_elsewhere();
         Ok(())
     }
@@ -130,7 +134,7 @@ fn held<'py>(tuples: &Bound<'py, PyTuple>, what: &str) -> PyResult<Vec<Bound<'py
 
 /// Without `manual_ack` it is the call that is timed, if it runs elsewhere.
 fn hold_call_anew(task: &Task, tuple: &Bound<'_, Tuple>) {
-    if let Some(call) = current_call(tuple.py()).and_then(|call| call.cast_into::<Call>().ok())
+    if let Some(call) = own_call(tuple.py(), task)
         && call.get().inner().has(tuple)
     {
         task.core().hold_call(tuple.py(), &call.unbind());
@@ -310,6 +314,9 @@ unsafe fn emit_from_bolt(
     let name = options.stream.as_deref().unwrap_or("default");
     let stream = task.stream(name).ok_or_else(|| fault::stream_unknown(task, name))?;
     let row = unsafe { PyRow::from_borrowed(values, count) }.map_err(|error| error.take(py))?;
+    if own_call(py, task).is_some_and(|call| call.get().inner().has_timed_out()) {
+        return Ok(()); // its inputs have failed, and their next try will emit this again
+    }
     let send = |anchor: Anchor<'_>| task.send_with(stream, row, anchor, options.task);
     match options.anchors {
         Some(anchors) => send(Anchor::Tuples(&tuple::extract_all(&anchors)?))?,
@@ -331,10 +338,16 @@ fn send_from_current_input(py: Python<'_>, task: &Task, send: impl FnOnce(Anchor
     if let (true, Some(rows)) = (on_loop, unsafe { task.bolt().batch.get().as_ref() }) {
         return task.send_for_rows(py, rows, send);
     }
-    match current_call(py).and_then(|call| call.cast_into::<Call>().ok()) {
-        Some(call) if call.get().inner().task.index == task.index => call.get().inner().send(py, send),
-        _ => send(Anchor::Cur(&unanchored())),
+    match own_call(py, task) {
+        Some(call) => call.get().inner().send(py, send),
+        None => send(Anchor::Cur(&unanchored())),
     }
+}
+
+/// The call of this task that the current coroutine or thread runs.
+fn own_call<'py>(py: Python<'py>, task: &Task) -> Option<Bound<'py, Call>> {
+    let call = current_call(py)?.cast_into::<Call>().ok()?;
+    (call.get().inner().task.index == task.index).then_some(call)
 }
 
 #[cold]

@@ -14,7 +14,7 @@ use squall_core::retry::{self, Action, Verdict};
 use squall_core::route::Payload;
 use std::rc::Rc;
 
-/// Pause of a retry that found the ledger full, and the longest of an uncounted one in a drain.
+/// Pause of a retry that found the ledger full, and of an uncounted one in a drain.
 const SHORT_WAIT_NS: u64 = 10_000_000;
 
 /// A root on its way from a failed try to the next one.
@@ -71,7 +71,7 @@ impl Core {
         match (self.draining.get(), counts) {
             (false, _) => after_ns,
             (true, true) => 0,
-            (true, false) => after_ns.min(SHORT_WAIT_NS),
+            (true, false) => SHORT_WAIT_NS,
         }
     }
 

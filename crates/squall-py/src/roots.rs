@@ -256,11 +256,13 @@ impl Task {
         };
         let count = match sent {
             Ok(()) => &self.counts.acked,
-            Err(error) => {
-                // Nobody waits for it and nothing is tried again, but it is told.
-                self.core().report(py, self, "emit", error);
-                &self.counts.failed
-            }
+            Err(error) => match self.core().judge(py, &self.core().task(self.index), &error, "emit") {
+                Some(verdict) if verdict.action == Action::Drop => {
+                    self.counts.dropped.set(self.counts.dropped.get() + 1);
+                    &self.counts.acked
+                }
+                _ => &self.counts.failed, // nothing is tried again, but it was told
+            },
         };
         count.set(count.get() + 1);
         if !id.is_null() {

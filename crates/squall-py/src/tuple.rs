@@ -256,6 +256,14 @@ pub fn settle(inner: &Inner, standing: Standing) {
     let_go(inner);
 }
 
+/// Whether no hold time-out runs.
+pub fn is_let_go(inner: &Inner) -> bool {
+    let timer = inner.hold.take();
+    let let_go = timer.is_none();
+    inner.hold.set(timer);
+    let_go
+}
+
 /// Ends the hold time-out; whether there was one.
 pub fn let_go(inner: &Inner) -> bool {
     let Some(timer) = inner.hold.take() else { return false };

@@ -315,6 +315,10 @@ impl Worker {
         })
     }
 
+    fn is_running(&self) -> bool {
+        self.core().running.get()
+    }
+
     fn request_stop(&self) {
         self.core().stop.store(true, Ordering::Relaxed);
         self.core().wake.wake();
