@@ -52,13 +52,17 @@ class Failure:
 class WorkerProcess:
     """One life of a worker: built from its bootstrap, run, drained, ended."""
 
-    def __init__(self, boot: Bootstrap) -> None:
+    def __init__(self, boot: Bootstrap, worker_log: logs.WorkerLog) -> None:
         self.boot = boot
+        self.worker_log = worker_log
         self.levels = logs.Levels()
         self.began_s = time.monotonic()
         self._output_closed = False
         output.STANDARD = output.StandardOutput(boot.stdout_fd, self.output_closed)
-        topology = load_topology(boot.file, boot.name, boot.parameters)
+        try:
+            topology = load_topology(boot.file, boot.name, boot.parameters)
+        finally:
+            worker_log.keep()
         graph = validate(topology, boot.settings)
         _check_same(boot.described, describe(graph))
         self.plan = plan(graph)
@@ -127,7 +131,7 @@ class WorkerProcess:
     def run(self) -> int:
         """Runs to the end. The exit code."""
         try:
-            life.open_all(self.worker, self.built)
+            self._open_all()
         except life.OpenFailed as failed:
             extra = {"component": failed.component, "task": failed.task}
             log.error("event=open_failed", exc_info=failed.error, extra=extra)
@@ -150,6 +154,12 @@ class WorkerProcess:
         if self.dead_letters is not None:
             self.dead_letters.close()
         return self._end(failures, drained)
+
+    def _open_all(self) -> None:
+        try:
+            life.open_all(self.worker, self.built)
+        finally:
+            self.worker_log.keep()
 
     def output_closed(self) -> None:
         """Ends the run at once: nobody reads its standard output any more. Any thread."""
@@ -199,6 +209,7 @@ class WorkerProcess:
 
     def report(self) -> None:
         """Sends one progress event."""
+        self.worker_log.keep()
         self.send("progress", **self.totals())
 
     def send(self, event: str, **fields: Any) -> None:
@@ -237,16 +248,19 @@ def main() -> None:
     faulthandler.enable(file=sys.stderr.fileno())
     process: list[WorkerProcess] = []
     level = boot.settings["worker.log.level"]
-    logs.install(Path(boot.log_file), boot.worker, level, lambda: process[0].running() if process else None)
+    worker_log = logs.WorkerLog(
+        Path(boot.log_file), boot.worker, level, lambda: process[0].running() if process else None
+    )
     try:
-        process.append(WorkerProcess(boot))
+        process.append(WorkerProcess(boot, worker_log))
     except Exception as error:
         log.exception("event=build_failed")
+        worker_log.close()
         _last_word(boot, {"event": "failed", "defect": asdict(_why_not_built(error))})
         os._exit(1)
     code = process[0].run()
     flush(process[0].session)
-    logging.shutdown()
+    worker_log.close()
     os._exit(code)
 
 
