@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from logging import Logger, LoggerAdapter, getLogger
 from pathlib import Path
 from random import Random
-from threading import Lock
+from threading import RLock
 from typing import Any
 
 from squall import _core
@@ -30,7 +30,8 @@ class WorkerServices:
     """Start of simulated time; None: the wall clock is real."""
     report_error: Callable[[int, str, BaseException], None] = lambda _task, _where, _error: None
     shared: dict[str, Any] = field(default_factory=dict[str, Any])
-    shared_lock: Lock = field(default_factory=Lock)
+    shared_lock: RLock = field(default_factory=RLock)
+    """May be taken again inside: what is shared may be made of other shared things."""
 
     def now(self) -> datetime:
         """The wall clock, or the virtual one."""
