@@ -140,6 +140,55 @@ def test_die_ends_the_run(squall: Squall) -> None:
     run.summary()
 
 
+def test_die_of_a_spout_ends_the_run(squall: Squall) -> None:
+    """Semantics 13. Also when another spout would go on for ever."""
+    run = squall.run(
+        """
+        from squall import Spout, Topology
+
+        class Dies(Spout):
+            outputs = ("n",)
+            on_error = "die"
+
+            def next_tuple(self):
+                raise ConnectionError("the source is gone")
+
+        def endless():
+            while True:
+                yield 1
+
+        topology = Topology("dying")
+        take = topology.bolt("take", lambda n: None).shuffle(topology.spout("dies", Dies))
+        take.shuffle(topology.spout("endless", endless, outputs=("n",)))
+        """
+    )
+    assert run.end() == 1
+    assert '"dies" raised what ends the topology' in run.err
+    assert "the source is gone" in run.err
+    run.summary()
+
+
+def test_exception_text_of_any_length_is_cut_and_breaks_no_report(squall: Squall) -> None:
+    run = squall.run(
+        """
+        from squall import Topology
+
+        def fail(n: int):
+            raise ValueError("x" * 30_000_000)
+
+        topology = Topology("wordy")
+        wordy = topology.bolt("fail", fail, on_error="die")
+        wordy.shuffle(topology.spout("s", lambda: iter(range(3)), outputs=("n",)))
+        """
+    )
+    assert run.end() == 1
+    assert '"fail" raised what ends the topology' in run.err
+    (failed,) = run.events("failed")
+    assert "ValueError: xxxx" in failed["text"]
+    assert len(failed["text"]) < 2000
+    run.summary()
+
+
 @pytest.mark.parametrize("kind", ["bolt", "spout", "async bolt", "blocking bolt"])
 def test_open_that_raises_fails_the_run(squall: Squall, kind: str) -> None:
     """An exception in `open` names the component; no spout was started."""

@@ -108,6 +108,27 @@ def test_die_ends_the_worker() -> None:
             cluster.run_until_idle()
 
 
+@pytest.mark.parametrize("kind", ["next_tuple", "generator"])
+def test_die_of_a_spout_ends_the_worker(kind: str) -> None:
+    """Semantics 13."""
+
+    class Dies(Spout):
+        outputs = ("x",)
+
+        def next_tuple(self) -> None:
+            raise ValueError("the end")
+
+    def generator() -> Iterator[str]:
+        yield from ()
+        raise ValueError("the end")
+
+    topology = Topology("t")
+    dies = Dies if kind == "next_tuple" else generator
+    topology.bolt("b", Record).shuffle(topology.spout("s", dies, outputs=("x",), on_error="die"))
+    with LocalCluster(topology) as cluster, pytest.raises(ValueError, match="the end"):
+        cluster.advance(1)
+
+
 class Replaying(Spout):
     """Keeps its own values, as a Kafka spout would."""
 
@@ -586,6 +607,31 @@ def test_a_spout_that_raises_is_polled_again_after_a_growing_pause() -> None:
         assert cluster.task("s", Shaky).polls == [0.0, 0.1, 0.3, 0.7, 1.5, 1.5]
         assert cluster.task("b", Record).rows == [("a",)]
         assert {report.error for report in cluster.errors()} == {"ConnectionError: not yet"}
+
+
+def test_pauses_of_a_spout_begin_anew_when_it_went_on_for_longer_than_the_last_one() -> None:
+    """The API page, Spouts: a source that breaks once a day is not left alone for ten seconds."""
+
+    class Shaky(Spout):
+        outputs = ("x",)
+        idle_wait = 0.05
+        broken = ((0.0, 0.65), (0.9, 1.6), (3.0, 3.2))
+
+        def __init__(self) -> None:
+            self.failures: list[float] = []
+
+        def next_tuple(self) -> None:
+            now = self.context.monotonic()
+            if any(begin <= now <= end for begin, end in self.broken):
+                self.failures.append(round(now, 2))
+                raise ConnectionError("not now")
+
+    topology = Topology("t")
+    topology.bolt("b", Record).shuffle(topology.spout("s", Shaky))
+    with LocalCluster(topology) as cluster:
+        cluster.advance(5)
+        first, soon_after, long_after = [0.0, 0.1, 0.3], [0.9], [3.0, 3.1]
+        assert cluster.task("s", Shaky).failures == [*first, *soon_after, *long_after]
 
 
 def test_a_generator_that_raises_has_ended() -> None:

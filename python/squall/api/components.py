@@ -64,6 +64,9 @@ class Spout(Component, _core.SpoutBase):
     """A source of tuples. Override `next_batch` or `next_tuple`; `ack` and `fail` where the source can replay.
 
     Delivery: at least once. Without `fail` the engine keeps the values of each pending root and emits them again.
+    Failure: what `next_batch` or `next_tuple` raises is reported, and after a pause they are called again; with
+        `on_error` "die" the worker ends. The pause is 0.1 s and doubles up to 10 s; it begins anew when the spout has
+        gone on for longer than its last pause was.
     Threading: all methods run on the task's executor, one at a time.
     """
 
