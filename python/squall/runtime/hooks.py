@@ -95,6 +95,7 @@ class Hooks:
     monotonic: Callable[[], float]
     letters: LetterBox
     observer: Callable[[str, int, Any, int], None] = lambda _event, _task, _id, _attempt: None
+    replay_ended: Callable[[int], None] = lambda _handle: None
     built: Built | None = None
     errors: dict[str, deque[ErrorReport]] = field(default_factory=dict[str, deque[ErrorReport]])
     ended_spouts: dict[str, BaseException] = field(default_factory=dict[str, BaseException])
@@ -165,6 +166,7 @@ class Hooks:
                 root_values=letter["root_values"],
                 message_id=letter["message_id"],
                 failure=letter["failure"],
+                direct=letter["direct"],
             ),
         )
 
@@ -177,6 +179,7 @@ class Hooks:
 
     def replayed(self, handle: int) -> None:
         """The core's news: a replayed root has ended."""
+        self.replay_ended(handle)
 
     def observe(self, event: str, task: int, message_id: object, attempt: int) -> None:
         """The core's news of a root, for tests."""

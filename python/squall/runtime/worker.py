@@ -32,7 +32,7 @@ from squall.runtime.hooks import Hooks
 from squall.runtime.letters import Letter
 from squall.runtime.marks import Marks
 from squall.runtime.offload import Offloaders
-from squall.runtime.replay import replay_asked
+from squall.runtime.replay import Replays
 from squall.runtime.running import Running
 
 log = logging.getLogger("squall.worker")
@@ -67,7 +67,9 @@ class WorkerProcess:
         _check_same(boot.described, describe(graph))
         self.plan = plan(graph)
         page_fd = os.dup(boot.page_fd)
-        self.hooks = Hooks(graph.settings, lambda: datetime.now(UTC), time.monotonic, self)
+        self.hooks = Hooks(
+            graph.settings, lambda: datetime.now(UTC), time.monotonic, self, replay_ended=self.replay_ended
+        )
         self.worker = _core.Worker(
             incarnation=boot.incarnation,
             seed=boot.seed,
@@ -98,16 +100,26 @@ class WorkerProcess:
         )
         self.built: Built = build(services, offloader=self.offloaders, replace_spout=self._spout)
         self.hooks.built = self.built
+        self.replays = Replays(Path(boot.dead_log), self.built, self.worker.replay)
         self.running = Running(self.worker.current_component, self.built)
 
     # -- dead letters ------------------------------------------------------------------------------------------
 
     def put(self, handle: int, letter: Letter) -> None:
-        """Stores a dead letter; the log is opened with the first one."""
+        """Stores a dead letter."""
+        self._log_of_letters().put(handle, letter)
+
+    def replay_ended(self, number: int) -> None:
+        """Marks a letter as replayed."""
+        self._log_of_letters().replayed(number)
+
+    def _log_of_letters(self) -> dead_log.DeadLog:
+        """The log of this run, opened when there is something to write."""
         if self.dead_letters is None:
-            path = Path(self.boot.dead_log)
-            self.dead_letters = dead_log.DeadLog(path, self.worker.dead_stored, self._offer)
-        self.dead_letters.put(handle, letter)
+            self.dead_letters = dead_log.DeadLog(
+                Path(self.boot.dead_log), self.worker.dead_stored, self._offer, self.replays.done
+            )
+        return self.dead_letters
 
     def discard(self, handle: int) -> None:
         """Lets a root go without a letter."""
@@ -138,7 +150,7 @@ class WorkerProcess:
             return self._end([Failure(failed.component, "open", summary(failed.error))])
         self.send("ready")
         self.worker.every(-1, REPORT_EVERY_S, self.report, ())
-        self._replay_asked()
+        self.replays.begin()
         reason = self.worker.run()
         if reason == "died":
             return self._end([self._death()])
@@ -225,15 +237,12 @@ class WorkerProcess:
             case "log-level":
                 done = self.levels.change(request["logger"], request["level"], request.get("for_s"))
             case "replay":
-                done = self._replay_asked()
+                done = self.replays.begin()
             case "metrics":
                 done = self.totals()
             case other:
                 done = {"error": f"unknown command {other!r}"}
         return json.dumps({"id": request.get("id"), **done}, default=repr).encode()
-
-    def _replay_asked(self) -> dict[str, Any]:
-        return replay_asked(Path(self.boot.dead_log), self.built, self.worker.replay)
 
 
 def main() -> None:
