@@ -170,3 +170,34 @@ def test_thread_of_user_code_emits_unanchored(squall: Squall) -> None:
     )
     assert run.end() == 0, run.err
     assert "the sum is 90" in run.err
+
+
+def test_async_calls_that_never_return_free_their_places(squall: Squall) -> None:
+    """Semantics 16. They fail after the time-out and are ended; those behind them are served, in order where asked."""
+    for ordered in (False, True):
+        run = squall.run(
+            f"""
+            import asyncio
+            from squall import Bolt, Topology
+
+            class Fetch(Bolt):
+                max_in_flight = 2
+                ordered = {ordered}
+
+                async def process(self, n: int):
+                    try:
+                        await asyncio.sleep(1000 if n < 4 else 0)
+                    except asyncio.CancelledError:
+                        print("cancelled", n)
+                        raise
+
+            topology = Topology("hanging", settings={{"topology.message.timeout.secs": 0.2}})
+            fetch = topology.bolt("fetch", Fetch, retries=0)
+            fetch.shuffle(topology.spout("s", lambda: iter(range(20)), outputs=("n",)))
+            """
+        )
+        assert run.end() == 0, run.err
+        summary = run.summary()
+        assert (summary["acked"], summary["dead"]) == (16, 4)
+        assert all(f"cancelled {n}" in run.err for n in range(4))
+        assert "code: held_too_long" in run.err

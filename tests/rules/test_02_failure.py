@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Iterator
 from datetime import timedelta
@@ -166,6 +167,38 @@ def test_a_spout_with_fail_is_told_each_time_and_then_that_it_is_dead(kind: type
         cluster.advance(60)
         assert cluster.task("s", kind).log == [("fail", "a")] * 3 + [(last, "a")]
         assert cluster.dead_letters()[0].message_id == "a"
+
+
+@pytest.mark.parametrize("simulated", [True, False])
+@pytest.mark.parametrize("ordered", [True, False])
+def test_what_is_cancelled_inside_an_async_call_fails_its_tuple_and_nothing_else(
+    simulated: bool, ordered: bool
+) -> None:
+    """Semantics 7. The worker goes on, and so does the place of the call."""
+
+    class Cancels(Bolt):
+        max_in_flight = 1
+
+        async def process(self, x: str) -> None:
+            if x == "raised":
+                raise asyncio.CancelledError
+            request = asyncio.create_task(asyncio.sleep(60 if x == "inner" else 0))
+            if x == "inner":
+                request.cancel()
+            if x == "itself":
+                task = asyncio.current_task()
+                assert task is not None
+                task.cancel()
+            await request
+
+    Cancels.ordered = ordered
+    values = ["raised", "a", "inner", "b", "itself", "c"]
+    topology = single(Cancels, retries=0)
+    with LocalCluster(topology, mock_sources={"s": values}, simulated_time=simulated) as cluster:
+        cluster.run_until_idle()
+        assert cluster.acked("s") == ["a", "b", "c"]
+        assert [letter.values[0] for letter in cluster.dead_letters()] == ["raised", "inner", "itself"]
+        assert all("code: call_cancelled" in letter.traceback for letter in cluster.dead_letters())
 
 
 class Batches(Bolt):

@@ -132,7 +132,7 @@ def _task(
     return built
 
 
-def _callback(instance: object, name: str) -> Callable[..., object] | None:
+def _callback(instance: object, name: str) -> Callable[..., Any] | None:
     found = getattr(instance, name, None)
     return found if callable(found) else None
 
@@ -194,6 +194,7 @@ def _configure_bolt(worker: _core.Worker, task: Task, bolt: Bolt) -> None:
         batch_wait=seconds(bolt.batch_wait),
         max_in_flight=bolt.max_in_flight if task.spec.mode is Mode.ASYNC else 1,
         submit=task.offloader.submit if task.offloader else None,
+        cancel=_callback(task.offloader, "cancel"),
     )
 
 

@@ -23,6 +23,9 @@ def unmarked(_component: str) -> Mark:
     return lambda _running: None
 
 
+NO_MARK = unmarked("")
+
+
 class Marks:
     """The worker's side.
 

@@ -1,7 +1,6 @@
 """Where the code of async and blocking components runs in real time: one event loop a worker, one thread a task.
 
-The loop's thread only hands calls over and takes results; a fixed pool of coroutines serves each async task, since a
-coroutine for each tuple costs three times as much.
+The loop's thread only hands calls over and takes results.
 """
 
 from __future__ import annotations
@@ -9,19 +8,16 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
-from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import Any
 
 from squall import _core
-from squall.model.durations import seconds
 from squall.model.graph import ComponentSpec, Mode
+from squall.runtime.async_pool import AsyncPool
 from squall.runtime.build import Offloader
 from squall.runtime.marks import Mark, unmarked
-
-NO_MARK = unmarked("")
 
 
 class EventLoopThread:
@@ -46,95 +42,6 @@ class EventLoopThread:
         self._thread.join(timeout=5)
 
 
-class AsyncPool:
-    """Serves the calls of one async task with a fixed number of coroutines.
-
-    Bound: the core submits at most `max_in_flight` calls.
-    """
-
-    def __init__(
-        self,
-        spawn: Callable[[Coroutine[Any, Any, None]], Any],
-        soon: Callable[..., Any],
-        bolt: Any,
-        mark: Mark = NO_MARK,
-    ) -> None:
-        self._spawn, self._soon, self._mark = spawn, soon, mark
-        self._running = 0
-        timeout = getattr(bolt, "timeout", None)
-        self._timeout = None if timeout is None else seconds(timeout)
-        self._ordered = bool(getattr(bolt, "ordered", False))
-        self._most = getattr(bolt, "max_in_flight", 100)
-        self._waiting: deque[_core.Call] = deque()
-        self._idle: deque[asyncio.Future[None]] = deque()
-        self._serving = 0
-        self._sequence: deque[tuple[_core.Call, list[Any]]] = deque()
-        self._handed: deque[_core.Call] = deque()
-
-    def submit(self, call: _core.Call) -> None:
-        """Takes a call over from the loop's thread."""
-        self._handed.append(call)
-        if len(self._handed) == 1:
-            self._soon(self._take)
-
-    def _take(self) -> None:
-        while self._handed:
-            call = self._handed.popleft()
-            self._waiting.append(call)
-            if self._ordered:
-                self._sequence.append((call, []))
-            if self._idle:
-                idle = self._idle.popleft()
-                if not idle.done():
-                    idle.set_result(None)
-            elif self._serving < self._most:
-                self._serving += 1
-                self._spawn(self._serve())
-
-    async def _serve(self) -> None:
-        while True:
-            while not self._waiting:
-                idle: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-                self._idle.append(idle)
-                await idle
-            await self._run(self._waiting.popleft())
-
-    async def _run(self, call: _core.Call) -> None:
-        _core.current_call.set(call)
-        self._count(1)
-        try:
-            result: Any = call.function(*call.args)
-            if asyncio.iscoroutine(result):
-                async with asyncio.timeout(self._timeout):
-                    result = await result
-        except BaseException as error:
-            self._end(call, call.raised, error)
-            if isinstance(error, asyncio.CancelledError | KeyboardInterrupt | SystemExit):
-                raise
-        else:
-            self._end(call, call.done, result)
-        finally:
-            self._count(-1)
-            _core.current_call.set(None)
-
-    def _count(self, more: int) -> None:
-        self._running += more
-        self._mark(self._running > 0)
-
-    def _end(self, call: _core.Call, tell: Callable[[Any], None], outcome: object) -> None:
-        if not self._ordered:
-            tell(outcome)
-            return
-        for waiting, ended in self._sequence:
-            if waiting is call:
-                ended.append((tell, outcome))
-                break
-        while self._sequence and self._sequence[0][1]:
-            _, ended = self._sequence.popleft()
-            first, result = ended[0]
-            first(result)
-
-
 class AsyncOffloader:
     """An async task's code on the worker's event loop."""
 
@@ -143,7 +50,7 @@ class AsyncOffloader:
         loop = thread.loop
         self._tasks: set[asyncio.Task[None]] = set()
         self._pool = AsyncPool(self._spawn, loop.call_soon_threadsafe, bolt, mark)
-        self.submit = self._pool.submit
+        self.submit, self.cancel = self._pool.submit, self._pool.cancel
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(coroutine, loop=self._thread.loop)
