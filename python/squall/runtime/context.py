@@ -14,6 +14,7 @@ from typing import Any
 from squall import _core
 from squall.api.context import Counter, Histogram, Timer
 from squall.model.graph import ComponentSpec, Plan, TaskSpec
+from squall.runtime.watch import Life
 
 
 @dataclass
@@ -29,6 +30,7 @@ class WorkerServices:
     began_at: datetime | None = None
     """Start of simulated time; None: the wall clock is real."""
     report_error: Callable[[int, str, BaseException], None] = lambda _task, _where, _error: None
+    life: Life = field(default_factory=Life)
     shared: dict[str, Any] = field(default_factory=dict[str, Any])
     shared_lock: RLock = field(default_factory=RLock)
     """May be taken again inside: what is shared may be made of other shared things."""
@@ -53,6 +55,7 @@ class ContextRuntime:
         self.task_index = task.index
         self.task_count = spec.tasks
         self.worker = services.number
+        self.life = services.life
         self.settings: Mapping[str, Any] = spec.settings
         extra = {"component": spec.name, "task": task.task_id, "worker": services.number}
         self.log: LoggerAdapter[Logger] = LoggerAdapter(getLogger(f"squall.user.{spec.name}"), extra)

@@ -49,6 +49,18 @@ class Marks:
 
         return mark
 
+    def roving(self) -> Callable[[str | None], None]:
+        """A mark for code of any component: it is told whose runs; None: nobody's."""
+        places, place, numbers = self._places, self._taken, self._numbers
+        if place >= len(places):
+            return lambda _component: None
+        self._taken += 1
+
+        def mark(component: str | None) -> None:
+            places[place] = numbers[component] if component else 0
+
+        return mark
+
 
 def marked(page_fd: int) -> list[int]:
     """The components, counted from 1, of which something is marked as running; the parent's side."""

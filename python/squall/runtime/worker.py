@@ -34,6 +34,7 @@ from squall.runtime.marks import Marks
 from squall.runtime.offload import Offloaders
 from squall.runtime.replay import Replays
 from squall.runtime.running import Running
+from squall.runtime.watch import Life, Watch
 
 log = logging.getLogger("squall.worker")
 REPORT_EVERY_S = 1.0
@@ -86,7 +87,14 @@ class WorkerProcess:
             stuck_after=graph.settings["topology.stuck.secs"],
             timeout=graph.settings["topology.message.timeout.secs"],
         )
-        self.offloaders = Offloaders(Marks(page_fd, [*(s.name for s in graph.spouts), *graph.order]))
+        components = [*(s.name for s in graph.spouts), *graph.order]
+        self.numbers = {name: number for number, name in enumerate(components, 1)}
+        marks = Marks(page_fd, components)
+        life_of_tasks = Life(marks.roving())
+        watch = Watch(graph.settings["topology.stuck.secs"], self.stuck)
+        watch.add(life_of_tasks)
+        watch.start()
+        self.offloaders = Offloaders(marks, watch.add)
         self.letter_stream: DeadLetterSpout | None = None
         self.dead_letters: dead_log.DeadLog | None = None
         services = WorkerServices(
@@ -97,6 +105,7 @@ class WorkerProcess:
             work_dir=Path(boot.run_dir) / "work",
             seed=boot.seed,
             report_error=self.hooks.error,
+            life=life_of_tasks,
         )
         self.built: Built = build(services, offloader=self.offloaders, replace_spout=self._spout)
         self.hooks.built = self.built
@@ -223,6 +232,10 @@ class WorkerProcess:
         """Sends one progress event."""
         self.worker_log.keep()
         self.send("progress", **self.totals())
+
+    def stuck(self, component: str, running_s: float, stack: str) -> None:
+        """Tells of a call that does not return, as the core's watchdog does."""
+        self.send("stuck", component=self.numbers[component], running_s=round(running_s, 1), stack=stack)
 
     def send(self, event: str, **fields: Any) -> None:
         """Sends an event to the parent."""
