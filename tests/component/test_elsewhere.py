@@ -228,7 +228,7 @@ def test_coroutine_of_user_code_that_exits_takes_no_other_along(squall: Squall) 
     assert "event=coroutine_exited" in run.err
 
 
-def test_open_and_close_of_a_blocking_component_may_be_async(squall: Squall) -> None:
+def test_open_drain_and_close_of_a_blocking_component_may_be_async(squall: Squall) -> None:
     """The API page, Life. They run on its thread."""
     run = squall.run(
         """
@@ -245,6 +245,10 @@ def test_open_and_close_of_a_blocking_component_may_be_async(squall: Squall) -> 
             def process(self, n: int):
                 pass
 
+            async def drain(self):
+                await asyncio.sleep(0)
+                print("drained in", threading.current_thread().name, ".")
+
             async def close(self):
                 await asyncio.sleep(0)
                 print("closed in", threading.current_thread().name, ".")
@@ -255,4 +259,5 @@ def test_open_and_close_of_a_blocking_component_may_be_async(squall: Squall) -> 
     )
     assert run.end() == 0, run.err
     assert "opened in squall-store ." in run.err
+    assert "drained in squall-store ." in run.err
     assert "closed in squall-store ." in run.err

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pytest
-from squall import Bolt, DeadLetter, DropTuple, Topology, TopologyContext, Tuple
+from squall import Bolt, DeadLetter, DropTuple, Spout, Topology, TopologyContext, Tuple
 from squall.errors import TopologyError
 from squall.testing import LocalCluster
 from topologies import Record, recorded, single, source
@@ -466,3 +466,49 @@ def test_process_and_process_batch_together_are_a_build_error() -> None:
     with pytest.raises(TopologyError) as caught:
         LocalCluster(single(Both, fields=("a", "b")))
     assert caught.value.code == "process_twice"
+
+
+def test_an_async_tick_of_a_component_that_is_not_async_is_a_build_error() -> None:
+    """Nobody would await it."""
+
+    class Sync(Bolt):
+        tick_every = 1.0
+
+        def process(self, a: int) -> None: ...
+
+        async def tick(self) -> None: ...
+
+    class Blocking(Sync):
+        blocking = True
+
+    class Source(Spout):
+        outputs = ("a", "b")
+        tick_every = 1.0
+
+        def next_tuple(self) -> None: ...
+
+        async def tick(self) -> None: ...
+
+    topology = single(lambda a: None, fields=("a", "b"))
+    topology.spout("source", Source)
+    for refused in (single(Sync, fields=("a", "b")), single(Blocking, fields=("a", "b")), topology):
+        with pytest.raises(TopologyError) as caught:
+            LocalCluster(refused)
+        assert caught.value.code == "tick_async"
+
+
+def test_an_async_tick_of_an_async_component_runs_also_with_methods_of_other_names() -> None:
+    class Async(Bolt):
+        tick_every = 1.0
+        ticks = 0
+
+        async def on_number(self, a: int) -> None: ...
+
+        async def tick(self) -> None:
+            self.ticks += 1
+
+    topology = Topology("t")
+    topology.bolt("b", Async).shuffle(source(topology, fields=("a", "b")), into=Async.on_number)
+    with LocalCluster(topology, mock_sources={"s": []}) as cluster:
+        cluster.advance(2.5)
+        assert cluster.task("b", Async).ticks == 2
