@@ -65,6 +65,106 @@ def test_crash_of_a_blocking_component_is_named(squall: Squall, how: str) -> Non
     assert '"crash"' in run.err
 
 
+LIFE = """
+    import ctypes, os, sys
+    from squall import Bolt, Grouping, Topology
+
+    def end(place):
+        if place == {place!r}:
+            {how}
+
+    class Innocent(Bolt):
+        outputs = ("n",)
+
+        def process(self, n: int):
+            return n
+
+    class Ends(Bolt):
+        blocking = {mode!r} == "blocking"
+
+        def __init__(self):
+            if "squall.runtime.worker" in sys.orig_argv:
+                end("init")
+
+        def open(self, context):
+            end("open")
+
+        def process(self, n: int):
+            pass
+
+        def drain(self):
+            end("drain")
+
+        def close(self):
+            end("close")
+
+    class AsyncEnds(Ends):
+        async def open(self, context):
+            end("open")
+
+        async def process(self, n: int):
+            pass
+
+        async def drain(self):
+            end("drain")
+
+        async def close(self):
+            end("close")
+
+    class Custom(Grouping):
+        def prepare(self, context, stream, tasks):
+            end("prepare")
+            self.tasks = tasks
+
+        def choose(self, source_task, values):
+            return self.tasks[:1]
+
+    topology = Topology("ending")
+    passed = topology.bolt("innocent", Innocent).shuffle(topology.spout("s", lambda: iter(range(5)), outputs=("n",)))
+    topology.bolt("ends", AsyncEnds if {mode!r} == "async" else Ends).custom(passed, Custom())
+"""
+
+
+@pytest.mark.parametrize("mode", ["sync", "async", "blocking"])
+@pytest.mark.parametrize("place", ["init", "prepare", "open", "drain", "close"])
+def test_exit_outside_of_process_is_named_by_component(squall: Squall, place: str, mode: str) -> None:
+    """Semantics 38."""
+    run = squall.run(LIFE.format(how="os._exit(7)", place=place, mode=mode))
+    assert run.end() == 1
+    assert 'exited with code 7 while "ends" was running' in run.err
+    run.summary()
+
+
+@pytest.mark.parametrize("mode", ["sync", "async", "blocking"])
+def test_crash_outside_of_process_is_named_by_component(squall: Squall, mode: str) -> None:
+    """Semantics 38."""
+    run = squall.run(LIFE.format(how="ctypes.string_at(0)", place="open", mode=mode))
+    assert run.end() == 1
+    assert '(SIGSEGV) while "ends" was running' in run.err
+    run.summary()
+
+
+@pytest.mark.parametrize("mode", ["sync", "async", "blocking"])
+@pytest.mark.parametrize(
+    ("place", "told"),
+    [
+        ("init", 'bolt "ends" cannot be made'),
+        ("open", '"ends" raised in open'),
+        ("drain", '"ends" raised in drain'),
+        ("close", "where=close error='SystemExit: 4'"),
+    ],
+)
+def test_sys_exit_outside_of_process_is_a_failure_of_its_component(
+    squall: Squall, place: str, told: str, mode: str
+) -> None:
+    """Where an exception is told, this one is too."""
+    run = squall.run(LIFE.format(how="sys.exit(4)", place=place, mode=mode))
+    assert run.end() == (0 if place == "close" else 1)
+    assert told in run.err
+    assert "SystemExit: 4" in run.err
+    assert run.summary()["acked"] == (5 if place in ("drain", "close") else 0)
+
+
 def test_worker_that_builds_another_topology_does_not_run(squall: Squall) -> None:
     """Semantics 39. What the parent checked is what runs."""
     run = squall.run(
@@ -137,6 +237,55 @@ def test_die_ends_the_run(squall: Squall) -> None:
     assert run.end() == 1
     assert '"crash"' in run.err
     assert "KeyError" in run.err
+    run.summary()
+
+
+def test_die_of_a_spout_ends_the_run(squall: Squall) -> None:
+    """Semantics 13. Also when another spout would go on for ever."""
+    run = squall.run(
+        """
+        from squall import Spout, Topology
+
+        class Dies(Spout):
+            outputs = ("n",)
+            on_error = "die"
+
+            def next_tuple(self):
+                raise ConnectionError("the source is gone")
+
+        def endless():
+            while True:
+                yield 1
+
+        topology = Topology("dying")
+        take = topology.bolt("take", lambda n: None).shuffle(topology.spout("dies", Dies))
+        take.shuffle(topology.spout("endless", endless, outputs=("n",)))
+        """
+    )
+    assert run.end() == 1
+    assert '"dies" raised what ends the topology' in run.err
+    assert "the source is gone" in run.err
+    run.summary()
+
+
+def test_exception_text_of_any_length_is_cut_and_breaks_no_report(squall: Squall) -> None:
+    run = squall.run(
+        """
+        from squall import Topology
+
+        def fail(n: int):
+            raise ValueError("x" * 30_000_000)
+
+        topology = Topology("wordy")
+        wordy = topology.bolt("fail", fail, on_error="die")
+        wordy.shuffle(topology.spout("s", lambda: iter(range(3)), outputs=("n",)))
+        """
+    )
+    assert run.end() == 1
+    assert '"fail" raised what ends the topology' in run.err
+    (failed,) = run.events("failed")
+    assert "ValueError: xxxx" in failed["text"]
+    assert len(failed["text"]) < 2000
     run.summary()
 
 

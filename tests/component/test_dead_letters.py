@@ -148,3 +148,172 @@ def test_topology_can_take_its_own_dead_letters(squall: Squall) -> None:
     assert run.end() == 0
     assert "alarm price LookupError" in run.err
     assert run.summary()["emitted"] == 6
+
+
+REPLAYED = """
+    import os
+    from pathlib import Path
+    from squall import Topology
+
+    here = Path({folder!r})
+
+    def numbers():
+        if not (here / "given").exists():
+            (here / "given").touch()
+            yield 7
+
+    def take(n: int):
+        if (here / "deadly").exists():
+            os._exit(3)
+        if not (here / "mended").exists():
+            raise ValueError(n)
+        print("took", n)
+
+    topology = Topology("replayed")
+    topology.bolt("take", take, retries=0).shuffle(topology.spout("numbers", numbers, outputs=("n",)))
+"""
+
+
+def states(squall: Squall, topology: str) -> list[str]:
+    """The states of a topology's letters, oldest first."""
+    lines = squall.done("dead", "list", topology, "--all").out.splitlines()
+    return [line.split()[3] for line in lines]
+
+
+def test_replay_is_asked_for_until_its_root_has_ended(squall: Squall) -> None:
+    """Semantics 12. A worker that dies while it works on a replayed root does not lose it."""
+    text = REPLAYED.format(folder=str(squall.folder))
+    assert squall.run(text).end() == 0
+    assert squall.done("dead", "replay", "replayed", "1").process.returncode == 0
+    (squall.folder / "deadly").touch()
+    assert squall.run(text).end() == 1
+    assert states(squall, "replayed") == ["asked"]
+    (squall.folder / "deadly").unlink()
+    (squall.folder / "mended").touch()
+    again = squall.run(text)
+    assert again.end() == 0
+    assert again.err.count("took 7") == 1
+    assert states(squall, "replayed") == ["replayed"]
+
+
+def test_replayed_root_that_is_given_up_again_has_a_new_letter_in_place_of_the_old_one(squall: Squall) -> None:
+    """Semantics 12. Each root has one letter that can be replayed."""
+    text = REPLAYED.format(folder=str(squall.folder))
+    assert squall.run(text).end() == 0
+    assert squall.done("dead", "replay", "replayed", "1").process.returncode == 0
+    assert squall.run(text).end() == 0
+    assert states(squall, "replayed") == ["replayed", "open"]
+
+
+def test_letter_of_a_spout_that_replays_by_itself_now_is_refused(squall: Squall) -> None:
+    """Its spout would be told of a root that it never emitted, and what fails again would be nobody's."""
+    text = REPLAYED.format(folder=str(squall.folder))
+    assert squall.run(text).end() == 0
+    assert squall.done("dead", "replay", "replayed", "1").process.returncode == 0
+    spout = """class Numbers(Spout):
+        outputs = ("n",)
+
+        def next_tuple(self):
+            raise Exhausted
+
+        def fail(self, message_id):
+            pass
+
+    def unused():
+"""
+    changed = text.replace("def numbers():\n", spout).replace(
+        '"numbers", numbers, outputs=("n",)', '"numbers", Numbers'
+    )
+    run = squall.run(changed.replace("import Topology", "import Exhausted, Spout, Topology"))
+    assert run.end() == 0
+    assert 'spout "numbers" replays by itself now' in run.err
+    assert states(squall, "replayed") == ["open"]
+
+
+def test_letter_that_is_asked_for_twice_is_replayed_once(squall: Squall) -> None:
+    """While its root is on its way a letter is not emitted again, though it is still asked for."""
+    run = squall.run(
+        """
+        import time
+        from pathlib import Path
+        from squall import DeadLetter, Topology
+
+        here = Path(__file__).parent
+
+        def numbers():
+            yield 7
+            while True:
+                yield None
+
+        class Seen:
+            count = 0
+
+        def take(n: int):
+            Seen.count += 1
+            print("seen", Seen.count)
+            if Seen.count == 1:
+                raise DeadLetter("not now")
+            while not (here / "go on").exists():
+                time.sleep(0.01)
+
+        topology = Topology("twice")
+        take = topology.bolt("take", take, blocking=True)
+        take.shuffle(topology.spout("numbers", numbers, outputs=("n",)))
+        """
+    )
+    wait_until(lambda: "seen 1" in run.err and squall.done("dead", "list", "twice").out, what="the letter")
+    assert "1 letters are emitted again" in squall.done("dead", "replay", "twice", "1").out
+    wait_until(lambda: "seen 2" in run.err, what="the replayed root")
+    assert states(squall, "twice") == ["asked"]
+    assert "0 letters are emitted again" in squall.done("dead", "replay", "twice", "1").out
+    (squall.folder / "go on").touch()
+    wait_until(lambda: states(squall, "twice") == ["replayed"], what="the end of the replay")
+    run.interrupt()
+    assert run.end() == 0
+    assert "seen 3" not in run.err
+
+
+DIRECT = """
+    from pathlib import Path
+    from squall import Exhausted, Fields, Spout, Topology, TopologyContext
+
+    here = Path({folder!r})
+
+    class Send(Spout):
+        streams = {{"to": Fields(("n",), direct=True)}}
+
+        def open(self, context):
+            self.last = context.tasks("take")[-1]
+
+        def next_tuple(self):
+            if (here / "given").exists():
+                raise Exhausted
+            (here / "given").touch()
+            self.emit(7, stream="to", task=self.last)
+
+    def take(n: int, context: TopologyContext):
+        if not (here / "mended").exists():
+            raise ValueError(n)
+        print("task", context.task_index, "took", n)
+
+    topology = Topology("direct")
+    take = topology.bolt("take", take, retries=0, parallelism={tasks})
+    take.direct(topology.spout("send", Send)["to"])
+"""
+
+
+def test_letter_of_a_direct_stream_is_replayed_to_the_task_that_it_was_sent_to(squall: Squall) -> None:
+    """Semantics 12. If no subscriber has that task any more, it is refused and stays."""
+    folder = str(squall.folder)
+    assert squall.run(DIRECT.format(folder=folder, tasks=3)).end() == 0
+    assert squall.done("dead", "replay", "direct", "1").process.returncode == 0
+    (squall.folder / "mended").touch()
+    fewer = squall.run(DIRECT.format(folder=folder, tasks=2))
+    assert fewer.end() == 0
+    assert "event=replay_refused letter=1" in fewer.err
+    assert states(squall, "direct") == ["open"]
+    assert squall.done("dead", "replay", "direct", "1").process.returncode == 0
+    run = squall.run(DIRECT.format(folder=folder, tasks=3))
+    assert run.end() == 0
+    assert "task 2 took 7" in run.err
+    assert states(squall, "direct") == ["replayed"]

@@ -170,3 +170,94 @@ def test_thread_of_user_code_emits_unanchored(squall: Squall) -> None:
     )
     assert run.end() == 0, run.err
     assert "the sum is 90" in run.err
+
+
+def test_async_calls_that_never_return_free_their_places(squall: Squall) -> None:
+    """Semantics 16. They fail after the time-out and are ended; those behind them are served, in order where asked."""
+    for ordered in (False, True):
+        run = squall.run(
+            f"""
+            import asyncio
+            from squall import Bolt, Topology
+
+            class Fetch(Bolt):
+                max_in_flight = 2
+                ordered = {ordered}
+
+                async def process(self, n: int):
+                    try:
+                        await asyncio.sleep(1000 if n < 4 else 0)
+                    except asyncio.CancelledError:
+                        print("cancelled", n)
+                        raise
+
+            topology = Topology("hanging", settings={{"topology.message.timeout.secs": 0.2}})
+            fetch = topology.bolt("fetch", Fetch, retries=0)
+            fetch.shuffle(topology.spout("s", lambda: iter(range(20)), outputs=("n",)))
+            """
+        )
+        assert run.end() == 0, run.err
+        summary = run.summary()
+        assert (summary["acked"], summary["dead"]) == (16, 4)
+        assert all(f"cancelled {n}" in run.err for n in range(4))
+        assert "code: held_too_long" in run.err
+
+
+def test_coroutine_of_user_code_that_exits_takes_no_other_along(squall: Squall) -> None:
+    """It ends as a thread does that exits: the event loop goes on for all others."""
+    run = squall.run(
+        """
+        import asyncio, sys
+        from squall import Bolt, Topology
+
+        class Fetch(Bolt):
+            async def process(self, n: int):
+                if n == 3:
+                    asyncio.create_task(self.leave())
+                await asyncio.sleep(0.01)
+
+            async def leave(self):
+                sys.exit(4)
+
+        topology = Topology("leaving")
+        topology.bolt("fetch", Fetch, retries=0).shuffle(topology.spout("s", lambda: iter(range(200)), outputs=("n",)))
+        """
+    )
+    assert run.end() == 0, run.err
+    assert run.summary()["acked"] == 200
+    assert "event=coroutine_exited" in run.err
+
+
+def test_open_drain_and_close_of_a_blocking_component_may_be_async(squall: Squall) -> None:
+    """The API page, Life. They run on its thread."""
+    run = squall.run(
+        """
+        import asyncio, threading
+        from squall import Bolt, Topology
+
+        class Store(Bolt):
+            blocking = True
+
+            async def open(self, context):
+                await asyncio.sleep(0)
+                print("opened in", threading.current_thread().name, ".")
+
+            def process(self, n: int):
+                pass
+
+            async def drain(self):
+                await asyncio.sleep(0)
+                print("drained in", threading.current_thread().name, ".")
+
+            async def close(self):
+                await asyncio.sleep(0)
+                print("closed in", threading.current_thread().name, ".")
+
+        topology = Topology("opening")
+        topology.bolt("store", Store).shuffle(topology.spout("s", lambda: iter(range(2)), outputs=("n",)))
+        """
+    )
+    assert run.end() == 0, run.err
+    assert "opened in squall-store ." in run.err
+    assert "drained in squall-store ." in run.err
+    assert "closed in squall-store ." in run.err

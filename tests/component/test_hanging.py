@@ -54,6 +54,119 @@ def test_stacks_of_a_topology_that_hangs(squall: Squall, how: str) -> None:
     assert run.end(5) == 130
 
 
+ELSEWHERE = """
+    import asyncio, time
+    from squall import Bolt, Topology
+
+    def hang_here():
+        time.sleep(1000)
+
+    async def wait_here():
+        await asyncio.sleep(1000)
+
+    class Blocking(Bolt):
+        blocking = True
+
+        def process(self, n: int):
+            hang_here()
+
+    class Async(Bolt):
+        async def process(self, n: int):
+            await asyncio.sleep(0)
+            hang_here()
+
+    class AsyncDeep(Bolt):
+        async def process(self, n: int):
+            await asyncio.create_task(self.deeper())
+
+        async def deeper(self):
+            hang_here()
+
+    class Innocent(Bolt):
+        async def process(self, n: int):
+            pass
+
+    class Open(Bolt):
+        def open(self, context):
+            hang_here()
+
+        def process(self, n: int):
+            pass
+
+    class BlockingOpen(Open):
+        blocking = True
+
+    class AsyncOpen(Bolt):
+        async def open(self, context):
+            await wait_here()
+
+        async def process(self, n: int):
+            pass
+
+    class Close(Bolt):
+        def process(self, n: int):
+            pass
+
+        def close(self):
+            hang_here()
+
+    class Init(Bolt):
+        def __init__(self):
+            import sys
+            if "squall.runtime.worker" in sys.orig_argv:
+                hang_here()
+
+        def process(self, n: int):
+            pass
+
+    topology = Topology("hanging", settings={{"topology.stuck.secs": 0.5, "topology.message.timeout.secs": 0.2}})
+    numbers = topology.spout("one", lambda: iter([1]), outputs=("n",))
+    topology.bolt("innocent", Innocent).shuffle(numbers)
+    topology.bolt("hang", {kind}, retries=0).shuffle(numbers)
+"""
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["Blocking", "Async", "AsyncDeep", "Open", "BlockingOpen", "AsyncOpen", "Close", "Init"],
+)
+def test_call_that_hangs_anywhere_is_reported_with_its_stack(squall: Squall, kind: str) -> None:
+    """Semantics 16. In threads, on the event loop, and where components are made, opened and closed."""
+    run = squall.run(ELSEWHERE.format(kind=kind))
+    stuck = run.event("stuck")
+    assert stuck["component"] == "hang"
+    assert ("wait_here" if kind == "AsyncOpen" else "hang_here") in stuck["stack"]
+    assert stuck["running_s"] >= 0.5
+    run.process.kill()
+
+
+def test_blocking_spout_that_waits_for_its_source_is_not_stuck(squall: Squall) -> None:
+    """It may wait as long as it likes."""
+    run = squall.run(
+        """
+        import queue
+        from squall import Spout, Topology
+
+        class Source(Spout):
+            outputs = ("n",)
+            blocking = True
+
+            def open(self, context):
+                self.queue = queue.Queue()
+                context.after(1, self.queue.put, 7)
+
+            def next_tuple(self):
+                return self.queue.get()
+
+        topology = Topology("waiting", settings={"topology.stuck.secs": 0.1})
+        topology.bolt("last", lambda n: print("took", n)).shuffle(topology.spout("source", Source))
+        """
+    )
+    wait_until(lambda: len(run.events("progress")) >= 2, what="two seconds")
+    assert run.events("stuck") == []
+    run.process.kill()
+
+
 def test_log_level_changes_while_user_code_hangs(squall: Squall) -> None:
     """Semantics 28. A level is changed for a while although a call does not return."""
     run = squall.run(

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import subprocess
 import sys
+
+import pytest
+from squall import Topology, Tuple
+from squall.connectors.files import FileSink
+from squall.connectors.standard import Print
+from squall.runtime import output
+from squall.testing import LocalCluster
 
 from .conftest import Squall, wait_until
 
@@ -41,6 +49,44 @@ def test_full_disk_slows_a_sink_and_loses_nothing(squall: Squall) -> None:
     summary = run.summary()
     assert summary["acked"] == 3000
     assert summary["dead"] == 0
+
+
+class Full:
+    """Standard output on a full disk; counts what it is asked to take."""
+
+    writes = 0
+
+    def write(self, data: bytes) -> None:
+        self.writes += 1
+        raise OSError(errno.ENOSPC, "no space left")
+
+
+class ToFullDevice(FileSink):
+    """Counts its batches."""
+
+    writes = 0
+
+    def __init__(self) -> None:
+        super().__init__("/dev/full")
+
+    def process_batch(self, tuples: list[Tuple]) -> None:
+        self.writes += 1
+        super().process_batch(tuples)
+
+
+@pytest.mark.parametrize("kind", ["file", "standard output"])
+def test_full_device_is_tried_once_a_second_and_kills_no_tuple(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many roots are pending. A device cannot be truncated, which must not hide that it is full."""
+    monkeypatch.setattr(output, "STANDARD", full := Full())
+    topology = Topology("full")
+    numbers = topology.spout("numbers", lambda: iter(()), outputs=("n",))
+    topology.bolt("sink", ToFullDevice if kind == "file" else Print).shuffle(numbers)
+    with LocalCluster(topology, mock_sources={"numbers": range(5000)}) as cluster:
+        counting = cluster.task("sink", ToFullDevice) if kind == "file" else full
+        cluster.run_until_idle()
+        cluster.advance(10.5)
+        assert counting.writes == 11
+        assert cluster.dead_letters() == cluster.acked("numbers") == []
 
 
 def test_fsync_and_appending(squall: Squall) -> None:

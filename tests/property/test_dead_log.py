@@ -59,6 +59,7 @@ def letter(values: tuple[Any, ...], number: int = 0) -> Letter:
         root_values=values,
         message_id=None,
         failure=number,
+        direct=number,
     )
 
 
@@ -131,14 +132,14 @@ def test_damaged_byte_costs_at_most_its_own_line(place: int, change: int) -> Non
     assert len(read) >= 3  # a line feed that is damaged joins two lines
 
 
-def test_letter_written_before_failures_had_numbers_is_read() -> None:
+def test_letter_written_before_it_told_failure_and_task_is_read() -> None:
     with written([]) as path:
         record = dead_log._record(letter(("old",), 7))
-        del record["letter"]["failure"]
+        del record["letter"]["failure"], record["letter"]["direct"]
         path.parent.mkdir()
         path.write_bytes(dead_log._line(record))
         (stored,) = dead_log.read(path)
-    assert (stored.letter.values, stored.letter.failure) == (("old",), 0)
+    assert (stored.letter.values, stored.letter.failure, stored.letter.direct) == (("old",), 0, None)
 
 
 def test_states_are_kept_by_number(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Iterator
 from datetime import timedelta
@@ -108,6 +109,27 @@ def test_die_ends_the_worker() -> None:
             cluster.run_until_idle()
 
 
+@pytest.mark.parametrize("kind", ["next_tuple", "generator"])
+def test_die_of_a_spout_ends_the_worker(kind: str) -> None:
+    """Semantics 13."""
+
+    class Dies(Spout):
+        outputs = ("x",)
+
+        def next_tuple(self) -> None:
+            raise ValueError("the end")
+
+    def generator() -> Iterator[str]:
+        yield from ()
+        raise ValueError("the end")
+
+    topology = Topology("t")
+    dies = Dies if kind == "next_tuple" else generator
+    topology.bolt("b", Record).shuffle(topology.spout("s", dies, outputs=("x",), on_error="die"))
+    with LocalCluster(topology) as cluster, pytest.raises(ValueError, match="the end"):
+        cluster.advance(1)
+
+
 class Replaying(Spout):
     """Keeps its own values, as a Kafka spout would."""
 
@@ -145,6 +167,38 @@ def test_a_spout_with_fail_is_told_each_time_and_then_that_it_is_dead(kind: type
         cluster.advance(60)
         assert cluster.task("s", kind).log == [("fail", "a")] * 3 + [(last, "a")]
         assert cluster.dead_letters()[0].message_id == "a"
+
+
+@pytest.mark.parametrize("simulated", [True, False])
+@pytest.mark.parametrize("ordered", [True, False])
+def test_what_is_cancelled_inside_an_async_call_fails_its_tuple_and_nothing_else(
+    simulated: bool, ordered: bool
+) -> None:
+    """Semantics 7. The worker goes on, and so does the place of the call."""
+
+    class Cancels(Bolt):
+        max_in_flight = 1
+
+        async def process(self, x: str) -> None:
+            if x == "raised":
+                raise asyncio.CancelledError
+            request = asyncio.create_task(asyncio.sleep(60 if x == "inner" else 0))
+            if x == "inner":
+                request.cancel()
+            if x == "itself":
+                task = asyncio.current_task()
+                assert task is not None
+                task.cancel()
+            await request
+
+    Cancels.ordered = ordered
+    values = ["raised", "a", "inner", "b", "itself", "c"]
+    topology = single(Cancels, retries=0)
+    with LocalCluster(topology, mock_sources={"s": values}, simulated_time=simulated) as cluster:
+        cluster.run_until_idle()
+        assert cluster.acked("s") == ["a", "b", "c"]
+        assert [letter.values[0] for letter in cluster.dead_letters()] == ["raised", "inner", "itself"]
+        assert all("code: call_cancelled" in letter.traceback for letter in cluster.dead_letters())
 
 
 class Batches(Bolt):
@@ -586,6 +640,31 @@ def test_a_spout_that_raises_is_polled_again_after_a_growing_pause() -> None:
         assert cluster.task("s", Shaky).polls == [0.0, 0.1, 0.3, 0.7, 1.5, 1.5]
         assert cluster.task("b", Record).rows == [("a",)]
         assert {report.error for report in cluster.errors()} == {"ConnectionError: not yet"}
+
+
+def test_pauses_of_a_spout_begin_anew_when_it_went_on_for_longer_than_the_last_one() -> None:
+    """The API page, Spouts: a source that breaks once a day is not left alone for ten seconds."""
+
+    class Shaky(Spout):
+        outputs = ("x",)
+        idle_wait = 0.05
+        broken = ((0.0, 0.65), (0.9, 1.6), (3.0, 3.2))
+
+        def __init__(self) -> None:
+            self.failures: list[float] = []
+
+        def next_tuple(self) -> None:
+            now = self.context.monotonic()
+            if any(begin <= now <= end for begin, end in self.broken):
+                self.failures.append(round(now, 2))
+                raise ConnectionError("not now")
+
+    topology = Topology("t")
+    topology.bolt("b", Record).shuffle(topology.spout("s", Shaky))
+    with LocalCluster(topology) as cluster:
+        cluster.advance(5)
+        first, soon_after, long_after = [0.0, 0.1, 0.3], [0.9], [3.0, 3.1]
+        assert cluster.task("s", Shaky).failures == [*first, *soon_after, *long_after]
 
 
 def test_a_generator_that_raises_has_ended() -> None:

@@ -6,11 +6,11 @@ import asyncio
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pytest
-from squall import Bolt, DeadLetter, Topology, TopologyContext, Tuple
+from squall import Bolt, DeadLetter, DropTuple, Spout, Topology, TopologyContext, Tuple
 from squall.errors import TopologyError
 from squall.testing import LocalCluster
 from topologies import Record, recorded, single, source
@@ -311,6 +311,97 @@ def test_async_results_come_in_order_if_ordered(kind: type[Bolt], order: list[in
         assert cluster.task("sink", Record).rows == [(n,) for n in order]
 
 
+class EmitsInOrder(Bolt):
+    """Later inputs are done sooner; what is emitted, returned and yielded goes out in turn."""
+
+    outputs = ("y",)
+    streams: ClassVar = {"odd": ("y",)}
+    ordered = True
+
+    async def process(self, a: int) -> object:
+        self.emit(f"{a} begins")
+        await asyncio.sleep(1 / (a + 1))
+        if a == 3:
+            raise DropTuple("without output")
+        if a % 2:
+            self.emit(f"{a} is odd", stream="odd")
+        await asyncio.gather(*[asyncio.to_thread(self.emit, f"{a} in a thread")])
+        return (f"{a} ends {n}" for n in range(40)) if a == 0 else f"{a} ends"
+
+
+@pytest.mark.parametrize("simulated", [True, False])
+def test_what_ordered_calls_emit_comes_in_order_too(simulated: bool) -> None:
+    """The API page, Input and Output: `self.emit` says the same as what is returned."""
+    topology = recorded(EmitsInOrder, fields=("a", "b"), sinks=("default", "odd"))
+    rows = [(n, 0) for n in range(4)]
+    with LocalCluster(topology, mock_sources={"s": rows}, simulated_time=simulated) as cluster:
+        cluster.run_until_idle()
+        if simulated:
+            cluster.advance(2)
+        lines = [row[0] for row in cluster.task("sink", Record).rows]
+        first = ["0 begins", "0 in a thread", *(f"0 ends {n}" for n in range(40))]
+        second, third = ["1 begins", "1 is odd", "1 in a thread", "1 ends"], ["2 begins", "2 in a thread", "2 ends"]
+        assert lines == first + second + third
+        assert len(cluster.acked("s")) == 4
+
+
+def test_what_an_ordered_call_emits_hangs_on_its_input() -> None:
+    """Semantics 2."""
+    with LocalCluster(recorded(EmitsInOrder, fields=("a", "b")), mock_sources={"s": []}) as cluster:
+        cluster.inject("sink", DeadLetter("no"), when=lambda tup: tup["y"] == "1 begins")
+        cluster.feed("s", [(n, 0) for n in range(3)])
+        cluster.advance(2)
+        assert (cluster.acked("s"), cluster.failed("s")) == ([(0, 0), (2, 0)], [(1, 0)])
+
+
+def test_a_tick_of_an_ordered_bolt_emits_in_turn() -> None:
+    class Ticks(Bolt):
+        outputs = ("y",)
+        ordered = True
+        tick_every = 1.0
+
+        async def process(self, a: int) -> int:
+            await asyncio.sleep(1.5)
+            return a
+
+        async def tick(self) -> None:
+            self.emit("tick")
+
+        async def drain(self) -> None:
+            self.emit("drained")
+
+    with LocalCluster(recorded(Ticks, fields=("a", "b")), mock_sources={"s": [(7, 0)]}) as cluster:
+        cluster.advance(1.6)
+        assert cluster.task("sink", Record).rows == [(7,), ("tick",)]
+        cluster.drain()
+        assert cluster.task("sink", Record).rows[-1] == ("drained",)
+
+
+def test_an_ordered_call_that_acks_by_hand_or_takes_a_batch_returns_its_outputs() -> None:
+    """What is kept for its turn would hang on what is acked by then; it is refused, not reordered."""
+
+    class Manual(Bolt):
+        outputs = ("y",)
+        ordered = manual_ack = True
+
+        async def process(self, tup: Tuple) -> None:
+            self.emit(1)
+            self.ack(tup)
+
+    class Batched(Bolt):
+        outputs = ("y",)
+        ordered = True
+
+        async def process_batch(self, a: list[int]) -> None:
+            self.emit(1)
+
+    for kind in (Manual, Batched):
+        with LocalCluster(recorded(kind, fields=("a", "b"), retries=0), mock_sources={"s": [(1, 0)]}) as cluster:
+            cluster.advance(1)
+            assert "code: emit_ordered" in cluster.dead_letters()[0].traceback
+            assert cluster.emitted("b") == []
+
+
 def test_a_sync_instance_is_never_entered_twice_a_blocking_one_neither() -> None:
     """In real time, on a thread of its own."""
 
@@ -375,3 +466,49 @@ def test_process_and_process_batch_together_are_a_build_error() -> None:
     with pytest.raises(TopologyError) as caught:
         LocalCluster(single(Both, fields=("a", "b")))
     assert caught.value.code == "process_twice"
+
+
+def test_an_async_tick_of_a_component_that_is_not_async_is_a_build_error() -> None:
+    """Nobody would await it."""
+
+    class Sync(Bolt):
+        tick_every = 1.0
+
+        def process(self, a: int) -> None: ...
+
+        async def tick(self) -> None: ...
+
+    class Blocking(Sync):
+        blocking = True
+
+    class Source(Spout):
+        outputs = ("a", "b")
+        tick_every = 1.0
+
+        def next_tuple(self) -> None: ...
+
+        async def tick(self) -> None: ...
+
+    topology = single(lambda a: None, fields=("a", "b"))
+    topology.spout("source", Source)
+    for refused in (single(Sync, fields=("a", "b")), single(Blocking, fields=("a", "b")), topology):
+        with pytest.raises(TopologyError) as caught:
+            LocalCluster(refused)
+        assert caught.value.code == "tick_async"
+
+
+def test_an_async_tick_of_an_async_component_runs_also_with_methods_of_other_names() -> None:
+    class Async(Bolt):
+        tick_every = 1.0
+        ticks = 0
+
+        async def on_number(self, a: int) -> None: ...
+
+        async def tick(self) -> None:
+            self.ticks += 1
+
+    topology = Topology("t")
+    topology.bolt("b", Async).shuffle(source(topology, fields=("a", "b")), into=Async.on_number)
+    with LocalCluster(topology, mock_sources={"s": []}) as cluster:
+        cluster.advance(2.5)
+        assert cluster.task("b", Async).ticks == 2

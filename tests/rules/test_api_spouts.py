@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from squall import Batch, Bolt, Emit, Exhausted, Fields, Spout, Topology, TopologyContext
+from squall.errors import TopologyError
 from squall.testing import LocalCluster
 from topologies import Record
 
@@ -361,3 +362,17 @@ def test_a_spout_that_ticks_emits_from_its_tick() -> None:
     with LocalCluster(under(Ticking)) as cluster:
         cluster.advance(3)
         assert cluster.emitted("s") == [("tick",)] * 3
+
+
+@pytest.mark.parametrize("name", ["ack", "ack_many", "fail", "dead"])
+def test_an_async_callback_of_a_spout_is_a_build_error(name: str) -> None:
+    """Nobody would await it."""
+
+    async def told(self: Spout, message_id: object) -> None: ...
+
+    spout = type("Source", (Spout,), {"outputs": ("x",), "next_tuple": lambda self: None, name: told})
+    topology = Topology("t")
+    topology.bolt("b", Record).shuffle(topology.spout("s", spout))
+    with pytest.raises(TopologyError, match=f"`{name}` of spout") as caught:
+        LocalCluster(topology)
+    assert caught.value.code == "spout_async"

@@ -237,6 +237,16 @@ def test_shared_is_made_once_a_worker() -> None:
         assert len(made) == 1
 
 
+def test_what_is_shared_may_be_made_of_what_is_shared() -> None:
+    class Shares(Record):
+        def open(self, context: TopologyContext) -> None:
+            self.pool = context.shared("pool", lambda: [context.shared("limits", dict)])
+
+    with LocalCluster(single(Shares), mock_sources={"s": ["a"]}) as cluster:
+        cluster.run_until_idle()
+        assert cluster.task("b", Shares).pool == [{}]
+
+
 def test_report_error_shows_an_error_and_fails_nothing() -> None:
     class Reports(Record):
         def process(self, x: str) -> None:

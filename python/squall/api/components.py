@@ -64,6 +64,9 @@ class Spout(Component, _core.SpoutBase):
     """A source of tuples. Override `next_batch` or `next_tuple`; `ack` and `fail` where the source can replay.
 
     Delivery: at least once. Without `fail` the engine keeps the values of each pending root and emits them again.
+    Failure: what `next_batch` or `next_tuple` raises is reported, and after a pause they are called again; with
+        `on_error` "die" the worker ends. The pause is 0.1 s and doubles up to 10 s; it begins anew when the spout has
+        gone on for longer than its last pause was.
     Threading: all methods run on the task's executor, one at a time.
     """
 
@@ -92,7 +95,10 @@ class Spout(Component, _core.SpoutBase):
 class Bolt(Component, _core.BoltBase):
     """A processing step. Override `process` (one call a tuple) or `process_batch` (one call for many).
 
-    Delivery: an input is acked when its call returns, unless `manual_ack`; an exception fails it.
+    Delivery: an input is acked when its call returns, unless `manual_ack`; an exception fails it. An async call that is
+        held for longer than the time-out fails too, and is cancelled.
+    Order: with `ordered` the calls of an async bolt interleave as ever, but what they give goes out in the order of
+        their inputs, what they emit too; with `manual_ack` and in batches they have to return it.
     Threading: all methods run on the task's executor; an `async` bolt interleaves only at `await`.
     """
 

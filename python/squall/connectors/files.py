@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ class FileSink(Bolt):
 
     In: any stream.
     Delivery: at least once: acked after the write (after fsync, with `fsync=True`). A full disk slows the topology:
-        the inputs are tried again each second, uncounted, until there is room; a half-written batch is taken back.
+        the task takes nothing for a second, then what failed is tried again, uncounted, until there is room; a
+        half-written batch is taken back.
     Threading: on a thread of its own, so that a slow disk holds up nothing else.
     Args:
         path: made if it is not there, its folder too. With several tasks each writes its own: `name.N.suffix`.
@@ -51,8 +53,10 @@ class FileSink(Bolt):
             if self._fsync:
                 os.fsync(self._fd)
         except OSError as error:
-            os.ftruncate(self._fd, size)
+            with suppress(OSError):  # a device has no length, and keeps nothing of what it refused
+                os.ftruncate(self._fd, size)
             if error.errno in FULL:
+                self.context.pause(WAIT_S)  # else every other batch would be refused meanwhile
                 raise RetryTuple(f"{self._path}: {error.strerror}", after=WAIT_S, counts=False) from error
             raise
 

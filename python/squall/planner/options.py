@@ -13,10 +13,13 @@ from squall.api.topology import Declaration
 from squall.errors import Defect, did_you_mean
 from squall.model.durations import seconds
 from squall.model.graph import Retry
+from squall.planner.annotations import code_of
 from squall.planner.components import name_of
 
 ACTIONS = ("retry", "dead", "drop", "die")
 MAX_PARALLELISM = 1024
+TAKERS = ("process", "process_batch")
+"""Methods that take a bolt's inputs, where `into` names no other."""
 
 Check = tuple[Callable[[Any], bool], str]
 """Whether a value will do, and in words what would."""
@@ -71,7 +74,11 @@ def check_attributes(who: str, look: Any, defects: list[Defect]) -> None:
 
 
 def check_spout(who: str, look: Any, defects: list[Defect]) -> None:
-    """Adds a defect if there is nothing that a spout's tuples could come from."""
+    """Adds a defect if there is nothing that a spout's tuples could come from, and for methods that would never run."""
+    for name in ("ack", "ack_many", "fail", "dead"):
+        if inspect.iscoroutinefunction(getattr(look, name, None)):
+            fix = "make it an ordinary method, and set `blocking = True` if it waits for the world"
+            defects.append(Defect("spout_async", f"`{name}` of {who} is async", (), fix))
     if look is None or hasattr(look, "native_source"):
         return
     methods = [method for name in ("next_batch", "next_tuple") if callable(method := getattr(look, name, None))]
@@ -136,10 +143,20 @@ def _actions(declaration: Declaration, look: Any, defects: list[Defect]) -> dict
     return actions
 
 
+def _is_async(declaration: Declaration, look: Any) -> bool:
+    """Whether a method that takes the component's inputs is async, so that its code runs on an event loop."""
+    takers: list[Any] = [*(one.into for one in declaration.inputs), *(getattr(look, name, None) for name in TAKERS)]
+    return any(callable(taker) and inspect.iscoroutinefunction(code_of(taker)) for taker in takers)
+
+
 def tick_of(declaration: Declaration, look: Any, settings: Mapping[str, Any], defects: list[Defect]) -> float | None:
     """The period of the component's `tick` in seconds; None if it has none."""
     who = name_of(declaration)
-    has_tick = callable(getattr(look, "tick", None))
+    tick: Any = getattr(look, "tick", None)
+    has_tick = callable(tick)
+    if inspect.iscoroutinefunction(tick) and not _is_async(declaration, look):
+        fix = "make it an ordinary method, or make the methods async that take its inputs"
+        defects.append(Defect("tick_async", f"`tick` of {who} is async, and the component is not", (), fix))
     every: Any = declaration.tick_every if declaration.tick_every is not None else getattr(look, "tick_every", None)
     if every is None and has_tick:
         every = settings["topology.tick.tuple.freq.secs"]

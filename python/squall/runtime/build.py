@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from squall import _core
 from squall.api.components import Bolt, Spout
 from squall.api.context import TopologyContext
+from squall.errors import Defect, TopologyError
 from squall.model.durations import seconds
 from squall.model.graph import (
     ARG_CONTEXT,
@@ -24,6 +25,7 @@ from squall.model.graph import (
 from squall.runtime import keys
 from squall.runtime.context import ContextRuntime, WorkerServices
 from squall.runtime.dead_stream import DeadLetterSpout
+from squall.runtime.failures import summary
 
 
 class Offloader(Protocol):
@@ -91,7 +93,8 @@ def build(
         for task in plan.tasks_of(name):
             built.tasks.append(_task(services, spec, task, number, len(built.tasks), offloader, replace_spout))
     for name in plan.graph.order:
-        _connect(worker, built, plan.graph.components[name])
+        with services.life.of(name):  # its groupings may be the user's own
+            _connect(worker, built, plan.graph.components[name])
     return built
 
 
@@ -108,7 +111,7 @@ def _task(
     runtime.bind(index)
     context = TopologyContext(runtime)
     is_spout = spec.kind is Kind.SPOUT
-    instance: Any = (replace_spout(spec, task) if is_spout else None) or spec.make(context)
+    instance = _made(services, spec, lambda: (replace_spout(spec, task) if is_spout else None) or spec.make(context))
     holder = instance if isinstance(instance, Spout | Bolt) else (Spout() if is_spout else Bolt())
     streams = [(s.name, s.fields, s.direct) for s in spec.streams.values()]
     made = services.worker.add_task(
@@ -132,7 +135,19 @@ def _task(
     return built
 
 
-def _callback(instance: object, name: str) -> Callable[..., object] | None:
+def _made(services: WorkerServices, spec: ComponentSpec, make: Callable[[], Any]) -> Any:
+    with services.life.of(spec.name):
+        try:
+            return services.life.run(make)
+        except SystemExit as error:
+            message, fix = (
+                f'{spec.kind.value} "{spec.name}" cannot be made',
+                "let it be made without ending the program",
+            )
+            raise TopologyError(Defect("component_make", message, (("because", summary(error)),), fix)) from error
+
+
+def _callback(instance: object, name: str) -> Callable[..., Any] | None:
     found = getattr(instance, name, None)
     return found if callable(found) else None
 
@@ -194,6 +209,7 @@ def _configure_bolt(worker: _core.Worker, task: Task, bolt: Bolt) -> None:
         batch_wait=seconds(bolt.batch_wait),
         max_in_flight=bolt.max_in_flight if task.spec.mode is Mode.ASYNC else 1,
         submit=task.offloader.submit if task.offloader else None,
+        cancel=_callback(task.offloader, "cancel"),
     )
 
 

@@ -8,12 +8,13 @@ from datetime import UTC, datetime, timedelta
 from logging import Logger, LoggerAdapter, getLogger
 from pathlib import Path
 from random import Random
-from threading import Lock
+from threading import RLock
 from typing import Any
 
 from squall import _core
 from squall.api.context import Counter, Histogram, Timer
 from squall.model.graph import ComponentSpec, Plan, TaskSpec
+from squall.runtime.watch import Life
 
 
 @dataclass
@@ -29,8 +30,10 @@ class WorkerServices:
     began_at: datetime | None = None
     """Start of simulated time; None: the wall clock is real."""
     report_error: Callable[[int, str, BaseException], None] = lambda _task, _where, _error: None
+    life: Life = field(default_factory=Life)
     shared: dict[str, Any] = field(default_factory=dict[str, Any])
-    shared_lock: Lock = field(default_factory=Lock)
+    shared_lock: RLock = field(default_factory=RLock)
+    """May be taken again inside: what is shared may be made of other shared things."""
 
     def now(self) -> datetime:
         """The wall clock, or the virtual one."""
@@ -52,6 +55,7 @@ class ContextRuntime:
         self.task_index = task.index
         self.task_count = spec.tasks
         self.worker = services.number
+        self.life = services.life
         self.settings: Mapping[str, Any] = spec.settings
         extra = {"component": spec.name, "task": task.task_id, "worker": services.number}
         self.log: LoggerAdapter[Logger] = LoggerAdapter(getLogger(f"squall.user.{spec.name}"), extra)

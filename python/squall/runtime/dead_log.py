@@ -1,7 +1,8 @@
 """The durable log of dead letters (semantics 12): JSON lines with a checksum, appended and fsynced in groups.
 
-A letter is safe before its spout moves on. What happens to it later (replayed, dropped) is appended too. A torn last
-line is cut off by the next writer; a line whose checksum is wrong is reported and skipped, never guessed at.
+A letter is safe before its spout moves on. What happens to it later (replayed, dropped) is appended too: a replay that
+was asked for counts as done when its root has ended, so that a worker's death loses none. A torn last line is cut off
+by the next writer; a line whose checksum is wrong is reported and skipped, never guessed at.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import threading
 import zlib
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -106,24 +107,50 @@ def mark(path: Path, numbers: list[int], state: str) -> None:
     fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
     try:
         with _locked(fd):
-            _append(fd, b"".join(_line({"number": number, "state": state}) for number in numbers))
+            _append(fd, _state_lines(numbers, state))
     finally:
         os.close(fd)
+
+
+def _state_lines(numbers: list[int], state: str) -> bytes:
+    return b"".join(_line({"number": number, "state": state}) for number in numbers)
+
+
+@dataclass(slots=True)
+class _Group:
+    """What waits to be made durable by one fsync: letters with the handles of their roots, numbers of replayed ones."""
+
+    letters: list[tuple[int, Letter]] = field(default_factory=list[tuple[int, Letter]])
+    replayed: list[int] = field(default_factory=list[int])
+
+    def __bool__(self) -> bool:
+        return bool(self.letters or self.replayed)
+
+    def lines(self) -> bytes:
+        letters = b"".join(_letter_line(letter) for _, letter in self.letters)
+        return letters + _state_lines(self.replayed, REPLAYED)
 
 
 class DeadLog:
     """The writer of one topology's log: a thread that groups what waits into one fsync.
 
-    The file is opened when the first letter comes. Two writers of one file (a topology that runs twice) take turns.
+    The file is opened when there is something to write. Two writers of one file (a topology that runs twice) take
+    turns.
 
     Bound: a letter holds its root's place among the spout's pending roots until it is stored, so a log that cannot be
     written stops the spout instead of filling memory. Full disk: tried again each second; nothing is lost.
     """
 
-    def __init__(self, path: Path, stored: Callable[[int], None], offer: Callable[[Letter], None]) -> None:
-        self._path, self._stored, self._offer = path, stored, offer
+    def __init__(
+        self,
+        path: Path,
+        stored: Callable[[int], None],
+        offer: Callable[[Letter], None],
+        marked: Callable[[int], None] = lambda _number: None,
+    ) -> None:
+        self._path, self._stored, self._offer, self._marked = path, stored, offer, marked
         self._fd: int | None = None
-        self._waiting: list[tuple[int, Letter]] = []
+        self._waiting = _Group()
         self._changed = threading.Condition()
         self._closing = False
         self._thread = threading.Thread(target=self._serve, name="squall-dead-letters", daemon=True)
@@ -132,7 +159,13 @@ class DeadLog:
     def put(self, handle: int, letter: Letter) -> None:
         """Queues a letter; the core is told when it is safe."""
         with self._changed:
-            self._waiting.append((handle, letter))
+            self._waiting.letters.append((handle, letter))
+            self._changed.notify()
+
+    def replayed(self, number: int) -> None:
+        """Queues that a letter's replay has ended."""
+        with self._changed:
+            self._waiting.replayed.append(number)
             self._changed.notify()
 
     def close(self) -> None:
@@ -144,22 +177,24 @@ class DeadLog:
 
     def _serve(self) -> None:
         while group := self._next_group():
-            data = b"".join(_letter_line(letter) for _, letter in group)
+            data = group.lines()
             while not self._try_to_store(data):
                 if self._rest():
                     return
-            for handle, letter in group:
+            for handle, letter in group.letters:
                 self._offer(letter)
                 self._stored(handle)
+            for number in group.replayed:
+                self._marked(number)
         if self._fd is not None:
             os.close(self._fd)
 
-    def _next_group(self) -> list[tuple[int, Letter]]:
+    def _next_group(self) -> _Group:
         """Everything that waits, as soon as something does; nothing at the end."""
         with self._changed:
             while not self._waiting and not self._closing:
                 self._changed.wait()
-            group, self._waiting = self._waiting, []
+            group, self._waiting = self._waiting, _Group()
             return group
 
     def _rest(self) -> bool:

@@ -16,6 +16,8 @@ ACTIONS = {
 }
 MAX_TRACEBACK = 64 << 10
 """Bytes of a traceback that a report or a dead letter keeps; the middle is cut."""
+MAX_SUMMARY = 1000
+"""Characters of a message that a summary keeps."""
 
 
 def classify(error: BaseException, on_error: Mapping[type[BaseException], str]) -> tuple[int, bool, float | None]:
@@ -44,9 +46,12 @@ def traceback_text(error: BaseException) -> str:
 
 
 def summary(error: BaseException) -> str:
-    """One line: the class and the first line of the message."""
+    """One line: the class and the first line of the message, cut."""
     try:
-        message = str(error).strip().splitlines()
+        message = str(error).strip()
     except Exception:
         return f"{type(error).__name__} (whose text cannot be shown)"
-    return f"{type(error).__name__}: {message[0]}" if message else type(error).__name__
+    if not message:
+        return type(error).__name__
+    (line, *_) = message[: MAX_SUMMARY + 1].splitlines()
+    return f"{type(error).__name__}: {line if len(line) <= MAX_SUMMARY else line[:MAX_SUMMARY] + '…'}"

@@ -7,8 +7,10 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from math import inf
 from typing import Any, Protocol
 
+from squall import _core
 from squall.errors import Exhausted
 from squall.model.graph import DEAD_LETTERS
 from squall.runtime.build import Built
@@ -19,6 +21,8 @@ KEPT_ERRORS = 10
 """Newest errors that are kept of each component."""
 SPOUT_BACKOFF_S = 0.1
 SPOUT_BACKOFF_MAX_S = 10.0
+DIE_S = -1.0
+"""The pause by which the core is told that the worker dies."""
 
 log = logging.getLogger("squall.worker")
 
@@ -65,6 +69,24 @@ class Throttle:
 
 
 @dataclass
+class BackOff:
+    """The pauses of a spout that raises, each twice the one before.
+
+    They begin anew when it has gone on for longer than its last pause was.
+    """
+
+    pause_s: float = 0.0
+    over_s: float = -inf
+
+    def next_s(self, now_s: float) -> float:
+        """The pause after a failure."""
+        is_well_again = now_s - self.over_s > self.pause_s
+        self.pause_s = SPOUT_BACKOFF_S if is_well_again else min(2 * self.pause_s, SPOUT_BACKOFF_MAX_S)
+        self.over_s = now_s + self.pause_s
+        return self.pause_s
+
+
+@dataclass
 class Hooks:
     """The runtime's answers to the core."""
 
@@ -73,11 +95,12 @@ class Hooks:
     monotonic: Callable[[], float]
     letters: LetterBox
     observer: Callable[[str, int, Any, int], None] = lambda _event, _task, _id, _attempt: None
+    replay_ended: Callable[[int], None] = lambda _handle: None
     built: Built | None = None
     errors: dict[str, deque[ErrorReport]] = field(default_factory=dict[str, deque[ErrorReport]])
     ended_spouts: dict[str, BaseException] = field(default_factory=dict[str, BaseException])
     _throttles: dict[int, Throttle] = field(default_factory=dict[int, Throttle])
-    _backoff_s: dict[int, float] = field(default_factory=dict[int, float])
+    _back_offs: dict[int, BackOff] = field(default_factory=dict[int, BackOff])
 
     def _task(self, index: int):
         assert self.built is not None
@@ -108,14 +131,14 @@ class Hooks:
         built = self._task(task)
         if isinstance(error, Exhausted | StopIteration):
             return None
+        action, _, _ = classify(error, built.spec.retry.on_error)
+        if action == _core.ACTION_DIE:
+            return DIE_S
         self.error(task, "next_tuple", error)
-        is_generator = not hasattr(built.instance, "next_tuple") and not hasattr(built.instance, "next_batch")
-        if is_generator or classify(error, built.spec.retry.on_error)[0] == classify(error, {type(error): "die"})[0]:
-            self.ended_spouts.setdefault(built.spec.name, error)
+        if not hasattr(built.instance, "next_tuple") and not hasattr(built.instance, "next_batch"):
+            self.ended_spouts.setdefault(built.spec.name, error)  # a generator that raised has ended
             return None
-        pause_s = min(self._backoff_s.get(task, SPOUT_BACKOFF_S / 2) * 2, SPOUT_BACKOFF_MAX_S)
-        self._backoff_s[task] = pause_s
-        return pause_s
+        return self._back_offs.setdefault(task, BackOff()).next_s(self.monotonic())
 
     def dead(self, handle: int, letter: Mapping[str, Any]) -> None:
         """The core's order: store a dead letter."""
@@ -143,6 +166,7 @@ class Hooks:
                 root_values=letter["root_values"],
                 message_id=letter["message_id"],
                 failure=letter["failure"],
+                direct=letter["direct"],
             ),
         )
 
@@ -155,6 +179,7 @@ class Hooks:
 
     def replayed(self, handle: int) -> None:
         """The core's news: a replayed root has ended."""
+        self.replay_ended(handle)
 
     def observe(self, event: str, task: int, message_id: object, attempt: int) -> None:
         """The core's news of a root, for tests."""

@@ -31,6 +31,8 @@ class Letter:
     message_id: Any
     failure: int = 0
     """Letters of one worker's life with the same number come of one failure; 0 in logs that were written without."""
+    direct: int | None = None
+    """The task that the root was sent to, on a direct stream."""
 
     def row(self) -> tuple[Any, ...]:
         """The letter as a tuple of the dead-letter stream."""

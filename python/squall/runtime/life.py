@@ -26,11 +26,14 @@ def call(task: Task, name: str, *args: object) -> Any:
     method = getattr(task.instance, name, None)
     if not callable(method):
         return None
-    with living(task):
-        if task.offloader is not None:
-            return task.offloader.run(method, *args)
-        result: Any = method(*args)
-        return run_coroutine(result) if hasattr(result, "__await__") else result
+    run = task.offloader.run if task.offloader is not None else _here
+    with living(task), task.runtime.life.of(task.spec.name):
+        result: Any = run(task.runtime.life.run, method, *args)
+        return run(run_coroutine, result) if hasattr(result, "__await__") else result
+
+
+def _here(function: Callable[..., object], *args: object) -> object:
+    return function(*args)
 
 
 def run_coroutine(coroutine: Any) -> Any:
@@ -53,7 +56,9 @@ def open_all(worker: _core.Worker, built: Built) -> None:
                 worker.emit_result(task.index, result)
             if task.spec.kind is Kind.SPOUT:
                 call(task, "activate")
-        except Exception as error:
+        except KeyboardInterrupt:  # of whoever runs a test
+            raise
+        except BaseException as error:
             raise OpenFailed(task.spec.name, task.task.task_id, error) from error
         if task.spec.tick_every is not None:
             worker.set_tick(task.index, task.spec.tick_every, task.instance.tick)
@@ -143,7 +148,9 @@ def close_all(built: Built) -> list[tuple[Task, str, BaseException]]:
 def _attempt(failures: list[tuple[Task, str, BaseException]], task: Task, name: str) -> Any:
     try:
         return call(task, name)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         failures.append((task, name, error))
         return None
 

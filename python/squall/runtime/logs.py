@@ -2,45 +2,85 @@
 
 Everything goes to one file, user prints included, each line with the component's name; the parent shows the file's
 lines. Nothing goes through pipes, so that a parent that does not read holds no worker up.
+
+User code may configure logging as it likes. Prints have loggers of their own that lead to the file and nowhere else:
+through the root a handler of the user's that writes to `sys.stderr` would be given its own output, without end. What a
+configuration takes away is put back.
 """
 
 from __future__ import annotations
 
 import io
 import logging
+import os
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 FILE_BYTES, OLDER_FILES = 64 << 20, 3
 """Size of a log file from which a new one is begun, and how many older ones are kept of a run."""
+LONGEST_PART = 1 << 16
+"""Characters without a line feed that are kept of a print; with more they are shown as a line."""
 FORMAT = (
     "%(asctime)s %(levelname)-7s worker=%(worker)s component=%(component)s task=%(task)s logger=%(name)s %(message)s"
 )
+ENCODING, ERRORS = "utf-8", "backslashreplace"
+OWN = ("squall", "stdout", "stderr")
+"""What the names of a worker's own loggers begin with."""
 
 
 Running = Callable[[], "tuple[str, int | None] | None"]
 """Component and task of the code that asks, as far as they are known."""
 
 
-def install(path: Path, worker: int, level: str, running: Running) -> None:
-    """Sends all records, prints and stray output of this process to `path`."""
-    # `extra` refuses keys that are there already, so the defaults are set by a filter, after it.
-    handler = RotatingFileHandler(
-        path, maxBytes=FILE_BYTES, backupCount=OLDER_FILES, encoding="utf-8", errors="backslashreplace"
-    )
-    handler.setFormatter(logging.Formatter(FORMAT))
-    handler.addFilter(_defaults(worker, running))
-    # A record that a full disk refuses is lost; to report that would need another record.
-    logging.raiseExceptions = False
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(level)
-    sys.stdout = PrintedLines(logging.getLogger("stdout"), logging.INFO)
-    sys.stderr = PrintedLines(logging.getLogger("stderr"), logging.WARNING)
+class WorkerLog:
+    """Where all records, prints and stray output of this process go from now on: the file at `path`."""
+
+    def __init__(self, path: Path, worker: int, level: str, running: Running) -> None:
+        # `extra` refuses keys that are there already, so the defaults are set by a filter, after it.
+        self._handler = RotatingFileHandler(
+            path, maxBytes=FILE_BYTES, backupCount=OLDER_FILES, encoding=ENCODING, errors=ERRORS
+        )
+        self._handler.setFormatter(logging.Formatter(FORMAT))
+        self._handler.addFilter(_defaults(worker, running))
+        # A record that a full disk refuses is lost; to report that would need another record.
+        logging.raiseExceptions = False
+        root = logging.getLogger()
+        root.handlers[:] = [self._handler]
+        root.setLevel(level)
+        self._out = PrintedLines(self._printing("stdout", level), logging.INFO, 1)
+        self._err = PrintedLines(self._printing("stderr", level), logging.WARNING, 2)
+        sys.stdout, sys.stderr = self._out, self._err
+
+    def _printing(self, name: str, level: str) -> logging.Logger:
+        logger = logging.getLogger(name)
+        logger.handlers[:] = [self._handler]
+        logger.propagate = False
+        logger.setLevel(level)
+        return logger
+
+    def keep(self) -> None:
+        """Puts back what user code has taken away by configuring logging: the way to the file, our own loggers."""
+        root = logging.getLogger()
+        if self._handler not in root.handlers:
+            root.addHandler(self._handler)
+        for name, logger in list(root.manager.loggerDict.items()):
+            if isinstance(logger, logging.Logger) and name.partition(".")[0] in OWN:
+                logger.disabled = False
+
+    def close(self) -> None:
+        """Shows what was printed last without a line feed, and writes everything out."""
+        self._out.flush()
+        self._err.flush()
+        logging.shutdown()
 
 
 def _defaults(worker: int, running: Running) -> Callable[[logging.LogRecord], bool]:
@@ -56,42 +96,121 @@ def _defaults(worker: int, running: Running) -> Callable[[logging.LogRecord], bo
     return fill
 
 
-class PrintedLines(io.TextIOBase):
-    """A text stream whose lines become log records."""
+class _Here(threading.local):
+    """What a stream keeps of one thread's prints."""
 
-    def __init__(self, logger: logging.Logger, level: int) -> None:
-        self._logger, self._level = logger, level
-        self._rest = threading.local()
+    part = ""
+    is_showing = False
+
+
+class PrintedLines(io.TextIOBase):
+    """A text stream whose lines become log records; without a line feed at the next flush.
+
+    `fd`: where what cannot be logged goes, and what asks for a descriptor.
+    """
+
+    encoding = ENCODING
+    errors = ERRORS
+
+    def __init__(self, logger: logging.Logger, level: int, fd: int) -> None:
+        self._logger, self._level, self._fd = logger, level, fd
+        self._here = _Here()
+        self.buffer = PrintedBytes(self)
 
     def writable(self) -> bool:
         """It is."""
         return True
 
-    def write(self, text: str) -> int:
-        """Logs each whole line; keeps the rest for this thread's next write."""
-        lines = (getattr(self._rest, "text", "") + text).split("\n")
-        self._rest.text = lines.pop()
+    def fileno(self) -> int:
+        """A descriptor that leads to the log too, for processes that user code starts."""
+        return self._fd
+
+    def write(self, text: str, /) -> int:
+        """Shows each whole line; keeps the rest for this thread's next write."""
+        *lines, part = (self._here.part + text).split("\n")
+        if len(part) > LONGEST_PART:
+            lines.append(part)
+            part = ""
+        self._here.part = part
         for line in lines:
-            self._logger.log(self._level, "%s", line)
+            self._show(line)
         return len(text)
+
+    def flush(self) -> None:
+        """Shows what this thread has written of a line."""
+        if part := self._here.part:
+            self._here.part = ""
+            self._show(part)
+
+    def _show(self, line: str) -> None:
+        if self._here.is_showing:  # who logs our lines prints himself; that would never end
+            with suppress(OSError):
+                os.write(self._fd, f"{line}\n".encode(ENCODING, ERRORS))
+            return
+        self._here.is_showing = True
+        try:
+            self._logger.log(self._level, "%s", line)
+        finally:
+            self._here.is_showing = False
+
+
+class PrintedBytes(io.BufferedIOBase):
+    """The bytes below a text stream, as `sys.stdout.buffer` has them."""
+
+    def __init__(self, lines: PrintedLines) -> None:
+        self._lines = lines
+
+    def writable(self) -> bool:
+        """They are."""
+        return True
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        """Writes bytes as text."""
+        taken = bytes(data)
+        self._lines.write(taken.decode(ENCODING, ERRORS))
+        return len(taken)
+
+    def flush(self) -> None:
+        """Shows what this thread has written of a line."""
+        self._lines.flush()
+
+
+@dataclass(frozen=True, slots=True)
+class Temporary:
+    """A level that ends with its timer; `lasting` is the one that comes back then."""
+
+    lasting: int
+    timer: threading.Timer
 
 
 class Levels:
     """Log levels changed while running, some of them only for a while."""
 
     def __init__(self) -> None:
-        self._timers: dict[str, threading.Timer] = {}
+        self._lock = threading.Lock()
+        self._temporary: dict[logging.Logger, Temporary] = {}
 
     def change(self, logger: str, level: str, for_s: float | None) -> dict[str, Any]:
-        """Sets a logger's level; after `for_s` it is what it was before. Returns what was done."""
+        """Sets a logger's level; after `for_s` its last lasting one is back. Returns what was done."""
         target = logging.getLogger(None if logger in ("root", "") else logger)
-        before = target.level
-        if timer := self._timers.pop(logger, None):
-            timer.cancel()
-        target.setLevel(level)
-        if for_s is not None:
-            timer = threading.Timer(for_s, target.setLevel, [before])
-            timer.daemon = True
-            timer.start()
-            self._timers[logger] = timer
-        return {"logger": logger or "root", "level": level, "before": logging.getLevelName(before), "for_s": for_s}
+        with self._lock:
+            before = target.level
+            target.setLevel(level)
+            ended = self._temporary.pop(target, None)
+            if ended is not None:
+                ended.timer.cancel()
+            if for_s is not None:
+                self._begin(target, ended.lasting if ended else before, for_s)
+        return {"logger": target.name, "level": level, "before": logging.getLevelName(before), "for_s": for_s}
+
+    def _begin(self, target: logging.Logger, lasting: int, for_s: float) -> None:
+        def end() -> None:
+            with self._lock:
+                if self._temporary.get(target) is temporary:  # else another change came first
+                    del self._temporary[target]
+                    target.setLevel(lasting)
+
+        timer = threading.Timer(for_s, end)
+        timer.daemon = True
+        self._temporary[target] = temporary = Temporary(lasting, timer)
+        timer.start()

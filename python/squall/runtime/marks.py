@@ -23,6 +23,9 @@ def unmarked(_component: str) -> Mark:
     return lambda _running: None
 
 
+NO_MARK = unmarked("")
+
+
 class Marks:
     """The worker's side.
 
@@ -43,6 +46,18 @@ class Marks:
 
         def mark(running: bool) -> None:
             places[place] = number if running else 0
+
+        return mark
+
+    def roving(self) -> Callable[[str | None], None]:
+        """A mark for code of any component: it is told whose runs; None: nobody's."""
+        places, place, numbers = self._places, self._taken, self._numbers
+        if place >= len(places):
+            return lambda _component: None
+        self._taken += 1
+
+        def mark(component: str | None) -> None:
+            places[place] = numbers[component] if component else 0
 
         return mark
 

@@ -1,27 +1,28 @@
 """Where the code of async and blocking components runs in real time: one event loop a worker, one thread a task.
 
-The loop's thread only hands calls over and takes results; a fixed pool of coroutines serves each async task, since a
-coroutine for each tuple costs three times as much.
+The loop's thread only hands calls over and takes results.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
+import logging
 import threading
-from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from queue import SimpleQueue
+from types import FrameType
 from typing import Any
 
 from squall import _core
-from squall.model.durations import seconds
 from squall.model.graph import ComponentSpec, Mode
+from squall.runtime.async_pool import AsyncPool
 from squall.runtime.build import Offloader
 from squall.runtime.marks import Mark, unmarked
+from squall.runtime.watch import Place, Watched, frame_of, stack_of
 
-NO_MARK = unmarked("")
+log = logging.getLogger("squall.worker")
 
 
 class EventLoopThread:
@@ -29,121 +30,71 @@ class EventLoopThread:
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
+        self.tasks: list[AsyncOffloader] = []
+        self.is_living = False
+        self._is_closing = False
+        self._asked = self._answered = 0
         self._thread = threading.Thread(target=self._run, name="squall-async", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
-        self.loop.run_forever()
+        while not self._is_closing:
+            try:
+                self.loop.run_forever()
+            except BaseException:  # `sys.exit` in a coroutine that user code began: it ends that one only
+                log.exception("event=coroutine_exited")
 
     def wait_for(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Runs a coroutine on the loop and waits for its result."""
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
 
+    def running(self) -> int:
+        """The number of the newest beat: it stays as long as the loop does not come to it (`Watched`).
+
+        Calls of a task's life are watched where they are waited for.
+        """
+        if self.is_living:
+            return 0
+        if self._answered == self._asked:
+            self._asked += 1
+            self.loop.call_soon_threadsafe(self._answer, self._asked)
+        return self._asked
+
+    def _answer(self, beat: int) -> None:
+        self._answered = beat
+
+    def stuck(self) -> tuple[str, str]:
+        """Whose code holds the loop up, and its stack (`Watched`)."""
+        thread = self._thread.ident or 0
+        return self._owner(frame_of(thread)), stack_of(thread)
+
+    def _owner(self, frame: FrameType | None) -> str:
+        """The component whose pool or instance is on the stack; else one that has begun calls."""
+        while frame is not None:
+            this = frame.f_locals.get("self")
+            for task in self.tasks:
+                if this is not None and (this is task.pool or this is task.bolt):
+                    return task.component
+            frame = frame.f_back
+        return next((task for task in self.tasks if task.pool.is_running), self.tasks[0]).component
+
     def close(self) -> None:
         """Stops the loop."""
+        self._is_closing = True
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(timeout=5)
-
-
-class AsyncPool:
-    """Serves the calls of one async task with a fixed number of coroutines.
-
-    Bound: the core submits at most `max_in_flight` calls.
-    """
-
-    def __init__(
-        self,
-        spawn: Callable[[Coroutine[Any, Any, None]], Any],
-        soon: Callable[..., Any],
-        bolt: Any,
-        mark: Mark = NO_MARK,
-    ) -> None:
-        self._spawn, self._soon, self._mark = spawn, soon, mark
-        self._running = 0
-        timeout = getattr(bolt, "timeout", None)
-        self._timeout = None if timeout is None else seconds(timeout)
-        self._ordered = bool(getattr(bolt, "ordered", False))
-        self._most = getattr(bolt, "max_in_flight", 100)
-        self._waiting: deque[_core.Call] = deque()
-        self._idle: deque[asyncio.Future[None]] = deque()
-        self._serving = 0
-        self._sequence: deque[tuple[_core.Call, list[Any]]] = deque()
-        self._handed: deque[_core.Call] = deque()
-
-    def submit(self, call: _core.Call) -> None:
-        """Takes a call over from the loop's thread."""
-        self._handed.append(call)
-        if len(self._handed) == 1:
-            self._soon(self._take)
-
-    def _take(self) -> None:
-        while self._handed:
-            call = self._handed.popleft()
-            self._waiting.append(call)
-            if self._ordered:
-                self._sequence.append((call, []))
-            if self._idle:
-                idle = self._idle.popleft()
-                if not idle.done():
-                    idle.set_result(None)
-            elif self._serving < self._most:
-                self._serving += 1
-                self._spawn(self._serve())
-
-    async def _serve(self) -> None:
-        while True:
-            while not self._waiting:
-                idle: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-                self._idle.append(idle)
-                await idle
-            await self._run(self._waiting.popleft())
-
-    async def _run(self, call: _core.Call) -> None:
-        _core.current_call.set(call)
-        self._count(1)
-        try:
-            result: Any = call.function(*call.args)
-            if asyncio.iscoroutine(result):
-                async with asyncio.timeout(self._timeout):
-                    result = await result
-        except BaseException as error:
-            self._end(call, call.raised, error)
-            if isinstance(error, asyncio.CancelledError | KeyboardInterrupt | SystemExit):
-                raise
-        else:
-            self._end(call, call.done, result)
-        finally:
-            self._count(-1)
-            _core.current_call.set(None)
-
-    def _count(self, more: int) -> None:
-        self._running += more
-        self._mark(self._running > 0)
-
-    def _end(self, call: _core.Call, tell: Callable[[Any], None], outcome: object) -> None:
-        if not self._ordered:
-            tell(outcome)
-            return
-        for waiting, ended in self._sequence:
-            if waiting is call:
-                ended.append((tell, outcome))
-                break
-        while self._sequence and self._sequence[0][1]:
-            _, ended = self._sequence.popleft()
-            first, result = ended[0]
-            first(result)
 
 
 class AsyncOffloader:
     """An async task's code on the worker's event loop."""
 
-    def __init__(self, thread: EventLoopThread, bolt: Any, mark: Mark) -> None:
-        self._thread = thread
-        loop = thread.loop
+    def __init__(self, thread: EventLoopThread, component: str, bolt: Any, mark: Mark) -> None:
+        self._thread, self.component, self.bolt = thread, component, bolt
         self._tasks: set[asyncio.Task[None]] = set()
-        self._pool = AsyncPool(self._spawn, loop.call_soon_threadsafe, bolt, mark)
-        self.submit = self._pool.submit
+        self.pool = AsyncPool(self._spawn, thread.loop.call_soon_threadsafe, bolt, mark)
+        self.submit, self.cancel = self.pool.submit, self.pool.cancel
+        thread.tasks.append(self)
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(coroutine, loop=self._thread.loop)
@@ -153,11 +104,21 @@ class AsyncOffloader:
     def run(self, function: Callable[..., object], /, *args: object) -> object:
         """Runs a call of the task's life on the event loop and waits for it."""
 
-        async def call() -> object:
-            result: Any = function(*args)
-            return await result if asyncio.iscoroutine(result) else result
+        async def call() -> tuple[object, BaseException | None]:
+            try:
+                result: Any = function(*args)
+                return await result if asyncio.iscoroutine(result) else result, None
+            except BaseException as error:  # let go here, an exit would end the event loop
+                return None, error
 
-        return self._thread.wait_for(call())
+        self._thread.is_living = True
+        try:
+            result, error = self._thread.wait_for(call())
+        finally:
+            self._thread.is_living = False
+        if error is not None:
+            raise error
+        return result
 
     def close(self) -> None:
         """Cancels the idle coroutines."""
@@ -173,21 +134,25 @@ class AsyncOffloader:
 class ThreadOffloader:
     """A blocking task's code on a thread of its own."""
 
-    def __init__(self, name: str, mark: Mark) -> None:
-        self._mark = mark
+    def __init__(self, place: Place, name: str) -> None:
+        self._place = place
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name=f"squall-{name}", daemon=True)
         self._thread.start()
 
     def _serve(self) -> None:
+        self._place.thread = threading.get_ident()
         while (job := self._jobs.get()) is not None:
-            self._mark(True)
             job()
-            self._mark(False)
 
     def submit(self, call: _core.Call) -> None:
         """Takes a call over from the loop's thread."""
-        self._jobs.put(lambda: run_call(call))
+        self._jobs.put(lambda: self._run_call(call))
+
+    def _run_call(self, call: _core.Call) -> None:
+        self._place.begin(may_wait=call.kind == "poll")
+        run_call(call)
+        self._place.end()
 
     def run(self, function: Callable[..., object], /, *args: object) -> object:
         """Runs a call of the task's life on the thread and waits for it."""
@@ -226,10 +191,13 @@ class Offloaders:
 
     Args:
         marks: makes the mark of a task that gets a place of its own.
+        watch: is given each place where a call may not return.
     """
 
-    def __init__(self, marks: Callable[[str], Mark] = unmarked) -> None:
-        self._marks = marks
+    def __init__(
+        self, marks: Callable[[str], Mark] = unmarked, watch: Callable[[Watched], None] = lambda _place: None
+    ) -> None:
+        self._marks, self._watch = marks, watch
         self._loop: EventLoopThread | None = None
         self._made: list[Offloader] = []
 
@@ -237,13 +205,23 @@ class Offloaders:
         """The place of one more task; None: the loop's thread."""
         if spec.mode is Mode.LOOP:
             return None
-        if spec.mode is Mode.ASYNC:
-            self._loop = self._loop or EventLoopThread()
-            place: Offloader = AsyncOffloader(self._loop, instance, self._marks(spec.name))
-        else:
-            place = ThreadOffloader(spec.name, self._marks(spec.name))
-        self._made.append(place)
-        return place
+        mark = self._marks(spec.name)
+        made = (
+            self._asynchronous(spec.name, instance, mark) if spec.mode is Mode.ASYNC else self._thread(spec.name, mark)
+        )
+        self._made.append(made)
+        return made
+
+    def _asynchronous(self, component: str, instance: Any, mark: Mark) -> Offloader:
+        if self._loop is None:
+            self._loop = EventLoopThread()
+            self._watch(self._loop)
+        return AsyncOffloader(self._loop, component, instance, mark)
+
+    def _thread(self, component: str, mark: Mark) -> Offloader:
+        place = Place(component, mark)
+        self._watch(place)
+        return ThreadOffloader(place, component)
 
     def close(self) -> None:
         """Ends all threads."""

@@ -32,8 +32,9 @@ from squall.runtime.hooks import Hooks
 from squall.runtime.letters import Letter
 from squall.runtime.marks import Marks
 from squall.runtime.offload import Offloaders
-from squall.runtime.replay import replay_asked
+from squall.runtime.replay import Replays
 from squall.runtime.running import Running
+from squall.runtime.watch import Life, Watch
 
 log = logging.getLogger("squall.worker")
 REPORT_EVERY_S = 1.0
@@ -52,18 +53,24 @@ class Failure:
 class WorkerProcess:
     """One life of a worker: built from its bootstrap, run, drained, ended."""
 
-    def __init__(self, boot: Bootstrap) -> None:
+    def __init__(self, boot: Bootstrap, worker_log: logs.WorkerLog) -> None:
         self.boot = boot
+        self.worker_log = worker_log
         self.levels = logs.Levels()
         self.began_s = time.monotonic()
         self._output_closed = False
         output.STANDARD = output.StandardOutput(boot.stdout_fd, self.output_closed)
-        topology = load_topology(boot.file, boot.name, boot.parameters)
+        try:
+            topology = load_topology(boot.file, boot.name, boot.parameters)
+        finally:
+            worker_log.keep()
         graph = validate(topology, boot.settings)
         _check_same(boot.described, describe(graph))
         self.plan = plan(graph)
         page_fd = os.dup(boot.page_fd)
-        self.hooks = Hooks(graph.settings, lambda: datetime.now(UTC), time.monotonic, self)
+        self.hooks = Hooks(
+            graph.settings, lambda: datetime.now(UTC), time.monotonic, self, replay_ended=self.replay_ended
+        )
         self.worker = _core.Worker(
             incarnation=boot.incarnation,
             seed=boot.seed,
@@ -80,7 +87,14 @@ class WorkerProcess:
             stuck_after=graph.settings["topology.stuck.secs"],
             timeout=graph.settings["topology.message.timeout.secs"],
         )
-        self.offloaders = Offloaders(Marks(page_fd, [*(s.name for s in graph.spouts), *graph.order]))
+        components = [*(s.name for s in graph.spouts), *graph.order]
+        self.numbers = {name: number for number, name in enumerate(components, 1)}
+        marks = Marks(page_fd, components)
+        life_of_tasks = Life(marks.roving())
+        watch = Watch(graph.settings["topology.stuck.secs"], self.stuck)
+        watch.add(life_of_tasks)
+        watch.start()
+        self.offloaders = Offloaders(marks, watch.add)
         self.letter_stream: DeadLetterSpout | None = None
         self.dead_letters: dead_log.DeadLog | None = None
         services = WorkerServices(
@@ -91,19 +105,30 @@ class WorkerProcess:
             work_dir=Path(boot.run_dir) / "work",
             seed=boot.seed,
             report_error=self.hooks.error,
+            life=life_of_tasks,
         )
         self.built: Built = build(services, offloader=self.offloaders, replace_spout=self._spout)
         self.hooks.built = self.built
+        self.replays = Replays(Path(boot.dead_log), self.built, self.worker.replay)
         self.running = Running(self.worker.current_component, self.built)
 
     # -- dead letters ------------------------------------------------------------------------------------------
 
     def put(self, handle: int, letter: Letter) -> None:
-        """Stores a dead letter; the log is opened with the first one."""
+        """Stores a dead letter."""
+        self._log_of_letters().put(handle, letter)
+
+    def replay_ended(self, number: int) -> None:
+        """Marks a letter as replayed."""
+        self._log_of_letters().replayed(number)
+
+    def _log_of_letters(self) -> dead_log.DeadLog:
+        """The log of this run, opened when there is something to write."""
         if self.dead_letters is None:
-            path = Path(self.boot.dead_log)
-            self.dead_letters = dead_log.DeadLog(path, self.worker.dead_stored, self._offer)
-        self.dead_letters.put(handle, letter)
+            self.dead_letters = dead_log.DeadLog(
+                Path(self.boot.dead_log), self.worker.dead_stored, self._offer, self.replays.done
+            )
+        return self.dead_letters
 
     def discard(self, handle: int) -> None:
         """Lets a root go without a letter."""
@@ -127,14 +152,14 @@ class WorkerProcess:
     def run(self) -> int:
         """Runs to the end. The exit code."""
         try:
-            life.open_all(self.worker, self.built)
+            self._open_all()
         except life.OpenFailed as failed:
             extra = {"component": failed.component, "task": failed.task}
             log.error("event=open_failed", exc_info=failed.error, extra=extra)
             return self._end([Failure(failed.component, "open", summary(failed.error))])
         self.send("ready")
         self.worker.every(-1, REPORT_EVERY_S, self.report, ())
-        self._replay_asked()
+        self.replays.begin()
         reason = self.worker.run()
         if reason == "died":
             return self._end([self._death()])
@@ -150,6 +175,12 @@ class WorkerProcess:
         if self.dead_letters is not None:
             self.dead_letters.close()
         return self._end(failures, drained)
+
+    def _open_all(self) -> None:
+        try:
+            life.open_all(self.worker, self.built)
+        finally:
+            self.worker_log.keep()
 
     def output_closed(self) -> None:
         """Ends the run at once: nobody reads its standard output any more. Any thread."""
@@ -199,7 +230,12 @@ class WorkerProcess:
 
     def report(self) -> None:
         """Sends one progress event."""
+        self.worker_log.keep()
         self.send("progress", **self.totals())
+
+    def stuck(self, component: str, running_s: float, stack: str) -> None:
+        """Tells of a call that does not return, as the core's watchdog does."""
+        self.send("stuck", component=self.numbers[component], running_s=round(running_s, 1), stack=stack)
 
     def send(self, event: str, **fields: Any) -> None:
         """Sends an event to the parent."""
@@ -214,15 +250,12 @@ class WorkerProcess:
             case "log-level":
                 done = self.levels.change(request["logger"], request["level"], request.get("for_s"))
             case "replay":
-                done = self._replay_asked()
+                done = self.replays.begin()
             case "metrics":
                 done = self.totals()
             case other:
                 done = {"error": f"unknown command {other!r}"}
         return json.dumps({"id": request.get("id"), **done}, default=repr).encode()
-
-    def _replay_asked(self) -> dict[str, Any]:
-        return replay_asked(Path(self.boot.dead_log), self.built, self.worker.replay)
 
 
 def main() -> None:
@@ -237,16 +270,19 @@ def main() -> None:
     faulthandler.enable(file=sys.stderr.fileno())
     process: list[WorkerProcess] = []
     level = boot.settings["worker.log.level"]
-    logs.install(Path(boot.log_file), boot.worker, level, lambda: process[0].running() if process else None)
+    worker_log = logs.WorkerLog(
+        Path(boot.log_file), boot.worker, level, lambda: process[0].running() if process else None
+    )
     try:
-        process.append(WorkerProcess(boot))
+        process.append(WorkerProcess(boot, worker_log))
     except Exception as error:
         log.exception("event=build_failed")
+        worker_log.close()
         _last_word(boot, {"event": "failed", "defect": asdict(_why_not_built(error))})
         os._exit(1)
     code = process[0].run()
     flush(process[0].session)
-    logging.shutdown()
+    worker_log.close()
     os._exit(code)
 
 

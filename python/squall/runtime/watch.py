@@ -1,0 +1,192 @@
+"""Calls that do not return, in the places that the core's watchdog does not see.
+
+The core watches what its loop runs. Here: the calls of the tasks' lives, the threads of blocking components, and the
+event loop, where code that does not await holds everybody up. As in the core a thread looks from time to time, and
+times a call from the first look that saw it, so that no call pays for a clock.
+
+What never gives the interpreter lock up holds this thread up as well.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import CoroutineType, FrameType
+from typing import Any, Protocol, TypeVar
+
+from squall.runtime.marks import NO_MARK, Mark
+
+_T = TypeVar("_T")
+
+LOOK_EVERY_S = 1.0
+
+
+class Watched(Protocol):
+    """A place where calls run, one at a time."""
+
+    def running(self) -> int:
+        """The number of the call that runs; 0: none."""
+        ...
+
+    def stuck(self) -> tuple[str, str]:
+        """The component of the call that runs, and its stack."""
+        ...
+
+
+@dataclass(slots=True)
+class _Seen:
+    """The call that the last looks saw in a place."""
+
+    place: Watched
+    call: int = 0
+    since_s: float = 0.0
+    is_told: bool = False
+
+
+class Watch:
+    """Tells of each call that runs for too long, once.
+
+    Args:
+        stuck_s: how long a call may run.
+        tell: gets the component, how long the call has been running in seconds, and its stack.
+    """
+
+    def __init__(
+        self, stuck_s: float, tell: Callable[[str, float, str], None], monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._stuck_s, self._tell, self._monotonic = stuck_s, tell, monotonic
+        self._places: list[_Seen] = []
+
+    def add(self, place: Watched) -> None:
+        """Watches one more place. Any thread."""
+        self._places.append(_Seen(place))
+
+    def start(self) -> None:
+        """Looks from now on, on a thread that ends with the process."""
+        threading.Thread(target=self._serve, name="squall-watch-places", daemon=True).start()
+
+    def _serve(self) -> None:
+        pause_s = min(LOOK_EVERY_S, self._stuck_s / 2)
+        while True:
+            time.sleep(pause_s)
+            self.look()
+
+    def look(self) -> None:
+        """Looks at every place."""
+        now_s = self._monotonic()
+        for seen in self._places[:]:
+            call = seen.place.running()
+            if call != seen.call:
+                seen.call, seen.since_s, seen.is_told = call, now_s, False
+            elif call and not seen.is_told and now_s - seen.since_s >= self._stuck_s:
+                component, stack = seen.place.stuck()
+                if seen.place.running() == call:  # else that is the stack of something else
+                    seen.is_told = True
+                    self._tell(component, now_s - seen.since_s, stack)
+
+
+class Place:
+    """The thread of one task, which marks whose code it runs."""
+
+    def __init__(self, component: str, mark: Mark = NO_MARK) -> None:
+        self._component, self._mark = component, mark
+        self.thread = 0
+        self._calls = self._running = 0
+
+    def begin(self, *, may_wait: bool) -> None:
+        """A call begins. `may_wait`: it may take as long as it likes."""
+        self._calls += 1
+        self._running = 0 if may_wait else self._calls
+        self._mark(True)
+
+    def end(self) -> None:
+        """The call has ended."""
+        self._running = 0
+        self._mark(False)
+
+    def running(self) -> int:
+        """See `Watched`."""
+        return self._running
+
+    def stuck(self) -> tuple[str, str]:
+        """See `Watched`."""
+        return self._component, stack_of(self.thread)
+
+
+class Life:
+    """The calls by which tasks are made, opened, drained and closed: one at a time, each where its task's code runs.
+
+    Args:
+        mark: is told whose code runs, and None at its end.
+    """
+
+    def __init__(self, mark: Callable[[str | None], None] = lambda _component: None) -> None:
+        self._mark = mark
+        self._component = ""
+        self._thread = 0
+        self._result: object = None
+        self._calls = self._running = 0
+
+    @contextmanager
+    def of(self, component: str) -> Generator[None]:
+        """Inside, a call of the component runs."""
+        self._component, self._result, self._thread = component, None, threading.get_ident()
+        self._calls += 1
+        self._running = self._calls
+        self._mark(component)
+        try:
+            yield
+        finally:
+            self._running = 0
+            self._result = None
+            self._mark(None)
+
+    def run(self, function: Callable[..., _T], *args: object) -> _T:
+        """Runs the function of the call, on whichever thread this is."""
+        self._thread = threading.get_ident()
+        self._result = result = function(*args)
+        return result
+
+    def running(self) -> int:
+        """See `Watched`."""
+        return self._running
+
+    def stuck(self) -> tuple[str, str]:
+        """See `Watched`."""
+        result = self._result
+        if inspect.iscoroutine(result) and inspect.getcoroutinestate(result) == inspect.CORO_SUSPENDED:
+            return self._component, _awaits(result)
+        return self._component, stack_of(self._thread)
+
+
+def stack_of(thread: int) -> str:
+    """The stack of a thread, most recent call first."""
+    if (frame := frame_of(thread)) is None:
+        return ""
+    frames = traceback.walk_stack(frame)
+    return "\n".join(_line(frame.f_code.co_filename, line, frame.f_code.co_qualname) for frame, line in frames)
+
+
+def frame_of(thread: int) -> FrameType | None:
+    """What a thread runs now."""
+    return sys._current_frames().get(thread)  # pyright: ignore[reportPrivateUsage]  # documented
+
+
+def _awaits(coroutine: CoroutineType[Any, Any, Any]) -> str:
+    """Where a coroutine waits, and who waits for that, most recent call first."""
+    lines: list[str] = []
+    inner: Any = coroutine
+    while (frame := getattr(inner, "cr_frame", None)) is not None:
+        lines.append(_line(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_qualname))
+        inner = inner.cr_await
+    return "\n".join(reversed(lines))
+
+
+def _line(file: str, line: int, name: str) -> str:
+    return f'File "{file}", line {line} in {name}'

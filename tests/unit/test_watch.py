@@ -1,0 +1,114 @@
+"""The watchdog of the places that the core does not see."""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass
+
+import pytest
+from squall import _core
+from squall.runtime.marks import Marks, marked
+from squall.runtime.watch import Life, Place, Watch
+
+
+@dataclass
+class Clock:
+    now_s: float = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@dataclass
+class Somewhere:
+    """A place whose calls a test makes up; `ends`: the call has ended when its stack was taken."""
+
+    call: int = 0
+    ends: bool = False
+
+    def running(self) -> int:
+        return self.call
+
+    def stuck(self) -> tuple[str, str]:
+        if self.ends:
+            self.call += 1
+        return "fetch", "the stack"
+
+
+def looks(place: Somewhere, calls: list[tuple[float, int]]) -> list[tuple[float, float]]:
+    """(when, how long it was running) for each report; `calls` are (second of the look, number of the call)."""
+    clock, told = Clock(), list[tuple[float, float]]()
+    watch = Watch(3.0, lambda _component, running_s, _stack: told.append((clock.now_s, running_s)), clock)
+    watch.add(place)
+    for clock.now_s, place.call in calls:
+        watch.look()
+    return told
+
+
+def test_call_is_reported_once() -> None:
+    """Semantics 16."""
+    assert looks(Somewhere(), [(0, 1), (2, 1), (3, 1), (4, 1), (9, 1)]) == [(3, 3)]
+    assert looks(Somewhere(), [(0, 1), (3, 1), (4, 2), (7, 2)]) == [(3, 3), (7, 3)]
+
+
+def test_calls_that_return_and_places_without_calls_are_never_stuck() -> None:
+    assert looks(Somewhere(), [(0, 1), (4, 2), (8, 3)]) == []
+    assert looks(Somewhere(), [(0, 0), (4, 0), (8, 0)]) == []
+
+
+def test_call_that_ends_while_its_stack_is_taken_is_not_reported() -> None:
+    assert looks(Somewhere(ends=True), [(0, 1), (3, 1)]) == []
+
+
+def test_thread_that_may_wait_is_not_watched_but_marked() -> None:
+    """A blocking spout waits for its source as long as it likes; when it crashes it is named all the same."""
+    page = _core.page_create()
+    place = Place("source", Marks(page, ["source"])("source"))
+    place.begin(may_wait=True)
+    assert (place.running(), marked(page)) == (0, [1])
+    place.end()
+    place.thread = threading.get_ident()
+    place.begin(may_wait=False)
+    assert place.running() == 2
+    assert "test_thread_that_may_wait" in place.stuck()[1]
+    place.end()
+    assert (place.running(), marked(page)) == (0, [])
+    os.close(page)
+
+
+def test_life_marks_whose_code_runs_whatever_it_raises() -> None:
+    """Semantics 38."""
+    page = _core.page_create()
+    life = Life(Marks(page, ["source", "fetch"]).roving())
+
+    def opens() -> None:
+        assert (life.running(), marked(page)) == (1, [2])
+        assert life.stuck()[0] == "fetch"
+        raise SystemExit(3)
+
+    with pytest.raises(SystemExit), life.of("fetch"):
+        life.run(opens)
+    assert (life.running(), marked(page)) == (0, [])
+    os.close(page)
+
+
+def test_stack_of_a_life_that_waits_is_that_of_its_coroutines() -> None:
+    class Once:
+        def __await__(self):
+            yield
+
+    async def connect() -> None:
+        await Once()
+
+    async def opens() -> None:
+        await connect()
+
+    life = Life()
+    with life.of("fetch"):
+        coroutine = life.run(opens)
+        coroutine.send(None)
+        first, second = life.stuck()[1].splitlines()
+        coroutine.close()
+    assert first.endswith("connect")
+    assert second.endswith("opens")
