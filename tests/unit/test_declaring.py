@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from squall import Topology
+from squall import Bolt, Topology
 from squall.config.table import DEFAULTS
 from squall.errors import TopologyError
 from squall.planner.validate import validate
@@ -61,3 +61,28 @@ def test_tasks_bound_executors_and_the_setting_bounds_both(
     graph = validate(declared(parallelism=4, tasks=tasks), {**DEFAULTS, "topology.max.task.parallelism": most})
     component = graph.components["show"]
     assert (component.parallelism, component.tasks) == expected
+
+
+def test_a_stream_is_taken_once_by_a_bolt() -> None:
+    """A second `into=` would replace the first; the error names both places."""
+
+    class Both(Bolt):
+        def one(self, n: int) -> None: ...
+
+        def other(self, n: int) -> None: ...
+
+    topology = Topology("t")
+    spout = topology.spout("s", numbers, outputs=("n",), streams={"more": ("n",)})
+    both = topology.bolt("both", Both).shuffle(spout, into=Both.one).shuffle(spout["more"], into=Both.other)
+    validate(topology)
+    both.all(spout, into=Both.other)
+    twice = r'bolt "both" takes stream "s/default" twice\s+first: .*:\d+\s+again: .*:\d+'
+    with pytest.raises(TopologyError, match=twice) as caught:
+        validate(topology)
+    assert caught.value.code == "input_twice"
+
+
+def test_a_wrong_parameter_is_one_defect() -> None:
+    topology = Topology("t")
+    topology.bolt("b", lambda m: None).shuffle(topology.spout("s", numbers, outputs=("n",)))
+    assert codes_of(topology) == ["parameter_unknown"]

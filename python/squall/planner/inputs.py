@@ -29,9 +29,12 @@ def inputs_of(
         defects.append(Defect("bolt_without_input", f"{who} has no input", (), fix))
     specs: list[InputSpec] = []
     functions: list[Callable[..., Any]] = []
+    taken: dict[StreamId, str] = {}
+    begun = len(defects)
     for subscription in declaration.inputs:
         found: list[Defect] = []
         source = source_of(topology, who, subscription, streams, found)
+        found.extend(_taken_twice(who, subscription, source, taken))
         method = _method(who, subscription, made, found)
         if method is not None:
             functions.append(method.function)
@@ -39,11 +42,31 @@ def inputs_of(
             if source is not None:
                 specs.append(_input(who, subscription, source, method, found))
         defects.extend(defect.at(subscription.where) for defect in found)
-    if made.function is not None and specs and not any(_takes_something(spec) for spec in specs):
+    if made.function is not None and specs and len(defects) == begun and not any(map(_takes_something, specs)):
         fix = "name a parameter like a field; for a factory, leave the parameters out: `lambda: ...`"
         message = f"{who} is a function that takes nothing of its input"
         defects.append(Defect("function_takes_nothing", message, (), fix))
     return tuple(specs), functions
+
+
+def _taken_twice(
+    who: str, subscription: Subscription, source: Source | None, taken: dict[StreamId, str]
+) -> list[Defect]:
+    """A defect where the stream has been taken already.
+
+    A stream has one way to each of its subscribers, with one grouping and one method. Storm lets the second replace
+    the first without a word.
+
+    Source: Storm 1.2.1 `topology/TopologyBuilder.java`, `BoltGetter.grouping`: a map by stream.
+    """
+    if source is None:
+        return []
+    if source.id not in taken:
+        taken[source.id] = subscription.where
+        return []
+    facts = (("first", taken[source.id]), ("again", subscription.where))
+    fix = "take it once and let one method do both, or declare a second bolt"
+    return [Defect("input_twice", f'{who} takes stream "{source.id}" twice', facts, fix)]
 
 
 def _takes_something(spec: InputSpec) -> bool:
