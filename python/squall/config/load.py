@@ -80,7 +80,7 @@ def checked(key: str, value: object, source: str, scope: Scope) -> Any:
     """
     row = SETTINGS.get(key)
     if row is None:
-        near = did_you_mean(key, SETTINGS)
+        near = did_you_mean(str(key), SETTINGS)
         fix = f'did you mean "{near}"?' if near else "see docs/settings.md for all keys"
         raise ConfigError(Defect("setting_unknown", f'there is no setting "{key}"', (("given by", source),), fix))
     if not row.scope.takes(scope):

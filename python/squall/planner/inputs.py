@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from squall.api.topology import Declaration, Subscription, Topology
 from squall.errors import Defect, did_you_mean
-from squall.model.graph import Binding, GroupingKind, InputSpec, StreamId, StreamSpec
+from squall.model.graph import Argument, Binding, GroupingKind, InputSpec, StreamId, StreamSpec
 from squall.planner.annotations import called, code_of
 from squall.planner.bind import Method, Source, arguments, key_numbers
 from squall.planner.components import Made, name_of
@@ -82,6 +82,8 @@ def source_of(
         fix = "give what `spout` or `bolt` returned"
         defects.append(Defect("stream_invalid", f"{who} groups {stream!r}, which is no stream", (), fix))
         return None
+    if not isinstance(stream.component, str):  # its name is a defect of its own
+        return None
     full_name = f"{stream.component}/{stream.stream}"
     if stream.topology is not topology:
         message = f'{who} groups stream "{full_name}" of topology "{stream.topology.name}"'
@@ -90,7 +92,7 @@ def source_of(
     declared = streams.get(stream.component)
     if declared is None:
         return None
-    if stream.stream not in declared:
+    if not isinstance(stream.stream, str) or stream.stream not in declared:
         near = did_you_mean(str(stream.stream), declared)
         facts = (("declared", ", ".join(declared) or "no streams"),)
         fix = f'did you mean "{near}"?' if near else "declare it in `outputs` or `streams`"
@@ -111,8 +113,24 @@ def _input(who: str, subscription: Subscription, source: Source, method: Method,
         defects.append(Defect("grouping_direct", message, (), fix))
     if kind is GroupingKind.CUSTOM:
         defects.extend(_not_grouping(who, source, subscription.custom))
-    bound = arguments(who, method, source, subscription.rename, defects)
+    bound: tuple[Argument, ...] = ()
+    if wrong := _no_renames(who, source, subscription.rename):
+        defects.append(wrong)
+    else:
+        bound = arguments(who, method, source, subscription.rename, defects)
     return InputSpec(source.id, kind, Binding(method.name, bound, method.batch), keys, subscription.custom)
+
+
+def _no_renames(who: str, source: Source, rename: Any) -> Defect | None:
+    """What is wrong with `rename=` as a whole."""
+    if isinstance(rename, Mapping):
+        names = cast("Mapping[Any, Any]", rename)
+        if all(isinstance(name, str) for pair in names.items() for name in pair):
+            return None
+    message = f'{who} takes stream "{source.id}" with rename={rename!r}'
+    return Defect(
+        "rename_invalid", message, (), "write a mapping of fields to parameters: rename={'field': 'parameter'}"
+    )
 
 
 def _not_grouping(who: str, source: Source, custom: Any) -> list[Defect]:

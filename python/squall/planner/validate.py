@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from squall.api.topology import Declaration, Declarer, Topology
 from squall.config.load import checked
@@ -86,13 +86,17 @@ class _Validation:
         if self.topology.workers != 1:  # 1 is what is passed when nothing is said
             workers = {"topology.workers": self.topology.workers}
             settings = self._settings(f"{who}, workers=", workers, settings, Scope.TOPOLOGY)
+        self.defects = [defect.at(self.topology.where) for defect in self.defects]
         return settings
 
-    def _settings(
-        self, who: str, given: Mapping[str, object], below: Mapping[str, Any], scope: Scope
-    ) -> dict[str, Any]:
+    def _settings(self, who: str, given: object, below: Mapping[str, Any], scope: Scope) -> dict[str, Any]:
         settings = dict(below)
-        for key, value in given.items():
+        if not isinstance(given, Mapping):
+            fix = "write a mapping: settings={'topology.retries': 5}"
+            message = f"{who} has settings {given!r}, which are no mapping"
+            self.defects.append(Defect("settings_invalid", message, (), fix))
+            return settings
+        for key, value in cast("Mapping[Any, object]", given).items():
             try:
                 settings[key] = checked(key, value, f"settings of {who}", scope)
             except ConfigError as error:
@@ -103,9 +107,12 @@ class _Validation:
         if defect := checked_name("topology", self.topology.name):
             self.defects.append(defect.at(self.topology.where))
         for declaration in self.topology.declarations:
-            name, who = declaration.name, name_of(declaration)
+            name: Any = declaration.name
+            who = name_of(declaration)
             if defect := checked_name(declaration.kind.value, name):
                 self.defects.append(defect.at(declaration.where))
+            if not isinstance(name, str):  # nothing can be found by it
+                continue
             if name in self.declared:
                 facts = (("first", self.declared[name].where), ("again", declaration.where))
                 self.defects.append(Defect("name_twice", f"{who} has a name that is taken", facts, "choose another"))
@@ -165,8 +172,12 @@ class _Validation:
 
     def _dead_letter_streams(self) -> None:
         asked = self.topology.dead_letter_streams
-        for component in {id(one): one for components in asked.values() for one in components}.values():
-            if component.topology is not self.topology:
+        named: dict[int, Any] = {id(one): one for components in asked.values() for one in components}
+        for component in named.values():
+            if not isinstance(component, Declarer):
+                message = f"dead letters are asked for of {component!r}, which is no component"
+                self.defects.append(Defect("stream_invalid", message, (), "give what `spout` or `bolt` returned"))
+            elif component.topology is not self.topology:
                 message = f'dead letters are asked for of "{component.name}" of topology "{component.topology.name}"'
                 self.defects.append(Defect("stream_foreign", message, (), "name components of the same topology"))
         if asked:
@@ -196,7 +207,7 @@ class _Validation:
 
     def _reach(self) -> None:
         """There is a spout, and every bolt is fed by one; what has a defect of its own counts as fed."""
-        if not any(declaration.kind is Kind.SPOUT for declaration in self.declared.values()):
+        if not any(declaration.kind is Kind.SPOUT for declaration in self.topology.declarations):
             fix = "declare one: topology.spout(name, component)"
             self.defects.append(Defect("no_spout", f'topology "{self.topology.name}" has no spout', (), fix))
             return
