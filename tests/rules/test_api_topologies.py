@@ -160,6 +160,10 @@ def test_wiring_is_stronger_than_the_class() -> None:
         assert cluster.task("b", Own).ticks == 10
         (spec,) = [spec for spec in cluster.components if spec.name == "b"]
         assert spec.streams["default"].fields == ("of_wiring",)
+    options = {"settings": {"topology.tick.tuple.freq.secs": 2}}
+    with LocalCluster(single(Own, **options), mock_sources={"s": []}) as cluster:
+        cluster.advance(10)
+        assert cluster.task("b", Own).ticks == 5
 
 
 def test_settings_of_the_topology_are_stronger_than_those_of_the_command() -> None:
