@@ -113,6 +113,27 @@ def test_for_stops_endless_sources_and_drains(squall: Squall) -> None:
     assert run.events("progress")
 
 
+def test_longest_names_make_files(squall: Squall) -> None:
+    """What `check` takes, `run` takes: log, socket, dead letters and the task's folder are named after them."""
+    name = "漢" * 66
+    run = squall.run(
+        f"""
+        from squall import Bolt, DeadLetter, Topology
+
+        class Last(Bolt):
+            def process(self, n: int):
+                (self.context.work_dir / "file").write_text("there")
+                raise DeadLetter("for the log")
+
+        topology = Topology("{name}")
+        topology.bolt("{name[:-1]}字", Last).shuffle(topology.spout("ones", lambda: iter([1]), outputs=("n",)))
+        """
+    )
+    assert run.end() == 0, run.err
+    assert run.summary()["dead"] == 1
+    assert "for the log" in squall.done("dead", "list", name).out
+
+
 def test_interrupt_drains(squall: Squall) -> None:
     """Semantics 35. Ctrl-C stops the sources and drains: exit code 0. SIGTERM does the same."""
     for number in (signal.SIGINT, signal.SIGTERM):

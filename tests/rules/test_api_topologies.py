@@ -306,14 +306,14 @@ def everything_wrong() -> Topology:
     return topology
 
 
-@pytest.mark.parametrize("name", ["", "a b", "a/b", "a.b", "a:b", "a\\b", "__a", "a" * 101])
+@pytest.mark.parametrize("name", ["", "a b", "a/b", "a.b", "a:b", "a\\b", "__a", "a" * 101, "漢" * 67, "\ud800"])
 def test_bad_names_are_refused(name: str) -> None:
     with pytest.raises(TopologyError) as caught:
         LocalCluster(bad_name(name)())
     assert caught.value.code == "name_invalid"
 
 
-@pytest.mark.parametrize("name", ["1", "a" * 100, "ä-b_c", "a__"])
+@pytest.mark.parametrize("name", ["1", "a" * 100, "漢" * 66, "ä-b_c", "a__"])
 def test_good_names_are_taken(name: str) -> None:
     with LocalCluster(bad_name(name)(), mock_sources={"s": []}) as cluster:
         assert cluster.task(name, Record).rows == []

@@ -203,7 +203,7 @@ class Topology:
     """A graph of spouts and bolts.
 
     Args:
-        name: 1–100 characters, no white space, none of `/ . : \\`, not beginning with `__`.
+        name: 1–100 characters (at most 200 bytes), no white space, none of `/ . : \\`, not beginning with `__`.
         workers: processes that the tasks are spread over.
         settings: `topology.*` settings, by key.
     """

@@ -27,6 +27,8 @@ from squall.planner.order import closing_edges, reached, topological
 from squall.planner.outputs import streams_of
 
 FORBIDDEN = frozenset("/.:\\")
+MAX_NAME, MAX_NAME_BYTES = 100, 200
+"""Files are named after topologies and components: 255 bytes are allowed, the rest is for additions."""
 
 
 def validate(topology: Topology, settings: Mapping[str, Any] | None = None) -> Graph:
@@ -45,12 +47,14 @@ def checked_name(kind: str, name: object) -> Defect | None:
     """What is wrong with the name of a topology, component or stream."""
     if (
         isinstance(name, str)
-        and 1 <= len(name) <= 100
+        and 1 <= len(name) <= MAX_NAME
+        and len(name.encode("utf-8", "surrogatepass")) <= MAX_NAME_BYTES
         and not any(c.isspace() or c in FORBIDDEN or not c.isprintable() for c in name)
         and not name.startswith("__")
     ):
         return None
-    fix = "use 1–100 characters without white space and none of / . : \\, not beginning with __"
+    fix = f"use 1–{MAX_NAME} characters (at most {MAX_NAME_BYTES} bytes) without white space and none of / . : \\"
+    fix += ", not beginning with __"
     return Defect("name_invalid", f'{kind} "{name}" has a name that is not allowed', (), fix)
 
 
