@@ -269,6 +269,25 @@ def test_check_draws_the_graph_and_runs_nothing(squall: Squall) -> None:
     assert not (squall.state / "runs").exists()
 
 
+def test_workers_that_are_not_there_are_told(squall: Squall) -> None:
+    """Storm spreads tasks over `topology.workers`; here one runs them all for now, and `check` and `run` say so."""
+    file = squall.file(
+        """
+        from squall import Bolt, Topology
+
+        topology = Topology("spread", workers=2)
+        numbers = topology.spout("numbers", lambda: iter(range(5)), outputs=("n",))
+        topology.bolt("last", lambda n: None, parallelism=3).shuffle(numbers)
+        """
+    )
+    fewer = "warning: topology.workers is 2, but this version runs all tasks in 1 worker for now"
+    check, run = squall.done("check", file), squall.done("run", file)
+    assert check.err.splitlines() == [fewer, 'warning: "last" has 3 tasks in one worker: they share one core']
+    assert "1 worker(s)" in check.out
+    assert fewer in run.err.splitlines()
+    assert (check.process.returncode, run.process.returncode) == (0, 0)
+
+
 def test_plain_output_is_a_line_a_second_and_a_summary(squall: Squall) -> None:
     """On a pipe `squall run` prints plain lines, and a summary whose figures add up."""
     run = squall.start("run", squall.file(ENDLESS), "--for", "2500ms")

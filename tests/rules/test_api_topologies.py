@@ -168,12 +168,12 @@ def test_wiring_is_stronger_than_the_class() -> None:
 
 def test_settings_of_the_topology_are_stronger_than_those_of_the_command() -> None:
     topology = Topology("t", settings={"topology.retries": 1})
-    topology.bolt("b", Record, settings={"topology.debug": True}).shuffle(source(topology))
+    topology.bolt("b", Record, settings={"topology.max.spout.pending": 9}).shuffle(source(topology))
     settings = {"topology.retries": 7, "topology.message.timeout.secs": 5}
     with LocalCluster(topology, mock_sources={"s": []}, settings=settings) as cluster:
         seen = cluster.task("b", Record).context.settings
         assert (seen["topology.retries"], seen["topology.message.timeout.secs"]) == (1, 5.0)
-        assert seen["topology.debug"] is True
+        assert seen["topology.max.spout.pending"] == 9
 
 
 def test_loops_can_be_wired() -> None:

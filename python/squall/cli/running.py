@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Protocol
 
+from squall.cli.checking import missing_workers
 from squall.cli.texts import Event
 from squall.config.load import load
 from squall.engines.embedded.parent import EmbeddedRun, Order
@@ -58,6 +59,8 @@ def run_topology(
     settings = load(overrides)
     for_s, drain_s = duration("--for", for_), duration("--drain", drain)
     graph = validate(load_topology(file, name, parameters), settings)
+    for warning in missing_workers(graph):
+        print(f"warning: {warning}", file=sys.stderr)
     prints = any(spec.prints for spec in graph.components.values())
     order = Order(
         file=file,

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -61,6 +62,8 @@ class WorkerProcess:
         topology = load_topology(boot.file, boot.name, boot.parameters)
         graph = validate(topology, boot.settings)
         _check_same(boot.described, describe(graph))
+        if (level := graph.settings["worker.log.level"]) != boot.settings["worker.log.level"]:
+            logging.getLogger().setLevel(level)
         self.plan = plan(graph)
         page_fd = os.dup(boot.page_fd)
         self.hooks = Hooks(graph.settings, lambda: datetime.now(UTC), time.monotonic, self)
@@ -78,7 +81,7 @@ class WorkerProcess:
             self.answer,
             dump_fd=boot.dump_fd,
             stuck_after=graph.settings["topology.stuck.secs"],
-            timeout=graph.settings["topology.message.timeout.secs"],
+            timeout=_message_timeout_s(graph.settings),
         )
         self.offloaders = Offloaders(Marks(page_fd, [*(s.name for s in graph.spouts), *graph.order]))
         self.letter_stream: DeadLetterSpout | None = None
@@ -248,6 +251,11 @@ def main() -> None:
     flush(process[0].session)
     logging.shutdown()
     os._exit(code)
+
+
+def _message_timeout_s(settings: Mapping[str, Any]) -> float:
+    """How long a call may keep its tuple; 0: for ever."""
+    return settings["topology.message.timeout.secs"] if settings["topology.enable.message.timeouts"] else 0.0
 
 
 def _why_not_built(error: Exception) -> Defect:
