@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from squall.cli.streams import STDERR, printing_to
 from squall.config.load import load
 from squall.model.graph import Graph, InputSpec, Kind, Mode
 from squall.planner.load import load_topology, split_target
@@ -14,7 +15,9 @@ from squall.planner.validate import validate
 def check_topology(target: str, parameters: list[str], overrides: list[str]) -> None:
     """Prints the graph of a valid topology."""
     file, name = split_target(target)
-    graph = validate(load_topology(file, name, parameters), load(overrides))
+    settings = load(overrides)
+    with printing_to(STDERR):
+        graph = validate(load_topology(file, name, parameters), settings)
     for line in drawn(graph):
         typer.echo(line)
     for warning in [*missing_workers(graph), *shared_cores(graph)]:

@@ -22,7 +22,7 @@ from squall.config.load import local_dir
 from squall.engines.embedded import outcome, sockets
 from squall.engines.embedded.control import Control
 from squall.engines.embedded.outcome import Do, Run
-from squall.engines.embedded.runs import CONTROL_SOCKET, remove_dead_runs, remove_old_logs
+from squall.engines.embedded.runs import CONTROL_SOCKET, remove_dead_runs, remove_old_logs, usable
 from squall.engines.embedded.tail import Tail
 from squall.engines.embedded.worker_process import Wanted, WorkerProcess
 from squall.errors import Defect
@@ -80,13 +80,8 @@ class EmbeddedRun:
     def __call__(self) -> int:
         """Runs to the end. The exit code."""
         wanted = self._wanted()
-        base = local_dir(self._order.settings)
-        remove_dead_runs(base)
-        remove_old_logs(base)
-        for folder in (wanted.run_dir, wanted.log_file.parent):
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
-            with self._signals(), sockets.listen(wanted.run_dir / CONTROL_SOCKET) as control:
+            with self._signals(), self._prepared(wanted) as control:
                 with self._listening() as listeners:
                     worker = WorkerProcess(wanted, listeners)
                 # The listening sockets are the worker's alone now: a client that comes after a drain is refused.
@@ -112,6 +107,16 @@ class EmbeddedRun:
             drain_s=order.drain_s,
             stdout_fd=order.stdout_fd,
         )
+
+    def _prepared(self, wanted: Wanted) -> socket.socket:
+        """The control socket, with the folders of the run; what earlier runs left is gone."""
+        base = local_dir(self._order.settings)
+        with usable(base):
+            remove_dead_runs(base)
+            remove_old_logs(base)
+            for folder in (wanted.run_dir, wanted.log_file.parent):
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            return sockets.listen(wanted.run_dir / CONTROL_SOCKET)
 
     @contextmanager
     def _listening(self) -> Generator[dict[str, socket.socket]]:
