@@ -134,6 +134,38 @@ def test_longest_names_make_files(squall: Squall) -> None:
     assert "for the log" in squall.done("dead", "list", name).out
 
 
+def test_figures_that_are_no_numbers_are_errors_and_spoil_no_other(squall: Squall) -> None:
+    """JSON has no NaN, and Python writes no integer of more than 4,300 digits."""
+    run = squall.run(
+        """
+        from squall import Bolt, Topology
+
+        class Odd(Bolt):
+            def open(self, context):
+                context.counter("nothing").add(float("nan"))
+                context.counter("huge").add(10**5000)
+                context.histogram("endless").record(float("inf"))
+                context.gauge("broken", lambda: 1 / 0)
+                context.table("rows", lambda: {"good": 1, "bad": float("nan")})
+                context.counter("good").add(7)
+
+            def process(self, n: int):
+                pass
+
+        topology = Topology("odd")
+        topology.bolt("odd", Odd).shuffle(topology.spout("ones", lambda: iter([1]), outputs=("n",)))
+        """
+    )
+    assert run.end() == 0, run.err
+    assert "NaN" not in run.out
+    odd = run.summary()["components"]["odd"]
+    assert odd["metrics"] == {"good": 7, "endless.count": 1}
+    assert odd["tables"] == {"rows": {"good": 1}}
+    for name in ("nothing", "huge", "endless", "bad"):
+        assert f"ValueError: the figure {name!r} is no number" in run.err
+    assert "ZeroDivisionError" in run.err
+
+
 def test_interrupt_drains(squall: Squall) -> None:
     """Semantics 35. Ctrl-C stops the sources and drains: exit code 0. SIGTERM does the same."""
     for number in (signal.SIGINT, signal.SIGTERM):
