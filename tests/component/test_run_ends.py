@@ -216,6 +216,13 @@ def test_drain_that_is_not_done_in_time_fails_the_run(squall: Squall) -> None:
     assert "hold" in run.err
 
 
+def test_drain_without_time_is_no_failure_where_nothing_is_left(squall: Squall) -> None:
+    """Semantics 35. `--drain 0s`: what has ended has ended in time."""
+    run = squall.run(FINITE, "--drain", "0s")
+    assert run.end() == 0, run.err
+    assert run.summary()["components"]["last"]["executed"] == 1
+
+
 def test_worker_dies_with_its_parent(squall: Squall) -> None:
     """Semantics 21. The parent is the run: killed, it takes its worker along within a second."""
     run = squall.run(ENDLESS)

@@ -79,7 +79,11 @@ def summary_lines(event: Event) -> list[str]:
     """The end of a run: totals that add up, and each component."""
     latency = event["complete_ms"]
     totals = " + ".join(f"{name} {event[name]:,}" for name in ("acked", "failed", "pending"))
-    about = "  (the worker was lost: counts since its last report are missing)" if "approximate" in event else ""
+    about = (
+        "  (the worker was lost: what its components counted since its last report is missing)"
+        if "approximate" in event
+        else ""
+    )
     lines = [
         "",
         f'summary of "{event["topology"]}" after {event["wall_s"]:.1f} s ({event["cpu_s"]:.1f} s of CPU){about}',

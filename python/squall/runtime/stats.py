@@ -28,7 +28,7 @@ def summary(
         on_error: gets what a user's gauge or table raised, and why a figure of the user's is none.
     """
     kinds = {task.spec.name: task.spec.kind.value for task in built.tasks}
-    components: dict[str, dict[str, Any]] = {name: _empty(kind) for name, kind in kinds.items()}
+    components: dict[str, dict[str, Any]] = {name: empty(kind) for name, kind in kinds.items()}
     for row in snapshot:
         _add(components[row["component"]], row)
     for task in built.tasks:
@@ -44,7 +44,8 @@ def summary(
     return {**totals, "complete_ms": complete, "components": components}
 
 
-def _empty(kind: str) -> dict[str, Any]:
+def empty(kind: str, tasks: int = 0) -> dict[str, Any]:
+    """The figures of a component that has counted nothing."""
     counts = ("executed", "emitted", "transferred", "acked", "failed", "dropped", "dead", "errors")
     gauges = ("pending", "queue", "held", "in_flight", "retrying")
     return {
@@ -58,7 +59,7 @@ def _empty(kind: str) -> dict[str, Any]:
         "windows": {},
         "metrics": {},
         "tables": {},
-        "tasks": 0,
+        "tasks": tasks,
     }
 
 

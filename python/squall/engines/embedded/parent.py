@@ -28,6 +28,7 @@ from squall.engines.embedded.worker_process import Wanted, WorkerProcess
 from squall.errors import Defect
 from squall.model.graph import Graph
 from squall.planner.describe import describe
+from squall.runtime import stats
 from squall.runtime.dead_log import log_path
 
 Event = dict[str, Any]
@@ -104,7 +105,7 @@ class EmbeddedRun:
             run_dir=base / "runs" / stamp,
             log_file=base / "logs" / f"{stamp}-{second}.log",
             dead_log=log_path(base, self._graph.name),
-            drain_s=order.drain_s,
+            drain_s=max(order.drain_s, outcome.DRAIN_AT_LEAST_S),
             stdout_fd=order.stdout_fd,
         )
 
@@ -190,7 +191,7 @@ class EmbeddedRun:
                 self._step(worker, outcome.Failed(Defect(**event["defect"])))
             case "ended":
                 self._report = event
-                self._step(worker, outcome.Ended(_failure_at_end(event, self._order.drain_s)))
+                self._step(worker, outcome.Ended(outcome.failure_at_end(event, self._order.drain_s)))
             case "stuck":
                 component = self._names([event["component"]])[0]
                 self._stuck = Stuck(component, worker.calls(), time.monotonic() - event["running_s"])
@@ -232,12 +233,14 @@ class EmbeddedRun:
         """Says how it ended; the exit code."""
         status = worker.reap()
         cause = outcome.crashed(status, self._names(worker.ran()), worker.out_of_memory())
+        lost = None if self._run.said_its_last_word else worker.totals()
         worker.close()
-        lost = not self._run.said_its_last_word
         self._run, _ = outcome.step(self._run, outcome.Gone(cause), time.monotonic())
         if failure := self._run.failure:
             self._tell({"event": "failed", "code": failure.code, "text": str(failure), "log": str(log_file)})
-        totals = outcome.summary(self._report, time.monotonic() - self._began_s, lost=lost)
+        specs = [self._graph.components[name] for name in self._components]
+        zeros = {spec.name: stats.empty(spec.kind.value, spec.tasks) for spec in specs}
+        totals = outcome.summary(self._report, zeros, time.monotonic() - self._began_s, lost=lost)
         self._tell({"event": "summary", "topology": self._graph.name, **totals})
         return self._run.exit_code
 
@@ -256,13 +259,6 @@ class EmbeddedRun:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-def _failure_at_end(event: Event, drain_s: float) -> outcome.Defect | None:
-    for failure in event["failures"]:
-        if failure["where"] != "close":
-            return outcome.component_failed(failure["component"], failure["where"], failure["error"])
-    return None if event["drained"] else outcome.drain_unfinished(drain_s, event["busy"])
 
 
 def _send(worker: WorkerProcess, message: Event) -> None:

@@ -103,6 +103,10 @@ class WorkerProcess:
         """How many calls of user code its loop has begun."""
         return _core.page_read(self._page)[1]
 
+    def totals(self) -> tuple[int, int, int]:
+        """Emitted, acked and failed roots of all its spouts; they outlive it."""
+        return _core.page_totals(self._page)
+
     def ran(self) -> list[int]:
         """Numbers, from 1, of the components whose code was running."""
         component, _ = _core.page_read(self._page)
