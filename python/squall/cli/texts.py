@@ -9,6 +9,11 @@ Event = dict[str, Any]
 STACK_LINES = 20
 
 
+def listening(event: Event) -> str:
+    """Where the spouts of a run that has started listen; empty if none does."""
+    return "".join(f'; "{name}" listens on {address}' for name, address in event["listening"].items())
+
+
 def rates(event: Event, last: Event | None) -> tuple[float, float]:
     """Roots that came in, and tuples that the last bolts took, a second since the report before."""
     since_s = event["uptime_s"] - (last["uptime_s"] if last else 0.0)

@@ -58,6 +58,11 @@ def checked_name(kind: str, name: object) -> Defect | None:
     return Defect("name_invalid", f'{kind} "{name}" has a name that is not allowed', (), fix)
 
 
+def _listens(look: Any) -> bool:
+    """Whether a spout listens on an address: its socket is bound for it and handed over."""
+    return callable(getattr(look, "bind", None)) and callable(getattr(look, "adopt", None))
+
+
 class _Validation:
     """One run of the checks; holds what was found so far."""
 
@@ -76,6 +81,7 @@ class _Validation:
         self._dead_letter_streams()
         specs = {name: self._spec(self.declared[name], found) for name, found in self.made.items()}
         self._reach()
+        self._addresses()
         if self.defects:
             raise TopologyError(*self.defects)
         if self.topology.dead_letter_streams:
@@ -166,7 +172,7 @@ class _Validation:
             tick_every=tick_of(declaration, look, settings, self.defects),
             settings=settings,
             resources=declaration.resources,
-            listens=callable(getattr(look, "bind", None)) and callable(getattr(look, "adopt", None)),
+            listens=_listens(look),
             prints=getattr(look, "prints", False) is True,
         )
         self.defects[begun:] = [defect.at(declaration.where) for defect in self.defects[begun:]]
@@ -231,6 +237,19 @@ class _Validation:
             fix = "group a stream of a spout, or of a bolt that a spout feeds"
             defect = Defect("bolt_unreachable", message, (("fed by", feeders),), fix)
             self.defects.append(defect.at(declaration.where))
+
+    def _addresses(self) -> None:
+        """Each address is listened on by one spout; a port that the system chooses is taken by nobody else."""
+        first: dict[str, str] = {}
+        for name, component in self.made.items():
+            address = getattr(component.look, "address", None) if _listens(component.look) else None
+            if not isinstance(address, str) or address.endswith(":0"):
+                continue
+            if address in first:
+                message = f'spouts "{first[address]}" and "{name}" both listen on {address}'
+                defect = Defect("address_twice", message, (), "give each an address of its own, or let one feed both")
+                self.defects.append(defect.at(self.declared[name].where))
+            first.setdefault(address, name)
 
     def _ordered(self, specs: dict[str, ComponentSpec]) -> Graph:
         edges = [(one.source.component, spec.name) for spec in specs.values() for one in spec.inputs]

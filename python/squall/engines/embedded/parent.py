@@ -26,6 +26,7 @@ from squall.engines.embedded.runs import CONTROL_SOCKET, remove_dead_runs, remov
 from squall.engines.embedded.tail import Tail
 from squall.engines.embedded.worker_process import Wanted, WorkerProcess
 from squall.errors import Defect
+from squall.model.addresses import address_of
 from squall.model.graph import Graph
 from squall.planner.describe import describe
 from squall.runtime import stats
@@ -85,8 +86,9 @@ class EmbeddedRun:
             with self._signals(), self._prepared(wanted) as control:
                 with self._listening() as listeners:
                     worker = WorkerProcess(wanted, listeners)
+                    addresses = {name: address_of(*one.getsockname()[:2]) for name, one in listeners.items()}
                 # The listening sockets are the worker's alone now: a client that comes after a drain is refused.
-                self._started(worker, wanted.log_file)
+                self._started(worker, wanted.log_file, addresses)
                 self._follow(worker, control, Tail(wanted.log_file))
                 return self._end(worker, wanted.log_file)
         finally:
@@ -154,9 +156,9 @@ class EmbeddedRun:
             pass
         self._say(tail.rest())
 
-    def _started(self, worker: WorkerProcess, log_file: Path) -> None:
-        workers = [{"id": 0, "pid": worker.pid}]
-        self._tell({"event": "started", "topology": self._graph.name, "workers": workers, "log": str(log_file)})
+    def _started(self, worker: WorkerProcess, log_file: Path, addresses: dict[str, str]) -> None:
+        event = {"event": "started", "topology": self._graph.name, "workers": [{"id": 0, "pid": worker.pid}]}
+        self._tell({**event, "listening": addresses, "log": str(log_file)})
         if self._order.for_s is not None:
             self._run = Run(self._order.drain_s, stop_at_s=time.monotonic() + self._order.for_s)
 
