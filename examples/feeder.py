@@ -15,6 +15,8 @@ import socket
 import time
 from pathlib import Path
 
+from squall.connectors.tcp import parse_address
+from squall.errors import TopologyError
 from squall.model.durations import parse_duration
 
 TEXTS = Path(__file__).parent / "data"
@@ -24,48 +26,60 @@ CONNECT_WITHIN_S = 30.0
 class Feeder:
     """One connection, and what went through it."""
 
-    def __init__(self, address: tuple[str, int]) -> None:
+    def __init__(self) -> None:
         self.stopped = False
         self._text = b"".join(path.read_bytes() for path in sorted(TEXTS.glob("*.txt")))
         self._rounds = 0
-        self._socket = _connect(address)
 
-    def feed(self, for_s: float) -> None:
-        """Sends the texts until the time is over or `stopped` is set."""
-        stop_at = time.monotonic() + for_s
-        while not self.stopped and time.monotonic() < stop_at:
-            self._socket.sendall(self._text)
-            self._rounds += 1
-
-    def finish(self) -> dict[str, int]:
-        """Says that nothing more comes, waits until the server has taken everything, and counts."""
-        self._socket.shutdown(socket.SHUT_WR)
-        while self._socket.recv(4096):
-            pass
+    def __call__(self, address: tuple[str, int], for_s: float) -> dict[str, int]:
+        """Feeds until the time is over or `stopped` is set, and counts what the server has taken."""
+        with self._connected(address) as connection:
+            stop_at = time.monotonic() + for_s
+            while not self.stopped and time.monotonic() < stop_at:
+                connection.sendall(self._text)
+                self._rounds += 1
+            connection.shutdown(socket.SHUT_WR)
+            while connection.recv(4096):
+                pass
         lines, words = self._text.count(b"\n"), len(self._text.split())
         return {"lines": self._rounds * lines, "words": self._rounds * words, "bytes": self._rounds * len(self._text)}
 
+    def _connected(self, address: tuple[str, int]) -> socket.socket:
+        """A connection, as soon as somebody listens."""
+        deadline = time.monotonic() + CONNECT_WITHIN_S
+        while True:
+            try:
+                return socket.create_connection(address, timeout=None)
+            except ConnectionRefusedError:
+                if self.stopped or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
 
-def _connect(address: tuple[str, int]) -> socket.socket:
-    """A connection, as soon as somebody listens."""
-    deadline = time.monotonic() + CONNECT_WITHIN_S
-    while True:
-        try:
-            return socket.create_connection(address, timeout=None)
-        except ConnectionRefusedError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.02)
+
+def address(text: str) -> tuple[str, int]:
+    """HOST and PORT, for argparse."""
+    try:
+        return parse_address(text)
+    except TopologyError as error:
+        defect = error.defects[0]
+        raise argparse.ArgumentTypeError(f"{defect.message}; {defect.fix}") from None
+
+
+def duration(text: str) -> float:
+    """Seconds, for argparse."""
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def main() -> None:
     """Feeds as the command line says."""
     parser = argparse.ArgumentParser(description="Streams texts at a TCP address.")
-    parser.add_argument("address", help="HOST:PORT")
-    parser.add_argument("--for", dest="for_s", type=parse_duration, default=parse_duration("20s"), metavar="DURATION")
+    parser.add_argument("address", type=address, metavar="HOST:PORT")
+    parser.add_argument("--for", dest="for_s", type=duration, default="20s", metavar="DURATION")
     arguments = parser.parse_args()
-    host, _, port = arguments.address.rpartition(":")
-    feeder = Feeder((host, int(port)))
+    feeder = Feeder()
 
     def stop(_signal: int, _frame: object) -> None:
         feeder.stopped = True
@@ -73,10 +87,10 @@ def main() -> None:
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
     try:
-        feeder.feed(arguments.for_s)
-        print(json.dumps(feeder.finish()), flush=True)
-    except ConnectionError as error:
-        raise SystemExit(f"feeder: {arguments.address} is gone: {error}") from None
+        print(json.dumps(feeder(arguments.address, arguments.for_s)), flush=True)
+    except OSError as error:
+        host, port = arguments.address
+        raise SystemExit(f"feeder: {host}:{port} takes nothing: {error.strerror}") from None
 
 
 if __name__ == "__main__":

@@ -55,6 +55,16 @@ def test_crash_is_named_by_component(squall: Squall, how: str, shown: str) -> No
     assert '"crash"' in run.err
     assert shown in run.err
     assert run.summary()["pending"] == 0
+    assert run.summary()["components"].keys() == {"numbers", "pass", "crash"}
+
+
+def test_death_of_a_worker_loses_no_total(squall: Squall) -> None:
+    """Semantics 36. What was emitted and acked since the last report is still counted."""
+    run = squall.run(CRASHING.format(how="os._exit(7)", attributes="pass").replace("n == 500", "n == 50_000"))
+    assert run.end() == 1
+    summary = run.summary()
+    assert 40_000 < summary["acked"] <= 50_000 <= summary["emitted"] + 1_000
+    assert summary["components"]["numbers"]["emitted"] == summary["emitted"]
 
 
 @pytest.mark.parametrize("how", ["os._exit(7)", "ctypes.string_at(0)"], ids=["os._exit", "segfault"])

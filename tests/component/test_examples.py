@@ -76,6 +76,23 @@ def test_interrupt_of_the_main_job_drains(tmp_path: Path) -> None:
     assert re.search(r"words sent ([\d,]+), words counted \1: equal", job.text)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["nonsense"], 2, "write HOST:PORT"),
+        (["127.0.0.1:99999"], 2, "write HOST:PORT"),
+        (["127.0.0.1:7007", "--for", "soon"], 2, "write 20s"),
+        (["nowhere.invalid:7007"], 1, "feeder: nowhere.invalid:7007 takes nothing"),
+    ],
+)
+def test_feeder_that_cannot_feed_is_one_short_error(arguments: list[str], code: int, told: str) -> None:
+    command = [sys.executable, str(EXAMPLES / "feeder.py"), *arguments]
+    feeder = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert feeder.returncode == code
+    assert told in feeder.stderr
+    assert "Traceback" not in feeder.stderr
+
+
 def test_main_job_that_is_killed_leaves_nothing(tmp_path: Path) -> None:
     job = MainJob(tmp_path, "60s", terminal=False)
     wait_until(lambda: "top words" in job.text, what="a progress line")

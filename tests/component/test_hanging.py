@@ -254,6 +254,45 @@ def test_tuple_of_a_call_that_takes_too_long_fails_but_the_run_goes_on(squall: S
     assert "call_overdue" in run.err
 
 
+def test_call_may_take_its_time_where_message_timeouts_are_off(squall: Squall) -> None:
+    """`topology.enable.message.timeouts: false`: no tuple fails for being slow."""
+    run = squall.run(
+        """
+        import time
+        from squall import Topology
+
+        def slow(n):
+            end = time.monotonic() + 1
+            while time.monotonic() < end:
+                pass
+
+        settings = {"topology.message.timeout.secs": 0.3, "topology.enable.message.timeouts": False}
+        topology = Topology("slow", settings=settings)
+        topology.bolt("slow", slow, retries=0).shuffle(topology.spout("s", lambda: iter([1]), outputs=("n",)))
+        """
+    )
+    assert run.end() == 0
+    assert (run.summary()["acked"], run.summary()["failed"]) == (1, 0)
+
+
+def test_topology_sets_its_log_level(squall: Squall) -> None:
+    """`worker.log.level` of a topology's own settings is stronger than that of the machine."""
+    run = squall.run(
+        """
+        import logging
+        from squall import Topology
+
+        def talk(n):
+            logging.getLogger("mine").debug("event=detail n=%d", n)
+
+        topology = Topology("talking", settings={"worker.log.level": "DEBUG"})
+        topology.bolt("talk", talk).shuffle(topology.spout("s", lambda: iter([7]), outputs=("n",)))
+        """
+    )
+    assert run.end() == 0
+    assert "event=detail n=7" in run.err
+
+
 def test_overlong_command_is_refused_and_harms_nobody(squall: Squall) -> None:
     """Semantics 28. Whoever writes to the control socket: the run goes on and takes the next command."""
     run = squall.run(

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 import threading
 import time
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from squall import Bolt, Topology, TopologyContext, Tuple
+from squall.connectors.tcp import TcpSpout
 from squall.errors import ConfigError, TopologyError
 from squall.testing import LocalCluster, complete_topology
 from squall.testing import pace as pace_module
+
+from .conftest import free_port, wait_until
 
 
 class Keep(Bolt):
@@ -87,6 +92,73 @@ def test_what_was_seen_can_be_asked_after_the_end() -> None:
     assert len(cluster.errors()) == 4
     assert cluster.metrics()["s"]["dead"] == 1
     assert cluster.task("b", Keep).closed
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda c: c.feed("s", ["late"]),
+        lambda c: c.run_until_idle(),
+        lambda c: c.advance(1),
+        lambda c: c.finish(),
+        lambda c: c.drain(),
+        lambda c: c.inject("b", ValueError()),
+        lambda c: c.__enter__(),
+    ],
+    ids=["feed", "run", "advance", "finish", "drain", "inject", "with"],
+)
+@pytest.mark.parametrize("opened", [True, False])
+def test_nothing_is_done_with_a_closed_cluster(use: Callable[[LocalCluster], object], opened: bool) -> None:
+    cluster = LocalCluster(topology(), mock_sources={"s": []})
+    if opened:
+        cluster.open()
+    cluster.close()
+    with pytest.raises(TopologyError) as caught:
+        use(cluster)
+    assert caught.value.code == "cluster_closed"
+    assert cluster.acked("s") == []
+
+
+@pytest.mark.parametrize("simulated", [True, False])
+@pytest.mark.parametrize("by", [float("nan"), float("inf"), -1.0, timedelta(seconds=-1)])
+def test_time_moves_by_a_finite_duration_and_never_back(by: float | timedelta, simulated: bool) -> None:
+    with LocalCluster(topology(), mock_sources={"s": []}, simulated_time=simulated) as cluster:
+        with pytest.raises(TopologyError, match="advance"):
+            cluster.advance(by)
+        cluster.advance(0)
+
+
+def listening(address: str, **options: object) -> Topology:
+    made = Topology("t")
+    made.bolt("b", Keep).shuffle(made.spout("s", TcpSpout.listen(address), **options), rename={"line": "x"})  # type: ignore[arg-type]
+    return made
+
+
+def test_spout_that_listens_is_mocked_in_simulated_time() -> None:
+    """Semantics 40: sources with sockets need `mock_sources`; no port is bound."""
+    address = f"127.0.0.1:{free_port()}"
+    with pytest.raises(TopologyError, match=r'spout "s" listens') as caught:
+        LocalCluster(listening(address))
+    assert caught.value.code == "simulated_world"
+    with LocalCluster(listening(address), mock_sources={"s": ["a"]}) as cluster:
+        cluster.run_until_idle()
+        assert cluster.task("b", Keep).rows == ["a"]
+
+
+def test_tasks_of_a_spout_that_listens_share_its_address_in_real_time() -> None:
+    port = free_port()
+    with LocalCluster(listening(f"127.0.0.1:{port}", parallelism=2), simulated_time=False) as cluster:
+        cluster.open()
+        for number in range(8):
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+                client.sendall(b"%d\n" % number)
+                client.shutdown(socket.SHUT_WR)
+                while client.recv(1) != b"":
+                    cluster.advance(0.01)
+        wait_until(lambda: cluster.advance(0.01) or len(cluster.task("b", Keep).rows) == 8)
+        assert sorted(cluster.task("b", Keep).rows) == [str(number) for number in range(8)]
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), timeout=10)
 
 
 def test_without_a_with_block_the_first_use_opens() -> None:

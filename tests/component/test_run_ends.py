@@ -113,6 +113,59 @@ def test_for_stops_endless_sources_and_drains(squall: Squall) -> None:
     assert run.events("progress")
 
 
+def test_longest_names_make_files(squall: Squall) -> None:
+    """What `check` takes, `run` takes: log, socket, dead letters and the task's folder are named after them."""
+    name = "漢" * 66
+    run = squall.run(
+        f"""
+        from squall import Bolt, DeadLetter, Topology
+
+        class Last(Bolt):
+            def process(self, n: int):
+                (self.context.work_dir / "file").write_text("there")
+                raise DeadLetter("for the log")
+
+        topology = Topology("{name}")
+        topology.bolt("{name[:-1]}字", Last).shuffle(topology.spout("ones", lambda: iter([1]), outputs=("n",)))
+        """
+    )
+    assert run.end() == 0, run.err
+    assert run.summary()["dead"] == 1
+    assert "for the log" in squall.done("dead", "list", name).out
+
+
+def test_figures_that_are_no_numbers_are_errors_and_spoil_no_other(squall: Squall) -> None:
+    """JSON has no NaN, and Python writes no integer of more than 4,300 digits."""
+    run = squall.run(
+        """
+        from squall import Bolt, Topology
+
+        class Odd(Bolt):
+            def open(self, context):
+                context.counter("nothing").add(float("nan"))
+                context.counter("huge").add(10**5000)
+                context.histogram("endless").record(float("inf"))
+                context.gauge("broken", lambda: 1 / 0)
+                context.table("rows", lambda: {"good": 1, "bad": float("nan")})
+                context.counter("good").add(7)
+
+            def process(self, n: int):
+                pass
+
+        topology = Topology("odd")
+        topology.bolt("odd", Odd).shuffle(topology.spout("ones", lambda: iter([1]), outputs=("n",)))
+        """
+    )
+    assert run.end() == 0, run.err
+    assert "NaN" not in run.out
+    odd = run.summary()["components"]["odd"]
+    assert odd["metrics"] == {"good": 7, "endless.count": 1}
+    assert odd["tables"] == {"rows": {"good": 1}}
+    for name in ("nothing", "huge", "endless", "bad"):
+        assert f"ValueError: the figure {name!r} is no number" in run.err
+    assert "ZeroDivisionError" in run.err
+
+
 def test_interrupt_drains(squall: Squall) -> None:
     """Semantics 35. Ctrl-C stops the sources and drains: exit code 0. SIGTERM does the same."""
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -161,6 +214,13 @@ def test_drain_that_is_not_done_in_time_fails_the_run(squall: Squall) -> None:
     assert run.end() == 1
     assert run.summary()["pending"] == 10
     assert "hold" in run.err
+
+
+def test_drain_without_time_is_no_failure_where_nothing_is_left(squall: Squall) -> None:
+    """Semantics 35. `--drain 0s`: what has ended has ended in time."""
+    run = squall.run(FINITE, "--drain", "0s")
+    assert run.end() == 0, run.err
+    assert run.summary()["components"]["last"]["executed"] == 1
 
 
 def test_worker_dies_with_its_parent(squall: Squall) -> None:
@@ -246,6 +306,25 @@ def test_check_draws_the_graph_and_runs_nothing(squall: Squall) -> None:
     for name in ("numbers", "sum", "last", "shuffle"):
         assert name in check.out
     assert not (squall.state / "runs").exists()
+
+
+def test_workers_that_are_not_there_are_told(squall: Squall) -> None:
+    """Storm spreads tasks over `topology.workers`; here one runs them all for now, and `check` and `run` say so."""
+    file = squall.file(
+        """
+        from squall import Bolt, Topology
+
+        topology = Topology("spread", workers=2)
+        numbers = topology.spout("numbers", lambda: iter(range(5)), outputs=("n",))
+        topology.bolt("last", lambda n: None, parallelism=3).shuffle(numbers)
+        """
+    )
+    fewer = "warning: topology.workers is 2, but this version runs all tasks in 1 worker for now"
+    check, run = squall.done("check", file), squall.done("run", file)
+    assert check.err.splitlines() == [fewer, 'warning: "last" has 3 tasks in one worker: they share one core']
+    assert "1 worker(s)" in check.out
+    assert fewer in run.err.splitlines()
+    assert (check.process.returncode, run.process.returncode) == (0, 0)
 
 
 def test_plain_output_is_a_line_a_second_and_a_summary(squall: Squall) -> None:

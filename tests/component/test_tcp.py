@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import struct
 from pathlib import Path
@@ -214,6 +215,22 @@ def test_slow_sink_makes_the_sender_wait(squall: Squall) -> None:
         assert sent < 100 << 20
         assert _resident_mb(worker) - before_mb < 100
     run.process.kill()
+
+
+def test_port_that_the_system_chose_is_told(squall: Squall) -> None:
+    """With port 0 whoever started the run learns where to connect: from the first event, or the first line."""
+    path = squall.folder / "records"
+    text = TOPOLOGY.format(framing='Lines("record")', options="", path=str(path))
+    run = squall.run(text, "-p", "port=0")
+    address = run.event("started")["listening"]["records"]
+    host, _, port = address.rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=30) as client:
+        client.sendall(b"there\n")
+        wait_until(lambda: path.exists() and path.read_text() == "'there'\n", what="the record")
+    run.interrupt()
+    assert run.end() == 0
+    plain = squall.done("run", squall.file(text), "-p", "port=0", "--for", "10ms")
+    assert re.search(r'"records" listens on 127\.0\.0\.1:[1-9]\d*; log', plain.out)
 
 
 def test_port_that_is_taken(squall: Squall) -> None:

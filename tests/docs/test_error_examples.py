@@ -38,6 +38,7 @@ NEEDS_THE_WORLD = {
     "duration_invalid",
     "log_level_invalid",
     "no_answer",
+    "output_unwritable",
     "pending_full",
     "port_taken",
     "record_refused",

@@ -426,6 +426,22 @@ def test_settings_of_topology_and_component_set_the_retries() -> None:
             assert len(tries_until_dead(cluster)) == tries
 
 
+def test_settings_of_a_component_are_stronger_than_its_class() -> None:
+    """The API page: wiring > class attribute; `settings=` is wiring too, an argument of its own is stronger."""
+
+    class Five(Record):
+        retries = 5
+
+    for options, tries in [
+        ({}, 6),
+        ({"settings": {"topology.retries": 0}}, 1),
+        ({"settings": {"topology.retries": 0}, "retries": 2}, 3),
+    ]:
+        with LocalCluster(single(Five, **options), mock_sources={"s": ["a"]}) as cluster:
+            cluster.inject("b", ValueError("no"), times=100)
+            assert len(tries_until_dead(cluster)) == tries
+
+
 class Feeder(Replaying):
     """Emits what the test puts in."""
 

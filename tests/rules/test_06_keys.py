@@ -15,7 +15,7 @@ from uuid import UUID
 
 import numpy as np
 import pytest
-from squall import Bolt, Emit, Fields, Topology, TopologyContext, _core
+from squall import Bolt, Emit, Fields, Topology, TopologyContext, _core, register_type
 from squall.errors import TopologyError
 from squall.runtime import keys
 from squall.testing import LocalCluster
@@ -51,7 +51,7 @@ class Money:
 
 
 keys.install()
-keys.register_type(Money, key=lambda money: money.cents)
+register_type(Money, key=lambda money: money.cents)
 GOLDEN = Path(__file__).parents[2] / "crates/squall-core/tests/golden_keys.txt"
 OSLO = timezone(timedelta(hours=2))
 SAME: list[tuple[str, list[Any]]] = [

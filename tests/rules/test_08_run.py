@@ -232,9 +232,19 @@ def test_open_and_close_may_be_async() -> None:
             await asyncio.sleep(1)
             lines.append("closed")
 
-    with LocalCluster(single(Async), mock_sources={"s": ["a"]}) as cluster:
-        cluster.run_until_idle()
-    assert lines == ["open at 2.0", "a", "closed"]
+    class Sync(Async):
+        def process(self, x: str) -> None:
+            lines.append(x)
+
+    class Blocking(Sync):
+        blocking = True
+
+    for kind in (Async, Sync, Blocking):
+        lines.clear()
+        with LocalCluster(single(kind), mock_sources={"s": ["a"]}) as cluster:
+            cluster.run_until_idle()
+        assert lines == ["open at 2.0", "a", "closed"]
+        assert cluster.worker.monotonic() == 3.0
 
 
 def test_emitted_is_acked_failed_and_pending_at_every_instant() -> None:

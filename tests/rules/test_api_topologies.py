@@ -160,16 +160,20 @@ def test_wiring_is_stronger_than_the_class() -> None:
         assert cluster.task("b", Own).ticks == 10
         (spec,) = [spec for spec in cluster.components if spec.name == "b"]
         assert spec.streams["default"].fields == ("of_wiring",)
+    options = {"settings": {"topology.tick.tuple.freq.secs": 2}}
+    with LocalCluster(single(Own, **options), mock_sources={"s": []}) as cluster:
+        cluster.advance(10)
+        assert cluster.task("b", Own).ticks == 5
 
 
 def test_settings_of_the_topology_are_stronger_than_those_of_the_command() -> None:
     topology = Topology("t", settings={"topology.retries": 1})
-    topology.bolt("b", Record, settings={"topology.debug": True}).shuffle(source(topology))
+    topology.bolt("b", Record, settings={"topology.max.spout.pending": 9}).shuffle(source(topology))
     settings = {"topology.retries": 7, "topology.message.timeout.secs": 5}
     with LocalCluster(topology, mock_sources={"s": []}, settings=settings) as cluster:
         seen = cluster.task("b", Record).context.settings
         assert (seen["topology.retries"], seen["topology.message.timeout.secs"]) == (1, 5.0)
-        assert seen["topology.debug"] is True
+        assert seen["topology.max.spout.pending"] == 9
 
 
 def test_loops_can_be_wired() -> None:
@@ -312,14 +316,14 @@ def everything_wrong() -> Topology:
     return topology
 
 
-@pytest.mark.parametrize("name", ["", "a b", "a/b", "a.b", "a:b", "a\\b", "__a", "a" * 101])
+@pytest.mark.parametrize("name", ["", "a b", "a/b", "a.b", "a:b", "a\\b", "__a", "a" * 101, "漢" * 67, "\ud800"])
 def test_bad_names_are_refused(name: str) -> None:
     with pytest.raises(TopologyError) as caught:
         LocalCluster(bad_name(name)())
     assert caught.value.code == "name_invalid"
 
 
-@pytest.mark.parametrize("name", ["1", "a" * 100, "ä-b_c", "a__"])
+@pytest.mark.parametrize("name", ["1", "a" * 100, "漢" * 66, "ä-b_c", "a__"])
 def test_good_names_are_taken(name: str) -> None:
     with LocalCluster(bad_name(name)(), mock_sources={"s": []}) as cluster:
         assert cluster.task(name, Record).rows == []

@@ -176,7 +176,6 @@ STORM_DEFAULTS: dict[str, Any] = {
     "topology.max.task.parallelism": None,
     "topology.tasks": None,
     "topology.acker.executors": None,
-    "topology.debug": False,
     "topology.stats.sample.rate": 0.05,
     "topology.tick.tuple.freq.secs": None,
     "topology.sleep.spout.wait.strategy.time.ms": 1,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from squall import Topology
+from squall import Bolt, SpoutDeclarer, Topology
 from squall.config.table import DEFAULTS
 from squall.errors import TopologyError
 from squall.planner.validate import validate
@@ -61,3 +61,57 @@ def test_tasks_bound_executors_and_the_setting_bounds_both(
     graph = validate(declared(parallelism=4, tasks=tasks), {**DEFAULTS, "topology.max.task.parallelism": most})
     component = graph.components["show"]
     assert (component.parallelism, component.tasks) == expected
+
+
+def test_a_stream_is_taken_once_by_a_bolt() -> None:
+    """A second `into=` would replace the first; the error names both places."""
+
+    class Both(Bolt):
+        def one(self, n: int) -> None: ...
+
+        def other(self, n: int) -> None: ...
+
+    topology = Topology("t")
+    spout = topology.spout("s", numbers, outputs=("n",), streams={"more": ("n",)})
+    both = topology.bolt("both", Both).shuffle(spout, into=Both.one).shuffle(spout["more"], into=Both.other)
+    validate(topology)
+    both.all(spout, into=Both.other)
+    twice = r'bolt "both" takes stream "s/default" twice\s+first: .*:\d+\s+again: .*:\d+'
+    with pytest.raises(TopologyError, match=twice) as caught:
+        validate(topology)
+    assert caught.value.code == "input_twice"
+
+
+def test_a_wrong_parameter_is_one_defect() -> None:
+    topology = Topology("t")
+    topology.bolt("b", lambda m: None).shuffle(topology.spout("s", numbers, outputs=("n",)))
+    assert codes_of(topology) == ["parameter_unknown"]
+
+
+def strange_topologies() -> Iterator[Any]:
+    def case(name: str, codes: list[str], declare: Callable[[Topology, SpoutDeclarer], object]) -> Any:
+        return pytest.param(declare, codes, id=name)
+
+    yield case("settings of a bolt", ["settings_invalid"], lambda t, s: t.bolt("b", show, settings=5).shuffle(s))
+    yield case("key", ["setting_unknown"], lambda t, s: t.bolt("b", show, settings={5: 1}).shuffle(s))
+    yield case("rename", ["rename_invalid"], lambda t, s: t.bolt("b", show).shuffle(s, rename=["n"]))
+    yield case("renamed to", ["rename_invalid"], lambda t, s: t.bolt("b", show).shuffle(s, rename={"n": 1}))
+    yield case("dead letters", ["stream_invalid"], lambda t, _: t.dead_letters("s"))
+    yield case("of no component", ["stream_invalid"], lambda t, s: t.dead_letters(s["default"], s))
+    yield case("name", ["name_invalid"], lambda t, s: t.bolt(["b"], show).shuffle(s))
+    yield case("names", ["name_invalid"] * 2, lambda t, _: t.bolt(None, show).shuffle(t.spout(["z"], numbers)))
+    yield case("stream", ["stream_unknown"], lambda t, s: t.bolt("b", show).shuffle(s[["n"]]))
+    yield case("keys", ["grouping_field_missing"], lambda t, s: t.bolt("b", show).fields(s, ["n"]))
+
+
+@pytest.mark.parametrize(("declare", "codes"), list(strange_topologies()))
+def test_declaring_never_raises_and_the_checks_tell(declare: Callable[..., object], codes: list[str]) -> None:
+    topology = Topology("t")
+    declare(topology, topology.spout("s", numbers, outputs=("n",)))
+    assert codes_of(topology) == codes
+
+
+def test_settings_of_a_topology_that_are_none() -> None:
+    topology = Topology("t", settings=5)  # type: ignore[arg-type]
+    topology.spout("s", numbers, outputs=("n",))
+    assert codes_of(topology) == ["settings_invalid"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from squall.engines.embedded.outcome import (
@@ -24,9 +25,12 @@ from squall.engines.embedded.outcome import (
     component_failed,
     crashed,
     drain_unfinished,
+    failure_at_end,
     step,
     summary,
 )
+from squall.model.graph import DEAD_LETTERS
+from squall.runtime import stats
 
 CAUSE = crashed(-11, ["count"], False)
 FAILURE = component_failed("count", "open", "OSError: no")
@@ -140,16 +144,79 @@ def test_unfinished_drain_names_what_is_pending() -> None:
     assert '1,200 in "count", 3 in "lines"' in str(drain_unfinished(30.0, {"count": 1200, "lines": 3}))
 
 
-def test_summary_of_a_lost_worker_counts_its_pending_roots_as_failed() -> None:
-    """Semantics 36. emitted = acked + failed + pending at every instant; what died with its worker has failed."""
-    report = {"emitted": 10, "acked": 6, "failed": 1, "pending": 3, "dead": 0, "cpu_s": 1.5}
-    kept = summary(report, 2.0, lost=False)
-    assert (kept["failed"], kept["pending"]) == (1, 3)
+def test_unfinished_drain_of_a_worker_that_says_nothing() -> None:
+    assert "pending: unknown: the worker does not answer" in str(drain_unfinished(30.0, None))
+
+
+@pytest.mark.parametrize(
+    ("drained", "busy", "told"),
+    [
+        (True, {}, None),
+        (False, {"held": 3}, 'pending: 3 in "held"'),
+        (False, {}, "pending: nothing: a call of a spout did not return"),
+    ],
+)
+def test_failed_drain_says_what_is_left(drained: bool, busy: dict[str, int], told: str | None) -> None:
+    failure = failure_at_end({"failures": [], "drained": drained, "busy": busy}, 1.0)
+    assert failure is None if told is None else told in str(failure)
+
+
+@pytest.mark.parametrize(
+    ("where", "code"), [("close", None), ("drain", "component_failed"), (None, "component_failed")]
+)
+def test_failure_of_user_code_counts_but_in_close(where: str | None, code: str | None) -> None:
+    raised = {"component": "last", "where": where, "error": "OSError: no"}
+    failure = failure_at_end({"failures": [raised], "drained": True, "busy": {}}, 30.0)
+    assert (failure.code if failure else None) == code
+
+
+ZEROS = {name: stats.empty(kind, tasks=1) for name, kind in (("lines", "spout"), ("count", "bolt"))}
+
+
+def counted(**counts: int) -> dict[str, Any]:
+    return {"components": {**ZEROS, "lines": {**ZEROS["lines"], **counts}}, "cpu_s": 1.5}
+
+
+def totals_of(summary: dict[str, Any]) -> tuple[int, int, int, int]:
+    return summary["emitted"], summary["acked"], summary["failed"], summary["pending"]
+
+
+def test_summary_of_a_worker_that_said_its_last_word_is_what_it_said() -> None:
+    kept = summary(counted(emitted=10, acked=6, failed=1, pending=3), ZEROS, 2.0)
+    assert totals_of(kept) == (10, 6, 1, 3)
     assert "approximate" not in kept
-    lost = summary(report, 2.0, lost=True)
-    assert (lost["emitted"], lost["acked"], lost["failed"], lost["pending"]) == (10, 6, 4, 0)
+
+
+@pytest.mark.parametrize("page", [(10, 6, 1), (8, 5, 0)], ids=["as reported", "of the turn before the report"])
+def test_summary_of_a_lost_worker_counts_its_pending_roots_as_failed(page: tuple[int, int, int]) -> None:
+    """Semantics 36. emitted = acked + failed + pending at every instant; what died with its worker has failed."""
+    lost = summary(counted(emitted=10, acked=6, failed=1, pending=3), ZEROS, 2.0, lost=page)
+    assert totals_of(lost) == totals_of(lost["components"]["lines"]) == (10, 6, 4, 0)
     assert lost["approximate"] is True
 
 
-def test_summary_of_a_worker_that_never_reported_is_zero() -> None:
-    assert summary({}, 0.1, lost=True)["emitted"] == 0
+def test_death_of_a_worker_loses_no_total() -> None:
+    """Semantics 36. What was counted since the last report is on the page, with the letters of the topology's own."""
+    zeros = {DEAD_LETTERS: stats.empty("spout", tasks=1), **ZEROS}
+    report = counted(emitted=10, acked=6, pending=4)
+    report["components"][DEAD_LETTERS] = {**zeros[DEAD_LETTERS], "emitted": 7, "acked": 5, "pending": 2}
+    lost = summary(report, zeros, 2.0, lost=(157, 135, 5))
+    assert totals_of(lost) == totals_of(lost["components"]["lines"]) == (150, 130, 20, 0)
+    assert totals_of(lost["components"][DEAD_LETTERS]) == (7, 5, 2, 0)
+
+
+def test_totals_of_several_spouts_of_a_lost_worker_are_exact_and_their_own_counts_are_not() -> None:
+    """Semantics 36."""
+    report = counted(emitted=10, acked=6, pending=4)
+    report["components"]["others"] = {**ZEROS["lines"], "emitted": 5, "acked": 5}
+    lost = summary(report, ZEROS, 2.0, lost=(150, 130, 5))
+    assert totals_of(lost) == (150, 130, 20, 0)
+    assert totals_of(lost["components"]["lines"]) == (10, 6, 4, 0)
+    assert totals_of(lost["components"]["others"]) == (5, 5, 0, 0)
+
+
+def test_summary_of_a_worker_that_never_reported_has_every_component() -> None:
+    """Zeros, not nothing: who reads it need not ask what is there."""
+    lost = summary({}, ZEROS, 0.1, lost=(0, 0, 0))
+    assert totals_of(lost) == (0, 0, 0, 0)
+    assert lost["components"] == ZEROS

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, Self, TypeAlias
+from typing import Any, Protocol, Self, TypeAlias, cast
 
 from squall.api.components import Bolt, OnError, Spout
 from squall.api.fields import Fields, FieldsLike
@@ -88,6 +88,13 @@ def _here() -> str:
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
+def _kept(given: Any) -> Any:
+    """A copy of a mapping, so that what the user does to it later changes nothing; all else waits for the checks."""
+    if given is None:
+        return {}
+    return dict(cast("Mapping[Any, Any]", given)) if isinstance(given, Mapping) else given
+
+
 class Stream:
     """A stream that bolts can subscribe to."""
 
@@ -148,7 +155,7 @@ class BoltDeclarer(Declarer):
         custom: Grouping | None = None,
     ) -> Self:
         where = _here()
-        self._declaration.inputs.append(Subscription(stream, kind, keys, custom, into, dict(rename or {}), where))
+        self._declaration.inputs.append(Subscription(stream, kind, keys, custom, into, _kept(rename), where))
         return self
 
     def shuffle(self, stream: Stream, /, *, into: Into | None = None, rename: Renames | None = None) -> Self:
@@ -196,7 +203,7 @@ class Topology:
     """A graph of spouts and bolts.
 
     Args:
-        name: 1–100 characters, no white space, none of `/ . : \\`, not beginning with `__`.
+        name: 1–100 characters (at most 200 bytes), no white space, none of `/ . : \\`, not beginning with `__`.
         workers: processes that the tasks are spread over.
         settings: `topology.*` settings, by key.
     """
@@ -204,7 +211,7 @@ class Topology:
     def __init__(self, name: str, *, workers: int = 1, settings: Mapping[str, object] | None = None) -> None:
         self.name = name
         self.workers = workers
-        self.settings: Mapping[str, object] = dict(settings or {})
+        self.settings: Mapping[str, object] = _kept(settings)
         self.declarations: list[Declaration] = []
         self.dead_letter_streams: dict[str, tuple[Declarer, ...]] = {}
         self.where = _here()
@@ -235,7 +242,7 @@ class Topology:
             self._declare(
                 Declaration(
                     name, Kind.SPOUT, component, outputs, streams, parallelism, tasks, blocking, on_error, retries,
-                    tick_every, resources, dict(settings or {}), _here(),
+                    tick_every, resources, _kept(settings), _here(),
                 )
             ),
         )  # fmt: skip
@@ -263,14 +270,14 @@ class Topology:
             self._declare(
                 Declaration(
                     name, Kind.BOLT, component, outputs, streams, parallelism, tasks, blocking, on_error, retries,
-                    tick_every, resources, dict(settings or {}), _here(),
+                    tick_every, resources, _kept(settings), _here(),
                 )
             ),
         )  # fmt: skip
 
     def dead_letters(self, *components: Declarer) -> Stream:
         """The dead letters of these components (of all, when none is named), as a stream."""
-        names = sorted({component.name for component in components})
+        names = sorted({str(getattr(component, "name", component)) for component in components})
         stream = (
             ":".join(["of", *names]) if names else DEFAULT_STREAM
         )  # no name has a colon, so it is clear what it is of

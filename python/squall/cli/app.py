@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import os
+import errno
 import sys
+from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from squall.errors import SquallError
+
+EXIT_KILLED = 130
+OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
+"""What a write to standard output may meet, beside a reader that is gone."""
 
 app = typer.Typer(
     name="squall",
@@ -31,57 +37,110 @@ Target = Annotated[
     str,
     typer.Argument(metavar="FILE[:NAME]", help="A Python file; NAME of its Topology or function if there are several."),
 ]
+
+
+def _kept(context: typer.Context, settings: list[str] | None) -> list[str] | None:
+    """Lets `main` know the settings of whatever command it is: they name the folder of its log."""
+    context.meta["settings"] = settings or []
+    return settings
+
+
 Settings = Annotated[
     list[str] | None,
-    typer.Option("-c", metavar="KEY=VALUE", help="A setting; may be repeated. All keys: docs/settings.md."),
+    typer.Option(
+        "-c", metavar="KEY=VALUE", help="A setting; may be repeated. All keys: docs/settings.md.", callback=_kept
+    ),
 ]
 Parameters = Annotated[
     list[str] | None,
     typer.Option("-p", metavar="NAME=VALUE", help="A parameter of the topology's function; may be repeated."),
 ]
 TopologyName = Annotated[str, typer.Argument(metavar="TOPOLOGY", help="Name of the topology.")]
+Letters = Annotated[
+    list[int], typer.Argument(metavar="NUMBER", min=1, help="Which ones: the numbers that `squall dead list` shows.")
+]
 
 
 def main() -> None:
-    """Runs a command and turns errors of the project into exit code 2 (wrong use) or 1."""
-    from squall.cli.failures import exit_code, show
+    """Runs the command of this process."""
+    from squall.cli.streams import open_standard_streams
 
     open_standard_streams()
+    sys.exit(exit_code_of(sys.argv[1:]))
+
+
+def exit_code_of(arguments: list[str]) -> int:
+    """Runs a command; a reader of its output that is gone is no error, an output that takes no more is one."""
+    from squall.cli.failures import EXIT_FAILED, output_unwritable, show
+    from squall.cli.streams import lead_output_nowhere
+
     try:
-        app(standalone_mode=False)
-    except SquallError as error:
-        show(error)
-        sys.exit(exit_code(error))
-    except typer.Exit as done:
-        sys.exit(done.exit_code)
-    except typer.Abort:
-        sys.exit(130)
-    except KeyboardInterrupt:
-        sys.exit(130)
+        code = _done(arguments)
+        sys.stdout.flush()
     except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
+        lead_output_nowhere()
+        return 0
+    except OSError as error:
+        if error.errno not in OUTPUT_ERRORS:
+            raise
+        lead_output_nowhere()
+        show(output_unwritable(error))
+        return EXIT_FAILED
+    return code
+
+
+def _done(arguments: list[str]) -> int:
+    """Runs a command and turns errors of the project into 2 (wrong use) or 1, an interrupt into 130.
+
+    Not by Typer's own `main`, which has other numbers for interrupts and broken pipes.
+    """
+    from squall.cli.failures import exit_code, show
+
+    command: Any = typer.main.get_command(app)
+    try:
+        with command.make_context(app.info.name, arguments) as context:
+            try:
+                command.invoke(context)
+            except SquallError as error:
+                show(error, context.meta.get("settings", ()))
+                return exit_code(error)
+        return 0
+    except typer.Exit as done:
+        return done.exit_code
+    except (typer.Abort, KeyboardInterrupt):
+        return EXIT_KILLED
     except Exception as error:
         # Wrong options come as click's own exceptions, which know how to say it.
-        if hasattr(error, "show") and hasattr(error, "exit_code"):
-            usage: Any = error
+        if not hasattr(error, "show") or not hasattr(error, "exit_code"):
+            raise
+        usage: Any = error
+        with suppress(OSError):
             usage.show()
-            sys.exit(usage.exit_code)
-        raise
+        return usage.exit_code
 
 
-def open_standard_streams() -> None:
-    """Gives a process that was started without standard streams some that lead nowhere.
+def _local_dir(settings: list[str] | None) -> Path:
+    """The folder where the runs are that a command looks for."""
+    from squall.config.load import load, local_dir
 
-    Else a socket could get the number of standard output, and prints would go into it.
-    """
-    for fd, name in enumerate(("stdin", "stdout", "stderr")):
-        if getattr(sys, name) is None:
-            nowhere = os.open(os.devnull, os.O_RDWR)
-            if nowhere != fd:
-                os.dup2(nowhere, fd)
-                os.close(nowhere)
-            setattr(sys, name, os.fdopen(fd, "w" if fd else "r"))
+    return local_dir(load(settings or []))
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        from squall import _core
+
+        typer.echo(f"squall {_core.BUILD['version']}")
+        raise typer.Exit
+
+
+@app.callback()
+def squall(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_show_version)
+    ] = False,
+) -> None:
+    """Only its options are of use: each command stands below."""
 
 
 @app.command()
@@ -118,12 +177,10 @@ def run(
 
       squall run pipeline.py:orders -p region=eu -c topology.max.spout.pending=1000 --json
     """
-    from squall.cli.running import run_topology
+    from squall.cli.running import Asked, run_topology
 
-    overrides = list(settings or [])
-    if log_level is not None:
-        overrides.append(f"worker.log.level={log_level}")
-    sys.exit(run_topology(target, list(parameters or []), overrides, for_, drain, as_json, summary))
+    asked = Asked(target, parameters or [], settings or [], for_, drain, as_json, summary, log_level)
+    raise typer.Exit(run_topology(asked))
 
 
 @app.command()
@@ -147,18 +204,18 @@ def explain(
     """
     from squall.cli.explaining import explain_code
 
-    sys.exit(explain_code(code))
+    raise typer.Exit(explain_code(code))
 
 
 @app.command()
-def stacks(topology: TopologyName) -> None:
+def stacks(topology: TopologyName, settings: Settings = None) -> None:
     """Shows the stacks of all threads of a running topology, also while its code hangs.
 
     Example: squall stacks word_count
     """
     from squall.cli.commands import show_stacks
 
-    show_stacks(topology)
+    show_stacks(_local_dir(settings), topology)
 
 
 @app.command("log-level")
@@ -168,6 +225,7 @@ def log_level_command(
         list[str],
         typer.Argument(metavar="LOGGER=LEVEL[:DURATION]", help="e.g. squall.user.count=DEBUG:30s or root=INFO"),
     ],
+    settings: Settings = None,
 ) -> None:
     """Changes log levels of a running topology, for a while if a duration is given.
 
@@ -175,41 +233,51 @@ def log_level_command(
     """
     from squall.cli.commands import change_levels
 
-    change_levels(topology, changes)
+    change_levels(_local_dir(settings), topology, changes)
 
 
 @dead.command("list")
 def dead_list(
-    topology: TopologyName, every: Annotated[bool, typer.Option("--all", help="Replayed and dropped ones too.")] = False
+    topology: TopologyName,
+    every: Annotated[bool, typer.Option("--all", help="Replayed and dropped ones too.")] = False,
+    settings: Settings = None,
 ) -> None:
     """Lists the dead letters of a topology."""
     from squall.cli.dead import list_letters
 
-    list_letters(topology, every=every)
+    list_letters(_local_dir(settings), topology, every=every)
 
 
 @dead.command("show")
-def dead_show(topology: TopologyName, number: Annotated[int, typer.Argument(min=1)]) -> None:
+def dead_show(
+    topology: TopologyName,
+    number: Annotated[int, typer.Argument(metavar="NUMBER", min=1, help="The number that `squall dead list` shows.")],
+    settings: Settings = None,
+) -> None:
     """Shows one dead letter whole: input, error, traceback."""
     from squall.cli.dead import show_letter
 
-    show_letter(topology, number)
+    show_letter(_local_dir(settings), topology, number)
 
 
 @dead.command("replay")
 def dead_replay(
     topology: TopologyName,
-    numbers: Annotated[list[int] | None, typer.Argument(min=1, help="Which ones; all open ones if left out.")] = None,
+    numbers: Annotated[
+        list[int] | None,
+        typer.Argument(metavar="NUMBER", min=1, help="Which ones; all open ones if left out."),
+    ] = None,
+    settings: Settings = None,
 ) -> None:
     """Emits dead letters' roots again: at once if the topology runs, else at its next start."""
     from squall.cli.dead import replay_letters
 
-    replay_letters(topology, list(numbers or []))
+    replay_letters(_local_dir(settings), topology, numbers or [])
 
 
 @dead.command("drop")
-def dead_drop(topology: TopologyName, numbers: Annotated[list[int], typer.Argument(min=1)]) -> None:
+def dead_drop(topology: TopologyName, numbers: Letters, settings: Settings = None) -> None:
     """Marks dead letters as dropped; the log keeps them."""
     from squall.cli.dead import drop_letters
 
-    drop_letters(topology, numbers)
+    drop_letters(_local_dir(settings), topology, numbers)

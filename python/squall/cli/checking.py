@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import typer
 
+from squall.cli.streams import STDERR, printing_to
 from squall.config.load import load
 from squall.model.graph import Graph, InputSpec, Kind, Mode
 from squall.planner.load import load_topology, split_target
+from squall.planner.plan import plan
 from squall.planner.validate import validate
 
 
 def check_topology(target: str, parameters: list[str], overrides: list[str]) -> None:
     """Prints the graph of a valid topology."""
     file, name = split_target(target)
-    graph = validate(load_topology(file, name, parameters), load(overrides))
+    settings = load(overrides)
+    with printing_to(STDERR):
+        graph = validate(load_topology(file, name, parameters), settings)
     for line in drawn(graph):
         typer.echo(line)
-    for warning in warnings(graph):
+    for warning in [*missing_workers(graph), *shared_cores(graph)]:
         typer.echo(f"warning: {warning}", err=True)
     components = len(graph.components)
     tasks = sum(spec.tasks for spec in graph.components.values())
-    typer.echo(f'\n"{graph.name}" is valid: {components} components, {tasks} tasks, {graph.workers} worker(s)')
+    workers = len(workers_of(graph))
+    typer.echo(f'\n"{graph.name}" is valid: {components} components, {tasks} tasks, {workers} worker(s)')
 
 
 def drawn(graph: Graph) -> list[str]:
@@ -62,10 +67,23 @@ def _grouping(graph: Graph, one: InputSpec) -> str:
     return f"{name}{one.grouping.value}{keys}{loop}"
 
 
-def warnings(graph: Graph) -> list[str]:
-    """What is allowed but will not do what it seems to."""
-    found: list[str] = []
-    for spec in graph.components.values():
-        if spec.tasks > 1 and spec.mode is Mode.LOOP and graph.workers == 1:
-            found.append(f'"{spec.name}" has {spec.tasks} tasks in one worker: they share one core')
-    return found
+def workers_of(graph: Graph, component: str | None = None) -> set[int]:
+    """The workers that the plan gives the tasks of a component, or of all."""
+    return {task.worker for task in plan(graph).tasks if component in (None, task.component)}
+
+
+def missing_workers(graph: Graph) -> list[str]:
+    """A warning where fewer workers will run than were asked for."""
+    planned = len(workers_of(graph))
+    if planned >= graph.workers:
+        return []
+    return [f"topology.workers is {graph.workers}, but this version runs all tasks in {planned} worker for now"]
+
+
+def shared_cores(graph: Graph) -> list[str]:
+    """A warning for each component whose parallelism cannot bring a second core."""
+    return [
+        f'"{spec.name}" has {spec.tasks} tasks in one worker: they share one core'
+        for spec in graph.components.values()
+        if spec.tasks > 1 and spec.mode is Mode.LOOP and len(workers_of(graph, spec.name)) == 1
+    ]

@@ -7,7 +7,6 @@ from typing import Any
 
 import typer
 
-from squall.config.load import load, local_dir
 from squall.engines.embedded.runs import ask, running, topology_of
 from squall.errors import ClusterError, ConfigError, Defect
 from squall.model.durations import parse_duration
@@ -16,13 +15,13 @@ ANSWER_WITHIN_S = 10.0
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "NOTSET")
 
 
-def control_socket(topology: str) -> Path:
+def control_socket(base: Path, topology: str) -> Path:
     """The control socket of the one run of a topology.
 
     Raises:
         ClusterError: `not_running`, or `running_twice`.
     """
-    alive = running(local_dir(load()))
+    alive = running(base)
     found = [path for key, path in alive.items() if topology in (key, topology_of(key))]
     if len(found) == 1:
         return found[0]
@@ -31,19 +30,19 @@ def control_socket(topology: str) -> Path:
         message = f'"{topology}" is running {len(found)} times'
         raise ClusterError(Defect("running_twice", message, (("running", names),), "name one of these"))
     names = ", ".join(alive) or "nothing"
-    fix = "start it with squall run; storm.local.dir must be the same"
+    fix = "start it with squall run; storm.local.dir must be the same (-c)"
     raise ClusterError(
         Defect("not_running", f'"{topology}" is not running here', (("running", names),), fix), retryable=True
     )
 
 
-def command(topology: str, request: dict[str, Any]) -> dict[str, Any]:
+def command(base: Path, topology: str, request: dict[str, Any]) -> dict[str, Any]:
     """Asks a running topology.
 
     Raises:
         ClusterError: it does not run, does not answer, or refuses the command.
     """
-    path = control_socket(topology)
+    path = control_socket(base, topology)
     try:
         answer = ask(path, request, ANSWER_WITHIN_S)
     except OSError as error:
@@ -58,15 +57,15 @@ def command(topology: str, request: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-def show_stacks(topology: str) -> None:
+def show_stacks(base: Path, topology: str) -> None:
     """Prints the stacks of all threads."""
-    typer.echo(command(topology, {"cmd": "stacks"})["stacks"])
+    typer.echo(command(base, topology, {"cmd": "stacks"})["stacks"])
 
 
-def change_levels(topology: str, changes: list[str]) -> None:
+def change_levels(base: Path, topology: str, changes: list[str]) -> None:
     """Changes log levels; each change is `LOGGER=LEVEL[:DURATION]`."""
     for logger, level, for_s in [_parsed(change) for change in changes]:
-        done = command(topology, {"cmd": "log-level", "logger": logger, "level": level, "for_s": for_s})
+        done = command(base, topology, {"cmd": "log-level", "logger": logger, "level": level, "for_s": for_s})
         while_ = f" for {for_s:g} s" if for_s is not None else ""
         typer.echo(f"{done['logger']} was {done['before']} and is {done['level']}{while_}")
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import typer
 
 from squall.cli.commands import command
-from squall.config.load import load, local_dir
-from squall.engines.embedded.runs import running, topology_of
+from squall.engines.embedded.runs import running, topology_of, usable
 from squall.errors import Defect, StateError
 from squall.runtime import dead_log
 from squall.runtime.letter_codec import shown
@@ -17,17 +17,29 @@ from squall.runtime.letter_codec import shown
 SHOWN = 100
 
 
-def _log(topology: str) -> Path:
-    path = dead_log.log_path(local_dir(load()), topology)
-    if not path.exists():
+def _log(base: Path, topology: str) -> Path:
+    path = dead_log.log_path(base, topology)
+    if not os.path.exists(path):  # a name that no file can have is none, too
         known = sorted(file.stem for file in path.parent.glob("*.log"))
         facts = (("with dead letters", ", ".join(known) or "none"),)
         raise StateError(Defect("no_dead_letters", f'"{topology}" has no dead letters', facts, "check the name"))
     return path
 
 
-def _chosen(topology: str, numbers: list[int]) -> list[dead_log.Stored]:
-    letters = {stored.number: stored for stored in dead_log.read(_log(topology))}
+def _letters(base: Path, topology: str) -> list[dead_log.Stored]:
+    path = _log(base, topology)
+    with usable(path):
+        return dead_log.read(path)
+
+
+def _mark(base: Path, topology: str, chosen: list[dead_log.Stored], state: str) -> None:
+    path = _log(base, topology)
+    with usable(path):
+        dead_log.mark(path, [stored.number for stored in chosen], state)
+
+
+def _chosen(base: Path, topology: str, numbers: list[int]) -> list[dead_log.Stored]:
+    letters = {stored.number: stored for stored in _letters(base, topology)}
     if missing := [number for number in numbers if number not in letters]:
         message = f'"{topology}" has no dead letter {missing[0]}'
         raise StateError(
@@ -42,9 +54,9 @@ def _chosen(topology: str, numbers: list[int]) -> list[dead_log.Stored]:
     )
 
 
-def list_letters(topology: str, *, every: bool) -> None:
+def list_letters(base: Path, topology: str, *, every: bool) -> None:
     """Prints one line a letter."""
-    for stored in dead_log.read(_log(topology)):
+    for stored in _letters(base, topology):
         if every or stored.state == dead_log.OPEN:
             letter = stored.letter
             when = f"{letter.at:%Y-%m-%d %H:%M:%S}"
@@ -54,9 +66,9 @@ def list_letters(topology: str, *, every: bool) -> None:
             typer.echo(f"{head}  {letter.component}  {letter.error}  ({text})")
 
 
-def show_letter(topology: str, number: int) -> None:
+def show_letter(base: Path, topology: str, number: int) -> None:
     """Prints everything about one letter."""
-    (stored,) = _chosen(topology, [number])
+    (stored,) = _chosen(base, topology, [number])
     letter = stored.letter
     root = f"id {shown(letter.message_id)}" if letter.root_values is None else _row(letter.root_values)
     inputs = [f"    {name} = {shown(value)}" for name, value in zip(letter.fields, letter.values, strict=False)]
@@ -79,16 +91,16 @@ def _row(values: tuple[object, ...]) -> str:
     return f"({', '.join(map(shown, values))})"
 
 
-def replay_letters(topology: str, numbers: list[int]) -> None:
+def replay_letters(base: Path, topology: str, numbers: list[int]) -> None:
     """Asks for roots to be emitted again; a running topology does it at once."""
-    chosen = _chosen(topology, numbers)
-    able = [stored.number for stored in chosen if stored.replayable]
+    chosen = _chosen(base, topology, numbers)
+    able = [stored for stored in chosen if stored.replayable]
     _refuse({stored.number: "not all of its root's values are kept" for stored in chosen if not stored.replayable})
-    dead_log.mark(_log(topology), able, dead_log.ASKED)
-    if not any(topology_of(key) == topology for key in running(local_dir(load()))):
+    _mark(base, topology, able, dead_log.ASKED)
+    if not any(topology_of(key) == topology for key in running(base)):
         typer.echo(f"{len(able)} letters will be emitted again when {topology} starts")
         return
-    done = command(topology, {"cmd": "replay"})
+    done = command(base, topology, {"cmd": "replay"})
     _refuse(done["refused"])
     typer.echo(f"{done['replayed']} letters are emitted again")
 
@@ -98,8 +110,8 @@ def _refuse(refused: Mapping[int, str]) -> None:
         typer.echo(f"letter {number} cannot be replayed: {why}", err=True)
 
 
-def drop_letters(topology: str, numbers: list[int]) -> None:
+def drop_letters(base: Path, topology: str, numbers: list[int]) -> None:
     """Marks letters as dropped."""
-    chosen = _chosen(topology, numbers)
-    dead_log.mark(_log(topology), [stored.number for stored in chosen], dead_log.DROPPED)
+    chosen = _chosen(base, topology, numbers)
+    _mark(base, topology, chosen, dead_log.DROPPED)
     typer.echo(f"{len(chosen)} letters are dropped")

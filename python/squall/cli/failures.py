@@ -1,28 +1,38 @@
-"""How errors look on the terminal: at most 25 lines; tracebacks go to the log."""
+"""How errors look on the terminal: at most 25 lines; what does not fit and tracebacks go to the log."""
 
 from __future__ import annotations
 
 import sys
 import traceback
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime
 
-from squall.errors import ClusterError, SquallError, StateError
+from squall.errors import ClusterError, Defect, SquallError, StateError
 
 MAX_LINES = 25
+MAX_LOG_BYTES = 1 << 20
+"""Size of the log from which a new one is begun; one older is kept."""
 EXIT_FAILED, EXIT_USAGE = 1, 2
 
 
-def show(error: SquallError) -> None:
-    """Prints an error to standard error; its cause's traceback goes to the log file."""
-    lines = str(error).splitlines()
-    cause = error.__cause__
-    logged = _log(cause) if cause is not None else None
-    room = MAX_LINES - (1 if logged else 0)
-    if len(lines) > room:
-        left = len(lines) - room + 1
-        lines = [*lines[: room - 1], f"… {left} more lines"]
-    if logged:
+def show(error: SquallError, overrides: Sequence[str] = ()) -> None:
+    """Prints an error to standard error.
+
+    Args:
+        overrides: `-c` of the command, which may name the folder of the log.
+    """
+    text, lines = str(error), str(error).splitlines()
+    room = MAX_LINES - 1
+    is_long = len(lines) > MAX_LINES
+    logged = _log(text, error.__cause__, overrides) if is_long or error.__cause__ is not None else None
+    if logged is not None:
+        if len(lines) > room:
+            left = len(lines) - room + 1
+            lines = [*lines[: room - 1], f"… {left} more lines; {len(error.defects)} defects in all"]
         lines.append(f"  log: {logged}")
-    print("\n".join(lines), file=sys.stderr)
+    with suppress(OSError):  # nobody takes it; the exit code still tells
+        print("\n".join(lines), file=sys.stderr, flush=True)
 
 
 def exit_code(error: SquallError) -> int:
@@ -30,14 +40,25 @@ def exit_code(error: SquallError) -> int:
     return EXIT_FAILED if isinstance(error, ClusterError | StateError) else EXIT_USAGE
 
 
-def _log(cause: BaseException) -> str | None:
-    from squall.config.load import local_dir
+def output_unwritable(error: OSError) -> ClusterError:
+    """A standard stream that does not take what is printed."""
+    facts = (("because", error.strerror or str(error)),)
+    fix = "make room, or lead it to another place"
+    return ClusterError(Defect("output_unwritable", "what the command prints cannot be written", facts, fix))
+
+
+def _log(text: str, cause: BaseException | None, overrides: Sequence[str]) -> str | None:
+    """Appends an error to the log; where that is, or None if it cannot be written."""
+    from squall.config.load import said_local_dir
 
     try:
-        path = local_dir({}) / "logs" / "errors.log"
+        path = said_local_dir(overrides) / "logs" / "errors.log"
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with path.open("a", encoding="utf-8") as file:
-            file.write("".join(traceback.format_exception(cause)) + "\n")
+        if path.exists() and path.stat().st_size > MAX_LOG_BYTES:
+            path.replace(path.with_name("errors.log.1"))
+        trace = "".join(traceback.format_exception(cause)) if cause is not None else ""
+        with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S}\n{text}\n{trace}\n")
     except OSError:
         return None
     return str(path)

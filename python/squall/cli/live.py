@@ -10,7 +10,17 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from squall.cli.texts import Event, compact, components, failed_text, rates, stuck_text, summary_lines, tables
+from squall.cli.texts import (
+    Event,
+    compact,
+    components,
+    failed_text,
+    listening,
+    rates,
+    stuck_text,
+    summary_lines,
+    tables,
+)
 
 BUSY, TOO_BUSY = 0.7, 0.9
 """Capacities from which a component is coloured."""
@@ -40,7 +50,7 @@ class LiveView:
         """Shows one event."""
         match event["event"]:
             case "started":
-                where = f": process {event['workers'][0]['pid']}, log {event['log']}"
+                where = f": process {event['workers'][0]['pid']}{listening(event)}; log {event['log']}"
                 self._console.print(Text.assemble((event["topology"], "bold"), where))
             case "progress":
                 self._live.update(self._screen(event))

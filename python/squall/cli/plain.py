@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TextIO
 
-from squall.cli.texts import Event, failed_text, progress_line, stuck_text, summary_lines
+from squall.cli.texts import Event, failed_text, listening, progress_line, stuck_text, summary_lines
 
 
 class PlainView:
@@ -19,7 +19,8 @@ class PlainView:
         """Shows one event."""
         match event["event"]:
             case "started":
-                self._say(f'running "{event["topology"]}" in process {event["workers"][0]["pid"]}; log: {event["log"]}')
+                where = f"in process {event['workers'][0]['pid']}{listening(event)}; log: {event['log']}"
+                self._say(f'running "{event["topology"]}" {where}')
             case "progress":
                 self._say(progress_line(event, self._last))
                 self._last = event

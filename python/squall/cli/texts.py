@@ -9,6 +9,11 @@ Event = dict[str, Any]
 STACK_LINES = 20
 
 
+def listening(event: Event) -> str:
+    """Where the spouts of a run that has started listen; empty if none does."""
+    return "".join(f'; "{name}" listens on {address}' for name, address in event["listening"].items())
+
+
 def rates(event: Event, last: Event | None) -> tuple[float, float]:
     """Roots that came in, and tuples that the last bolts took, a second since the report before."""
     since_s = event["uptime_s"] - (last["uptime_s"] if last else 0.0)
@@ -79,7 +84,11 @@ def summary_lines(event: Event) -> list[str]:
     """The end of a run: totals that add up, and each component."""
     latency = event["complete_ms"]
     totals = " + ".join(f"{name} {event[name]:,}" for name in ("acked", "failed", "pending"))
-    about = "  (the worker was lost: counts since its last report are missing)" if "approximate" in event else ""
+    about = (
+        "  (the worker was lost: what its components counted since its last report is missing)"
+        if "approximate" in event
+        else ""
+    )
     lines = [
         "",
         f'summary of "{event["topology"]}" after {event["wall_s"]:.1f} s ({event["cpu_s"]:.1f} s of CPU){about}',

@@ -38,17 +38,31 @@ def local_dir(settings: Mapping[str, Any]) -> Path:
     return (Path(state) if state else Path.home() / ".local" / "state") / "squall"
 
 
-def load(overrides: Iterable[str] = (), *, folder: Path | None = None) -> dict[str, Any]:
+def load(overrides: Iterable[str] = (), *, options: Iterable[Given] = (), folder: Path | None = None) -> dict[str, Any]:
     """The settings of this machine and this command.
 
     Args:
         overrides: `KEY=VALUE` texts of the command line, strongest last.
+        options: what other options of the command line say; stronger than `overrides`.
         folder: where `squall.yaml` is looked for; the current folder if not given.
 
     Raises:
         ConfigError: everything that is wrong, at once: unknown keys, wrong values, an unreadable file.
     """
-    given, defects = _file(folder or Path.cwd())
+    settings, defects = _said(overrides, options, folder or Path.cwd())
+    if defects:
+        raise ConfigError(*defects)
+    return settings
+
+
+def said_local_dir(overrides: Iterable[str]) -> Path:
+    """The folder for logs as far as the settings can be read; what is wrong with them is not told here."""
+    return local_dir(_said(overrides, (), Path.cwd())[0])
+
+
+def _said(overrides: Iterable[str], options: Iterable[Given], folder: Path) -> tuple[dict[str, Any], list[Defect]]:
+    """What all sources say, weakest first, and what is wrong with it."""
+    given, defects = _file(folder)
     given += _environment()
     for text in overrides:
         key, equals, value = text.partition("=")
@@ -58,14 +72,12 @@ def load(overrides: Iterable[str] = (), *, folder: Path | None = None) -> dict[s
             fix = "write -c KEY=VALUE"
             defects.append(Defect("setting_syntax", f'"-c {text}" has no value', (), fix))
     settings = dict(DEFAULTS)
-    for one in given:
+    for one in [*given, *options]:
         try:
             settings[one.key] = checked(one.key, one.value, one.source, Scope.LOCAL)
         except ConfigError as error:
             defects.extend(error.defects)
-    if defects:
-        raise ConfigError(*defects)
-    return settings
+    return settings, defects
 
 
 def checked(key: str, value: object, source: str, scope: Scope) -> Any:
@@ -80,7 +92,7 @@ def checked(key: str, value: object, source: str, scope: Scope) -> Any:
     """
     row = SETTINGS.get(key)
     if row is None:
-        near = did_you_mean(key, SETTINGS)
+        near = did_you_mean(str(key), SETTINGS)
         fix = f'did you mean "{near}"?' if near else "see docs/settings.md for all keys"
         raise ConfigError(Defect("setting_unknown", f'there is no setting "{key}"', (("given by", source),), fix))
     if not row.scope.takes(scope):

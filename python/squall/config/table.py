@@ -97,7 +97,14 @@ _L, _T, _C = Scope.LOCAL, Scope.TOPOLOGY, Scope.COMPONENT
 SETTINGS: Mapping[str, Setting] = {
     row.key: row
     for row in (
-        _count("topology.workers", 1, _T, "Worker processes that the tasks are spread over.", at_least=1, at_most=1024),
+        _count(
+            "topology.workers",
+            1,
+            _T,
+            "Worker processes that the tasks are spread over; one runs them all for now.",
+            at_least=1,
+            at_most=1024,
+        ),
         _count(
             "topology.tasks",
             None,
@@ -168,7 +175,6 @@ SETTINGS: Mapping[str, Setting] = {
             at_least=1,
             unit="tuples",
         ),
-        _flag("topology.debug", False, _C, "Logs every input of the component at DEBUG."),
         _ratio(
             "topology.stats.sample.rate", 0.05, _T, "Share of tuples whose latencies are measured. Counters are exact."
         ),

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, TypeAlias
 from squall import _core
 from squall.api.components import Spout
 from squall.errors import ClusterError, Defect, TopologyError
+from squall.model.addresses import address_of
 
 DEFAULT_MAX_RECORD = 1 << 20
 DEFAULT_MAX_CONNECTIONS = 10_000
@@ -97,17 +98,22 @@ class TcpSpout(Spout):
             TopologyError: `tcp_address`, `tcp_framing` or `tcp_limit`.
         """
         host, port = parse_address(address)
-        framing = framing or Lines()
-        _check_framing(framing, max_record)
+        framing = Lines() if framing is None else framing
         for name, value in (
             ("max_record", max_record),
             ("max_connections", max_connections),
             ("client_buffer", client_buffer),
         ):
-            if not 1 <= value < 1 << 31:
+            if not _is_count(value) or value >= 1 << 31:
                 message = f"TcpSpout.listen has {name}={value!r}"
                 raise TopologyError(Defect("tcp_limit", message, (), "give a whole number from 1 to 2147483647"))
+        _check_framing(framing, max_record)
         return cls(host, port, framing, max_record, max_connections, client_buffer)
+
+    @property
+    def address(self) -> str:
+        """`HOST:PORT`; with port 0 the system chooses one."""
+        return address_of(self.host, self.port)
 
     def bind(self) -> socket.socket:
         """The listening socket; the parent of a run makes it, so that a new worker never finds its port taken.
@@ -123,7 +129,7 @@ class TcpSpout(Spout):
             listener.listen(BACKLOG)
         except OSError as error:
             listener.close()
-            raise _cannot_bind(f"{self.host}:{self.port}", error) from error
+            raise _cannot_bind(self.address, error) from error
         return listener
 
     def adopt(self, fd: int) -> None:
@@ -144,7 +150,7 @@ class TcpSpout(Spout):
                 options = {
                     "framing": "length_prefix",
                     "prefix_bytes": framing.bytes,
-                    "big_endian": framing.big_endian,
+                    "big_endian": bool(framing.big_endian),
                     "decode": "bytes",
                 }
             case Lines():
@@ -164,7 +170,7 @@ def parse_address(address: str) -> tuple[str, int]:
     Raises:
         TopologyError: `tcp_address`.
     """
-    host, colon, port = address.rpartition(":")
+    host, colon, port = str(address).rpartition(":")
     if not colon or not port.isdecimal() or int(port) > 65_535 or not host:
         raise TopologyError(
             Defect(
@@ -177,21 +183,33 @@ def parse_address(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def _check_framing(framing: Framing, max_record: int) -> None:
-    problem = None
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _is_delimiter(value: object) -> bool:
+    return isinstance(value, bytes) and len(value) > 0
+
+
+def _check_framing(framing: object, max_record: int) -> None:
+    """Refuses what the core could not cut records by."""
     match framing:
-        case Delimiter(delimiter=delimiter) if not delimiter:
-            problem = "Delimiter needs at least one byte"
-        case Fixed(size=size) if not 1 <= size <= max_record:
-            problem = f"Fixed has size {size}, which is not from 1 to max_record ({max_record})"
-        case LengthPrefix(bytes=width) if width not in (1, 2, 4, 8):
-            problem = f"LengthPrefix has {width} bytes"
+        case Lines():
+            return
+        case Delimiter(delimiter=delimiter):
+            is_right = _is_delimiter(delimiter)
+            fix = f"give at least one byte: Delimiter({str(delimiter or '|').encode(errors='replace')!r})"
+        case Fixed(size=size):
+            is_right = _is_count(size) and size <= max_record
+            fix = f"give a size in bytes, from 1 to max_record ({max_record})"
+        case LengthPrefix(bytes=width):
+            is_right = _is_count(width) and width in (1, 2, 4, 8)
+            fix = "give 1, 2, 4 or 8 bytes"
         case _:
-            pass
-    if problem:
-        raise TopologyError(
-            Defect("tcp_framing", problem, (), "LengthPrefix takes 1, 2, 4 or 8 bytes; sizes are in bytes")
-        )
+            is_right = False
+            fix = "give Lines(), Delimiter(b'|'), Fixed(16) or LengthPrefix(4)"
+    if not is_right:
+        raise TopologyError(Defect("tcp_framing", f"records cannot be told apart by {framing!r}", (), fix))
 
 
 def _cannot_bind(address: str, error: OSError) -> ClusterError:
@@ -200,10 +218,8 @@ def _cannot_bind(address: str, error: OSError) -> ClusterError:
     because = (("because", error.strerror or str(error)),)
     match error.errno:
         case errno.EADDRINUSE:
-            fix = "end the other process (ss -ltnp shows it), or choose another port"
-            return ClusterError(
-                Defect("port_taken", f"{address} is taken by another process", because, fix), retryable=True
-            )
+            fix = "end what listens there (ss -ltnp shows it), or choose another port"
+            return ClusterError(Defect("port_taken", f"{address} is taken", because, fix), retryable=True)
         case errno.EACCES | errno.EPERM:
             fix = "choose a port from 1024 on, or allow this one"
             return ClusterError(Defect("address_not_allowed", f"{address} may not be listened on", because, fix))

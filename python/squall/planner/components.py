@@ -17,6 +17,7 @@ from squall.api.topology import Declaration
 from squall.errors import Defect, TopologyError
 from squall.model.graph import Kind, Mode
 from squall.planner.annotations import code_of
+from squall.planner.exits import exits_told
 
 Make = Callable[[Any], Any]
 
@@ -157,10 +158,11 @@ def _beginning_with(first: Any, make: Make) -> Make:
 def _caller(who: str, factory: Callable[..., Any], takes_context: bool = False) -> Make:
     def make(context: Any) -> Any:
         try:
-            return factory(context) if takes_context else factory()
+            with exits_told():
+                return factory(context) if takes_context else factory()
         except TopologyError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             fix = "make it work without arguments; open files and connections in `open`"
             raise TopologyError(Defect("component_make", f"{who} cannot be made", (_because(error),), fix)) from error
 
@@ -181,5 +183,5 @@ def _iterated(who: str, make: Make) -> Make:
     return iterate
 
 
-def _because(error: Exception) -> tuple[str, str]:
+def _because(error: Exception | SystemExit) -> tuple[str, str]:
     return ("because", f"{type(error).__name__}: {error}")

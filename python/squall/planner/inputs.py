@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from squall.api.topology import Declaration, Subscription, Topology
 from squall.errors import Defect, did_you_mean
-from squall.model.graph import Binding, GroupingKind, InputSpec, StreamId, StreamSpec
+from squall.model.graph import Argument, Binding, GroupingKind, InputSpec, StreamId, StreamSpec
 from squall.planner.annotations import called, code_of
 from squall.planner.bind import Method, Source, arguments, key_numbers
 from squall.planner.components import Made, name_of
@@ -29,9 +29,12 @@ def inputs_of(
         defects.append(Defect("bolt_without_input", f"{who} has no input", (), fix))
     specs: list[InputSpec] = []
     functions: list[Callable[..., Any]] = []
+    taken: dict[StreamId, str] = {}
+    begun = len(defects)
     for subscription in declaration.inputs:
         found: list[Defect] = []
         source = source_of(topology, who, subscription, streams, found)
+        found.extend(_taken_twice(who, subscription, source, taken))
         method = _method(who, subscription, made, found)
         if method is not None:
             functions.append(method.function)
@@ -39,11 +42,31 @@ def inputs_of(
             if source is not None:
                 specs.append(_input(who, subscription, source, method, found))
         defects.extend(defect.at(subscription.where) for defect in found)
-    if made.function is not None and specs and not any(_takes_something(spec) for spec in specs):
+    if made.function is not None and specs and len(defects) == begun and not any(map(_takes_something, specs)):
         fix = "name a parameter like a field; for a factory, leave the parameters out: `lambda: ...`"
         message = f"{who} is a function that takes nothing of its input"
         defects.append(Defect("function_takes_nothing", message, (), fix))
     return tuple(specs), functions
+
+
+def _taken_twice(
+    who: str, subscription: Subscription, source: Source | None, taken: dict[StreamId, str]
+) -> list[Defect]:
+    """A defect where the stream has been taken already.
+
+    A stream has one way to each of its subscribers, with one grouping and one method. Storm lets the second replace
+    the first without a word.
+
+    Source: Storm 1.2.1 `topology/TopologyBuilder.java`, `BoltGetter.grouping`: a map by stream.
+    """
+    if source is None:
+        return []
+    if source.id not in taken:
+        taken[source.id] = subscription.where
+        return []
+    facts = (("first", taken[source.id]), ("again", subscription.where))
+    fix = "take it once and let one method do both, or declare a second bolt"
+    return [Defect("input_twice", f'{who} takes stream "{source.id}" twice', facts, fix)]
 
 
 def _takes_something(spec: InputSpec) -> bool:
@@ -59,6 +82,8 @@ def source_of(
         fix = "give what `spout` or `bolt` returned"
         defects.append(Defect("stream_invalid", f"{who} groups {stream!r}, which is no stream", (), fix))
         return None
+    if not isinstance(stream.component, str):  # its name is a defect of its own
+        return None
     full_name = f"{stream.component}/{stream.stream}"
     if stream.topology is not topology:
         message = f'{who} groups stream "{full_name}" of topology "{stream.topology.name}"'
@@ -67,7 +92,7 @@ def source_of(
     declared = streams.get(stream.component)
     if declared is None:
         return None
-    if stream.stream not in declared:
+    if not isinstance(stream.stream, str) or stream.stream not in declared:
         near = did_you_mean(str(stream.stream), declared)
         facts = (("declared", ", ".join(declared) or "no streams"),)
         fix = f'did you mean "{near}"?' if near else "declare it in `outputs` or `streams`"
@@ -88,8 +113,24 @@ def _input(who: str, subscription: Subscription, source: Source, method: Method,
         defects.append(Defect("grouping_direct", message, (), fix))
     if kind is GroupingKind.CUSTOM:
         defects.extend(_not_grouping(who, source, subscription.custom))
-    bound = arguments(who, method, source, subscription.rename, defects)
+    bound: tuple[Argument, ...] = ()
+    if wrong := _no_renames(who, source, subscription.rename):
+        defects.append(wrong)
+    else:
+        bound = arguments(who, method, source, subscription.rename, defects)
     return InputSpec(source.id, kind, Binding(method.name, bound, method.batch), keys, subscription.custom)
+
+
+def _no_renames(who: str, source: Source, rename: Any) -> Defect | None:
+    """What is wrong with `rename=` as a whole."""
+    if isinstance(rename, Mapping):
+        names = cast("Mapping[Any, Any]", rename)
+        if all(isinstance(name, str) for pair in names.items() for name in pair):
+            return None
+    message = f'{who} takes stream "{source.id}" with rename={rename!r}'
+    return Defect(
+        "rename_invalid", message, (), "write a mapping of fields to parameters: rename={'field': 'parameter'}"
+    )
 
 
 def _not_grouping(who: str, source: Source, custom: Any) -> list[Defect]:

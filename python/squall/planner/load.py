@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from typing import Any
 
 from squall.api.topology import Topology
 from squall.errors import Defect, TopologyError, did_you_mean
+from squall.planner.exits import exits_told
 from squall.planner.parameters import bound_parameters
 
 MAX_ERROR = 500
@@ -22,7 +24,7 @@ MAX_ERROR = 500
 def split_target(target: str) -> tuple[str, str | None]:
     """FILE and NAME of `FILE[:NAME]`."""
     file, colon, name = target.rpartition(":")
-    if colon and name.isidentifier() and not Path(target).exists():
+    if colon and name.isidentifier() and not os.path.exists(target):
         return file, name
     return target, None
 
@@ -53,7 +55,7 @@ def _fail(code: str, message: str, fix: str, *facts: tuple[str, str]) -> Topolog
 
 
 def _import(path: Path) -> ModuleType:
-    if not path.exists():
+    if not os.path.exists(path):  # what no file can be called is not there either
         raise _fail("file_missing", f'there is no file "{path}"', "check the path")
     if path.is_dir():
         inside = sorted(file.name for file in path.glob("*.py"))
@@ -69,7 +71,8 @@ def _import(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        with exits_told():
+            spec.loader.exec_module(module)
     except BaseException as error:
         del sys.modules[name]
         if not isinstance(error, Exception | SystemExit):
@@ -95,10 +98,11 @@ def _failed_import(error: Exception | SystemExit, path: Path) -> TopologyError:
         case SyntaxError():
             file = error.filename or path
             message = f'"{file}" is not valid Python: {error.msg}'
-            return _fail("file_syntax", message, "mend the line", ("at", f"{file}, line {error.lineno}"))
-        case ModuleNotFoundError():
-            message = f'"{path}" imports "{error.name}", which is not installed'
-            fix = f"install it: pip install {(error.name or '').split('.')[0]}"
+            line = f", line {error.lineno}" if error.lineno else ""  # there is none in a file that is no text
+            return _fail("file_syntax", message, "mend the line", ("at", f"{file}{line}"))
+        case ModuleNotFoundError(name=str(name)):
+            message = f'"{path}" imports "{name}", which is not installed'
+            fix = f"install it: pip install {name.split('.')[0]}"
             return _fail("module_missing", message, fix, ("at", _line(error, path)))
         case TopologyError():
             return TopologyError(*(defect.at(_line(error, path)) for defect in error.defects))
@@ -162,10 +166,11 @@ def _only(module: ModuleType, file: str) -> Topology | Callable[..., Any]:
 def _call(function: Callable[..., Any], parameters: Sequence[str], file: str) -> Topology:
     bound = bound_parameters(function, parameters)
     try:
-        result = function(*bound.args, **bound.kwargs)
+        with exits_told():
+            result = function(*bound.args, **bound.kwargs)
     except TopologyError as error:
         raise TopologyError(*(defect.at(_line(error, Path(file))) for defect in error.defects)) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _fail(
             "file_raises",
             f"`{function.__name__}` raised",

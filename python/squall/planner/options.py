@@ -113,9 +113,19 @@ def parallelism_of(declaration: Declaration, settings: Mapping[str, Any], defect
     return min(parallelism, tasks), tasks
 
 
+def _said(declaration: Declaration, name: str, look: Any, key: str, settings: Mapping[str, Any]) -> Any:
+    """What wiring and class say, the wiring first: its argument `name`, its setting `key`, the class attribute."""
+    if (wired := getattr(declaration, name)) is not None:
+        return wired
+    own: Any = declaration.settings
+    if isinstance(own, Mapping) and key in own and settings[key] is not None:
+        return settings[key]
+    return getattr(look, name, None)
+
+
 def retry_of(declaration: Declaration, look: Any, settings: Mapping[str, Any], defects: list[Defect]) -> Retry:
     """What a failure of the component leads to."""
-    retries = declaration.retries if declaration.retries is not None else getattr(look, "retries", None)
+    retries = _said(declaration, "retries", look, "topology.retries", settings)
     if retries is None:
         retries = settings["topology.retries"]
     if not _is_count(retries, at_least=0):
@@ -157,7 +167,7 @@ def tick_of(declaration: Declaration, look: Any, settings: Mapping[str, Any], de
     if inspect.iscoroutinefunction(tick) and not _is_async(declaration, look):
         fix = "make it an ordinary method, or make the methods async that take its inputs"
         defects.append(Defect("tick_async", f"`tick` of {who} is async, and the component is not", (), fix))
-    every: Any = declaration.tick_every if declaration.tick_every is not None else getattr(look, "tick_every", None)
+    every = _said(declaration, "tick_every", look, "topology.tick.tuple.freq.secs", settings)
     if every is None and has_tick:
         every = settings["topology.tick.tuple.freq.secs"]
     if every is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from squall.api.topology import Declaration, Declarer, Topology
 from squall.config.load import checked
@@ -27,6 +27,8 @@ from squall.planner.order import closing_edges, reached, topological
 from squall.planner.outputs import streams_of
 
 FORBIDDEN = frozenset("/.:\\")
+MAX_NAME, MAX_NAME_BYTES = 100, 200
+"""Files are named after topologies and components: 255 bytes are allowed, the rest is for additions."""
 
 
 def validate(topology: Topology, settings: Mapping[str, Any] | None = None) -> Graph:
@@ -45,13 +47,20 @@ def checked_name(kind: str, name: object) -> Defect | None:
     """What is wrong with the name of a topology, component or stream."""
     if (
         isinstance(name, str)
-        and 1 <= len(name) <= 100
+        and 1 <= len(name) <= MAX_NAME
+        and len(name.encode("utf-8", "surrogatepass")) <= MAX_NAME_BYTES
         and not any(c.isspace() or c in FORBIDDEN or not c.isprintable() for c in name)
         and not name.startswith("__")
     ):
         return None
-    fix = "use 1–100 characters without white space and none of / . : \\, not beginning with __"
+    fix = f"use 1–{MAX_NAME} characters (at most {MAX_NAME_BYTES} bytes) without white space and none of / . : \\"
+    fix += ", not beginning with __"
     return Defect("name_invalid", f'{kind} "{name}" has a name that is not allowed', (), fix)
+
+
+def _listens(look: Any) -> bool:
+    """Whether a spout listens on an address: its socket is bound for it and handed over."""
+    return callable(getattr(look, "bind", None)) and callable(getattr(look, "adopt", None))
 
 
 class _Validation:
@@ -72,6 +81,7 @@ class _Validation:
         self._dead_letter_streams()
         specs = {name: self._spec(self.declared[name], found) for name, found in self.made.items()}
         self._reach()
+        self._addresses()
         if self.defects:
             raise TopologyError(*self.defects)
         if self.topology.dead_letter_streams:
@@ -86,13 +96,17 @@ class _Validation:
         if self.topology.workers != 1:  # 1 is what is passed when nothing is said
             workers = {"topology.workers": self.topology.workers}
             settings = self._settings(f"{who}, workers=", workers, settings, Scope.TOPOLOGY)
+        self.defects = [defect.at(self.topology.where) for defect in self.defects]
         return settings
 
-    def _settings(
-        self, who: str, given: Mapping[str, object], below: Mapping[str, Any], scope: Scope
-    ) -> dict[str, Any]:
+    def _settings(self, who: str, given: object, below: Mapping[str, Any], scope: Scope) -> dict[str, Any]:
         settings = dict(below)
-        for key, value in given.items():
+        if not isinstance(given, Mapping):
+            fix = "write a mapping: settings={'topology.retries': 5}"
+            message = f"{who} has settings {given!r}, which are no mapping"
+            self.defects.append(Defect("settings_invalid", message, (), fix))
+            return settings
+        for key, value in cast("Mapping[Any, object]", given).items():
             try:
                 settings[key] = checked(key, value, f"settings of {who}", scope)
             except ConfigError as error:
@@ -103,9 +117,12 @@ class _Validation:
         if defect := checked_name("topology", self.topology.name):
             self.defects.append(defect.at(self.topology.where))
         for declaration in self.topology.declarations:
-            name, who = declaration.name, name_of(declaration)
+            name: Any = declaration.name
+            who = name_of(declaration)
             if defect := checked_name(declaration.kind.value, name):
                 self.defects.append(defect.at(declaration.where))
+            if not isinstance(name, str):  # nothing can be found by it
+                continue
             if name in self.declared:
                 facts = (("first", self.declared[name].where), ("again", declaration.where))
                 self.defects.append(Defect("name_twice", f"{who} has a name that is taken", facts, "choose another"))
@@ -155,7 +172,7 @@ class _Validation:
             tick_every=tick_of(declaration, look, settings, self.defects),
             settings=settings,
             resources=declaration.resources,
-            listens=callable(getattr(look, "bind", None)) and callable(getattr(look, "adopt", None)),
+            listens=_listens(look),
             prints=getattr(look, "prints", False) is True,
         )
         self.defects[begun:] = [defect.at(declaration.where) for defect in self.defects[begun:]]
@@ -165,8 +182,12 @@ class _Validation:
 
     def _dead_letter_streams(self) -> None:
         asked = self.topology.dead_letter_streams
-        for component in {id(one): one for components in asked.values() for one in components}.values():
-            if component.topology is not self.topology:
+        named: dict[int, Any] = {id(one): one for components in asked.values() for one in components}
+        for component in named.values():
+            if not isinstance(component, Declarer):
+                message = f"dead letters are asked for of {component!r}, which is no component"
+                self.defects.append(Defect("stream_invalid", message, (), "give what `spout` or `bolt` returned"))
+            elif component.topology is not self.topology:
                 message = f'dead letters are asked for of "{component.name}" of topology "{component.topology.name}"'
                 self.defects.append(Defect("stream_foreign", message, (), "name components of the same topology"))
         if asked:
@@ -196,7 +217,7 @@ class _Validation:
 
     def _reach(self) -> None:
         """There is a spout, and every bolt is fed by one; what has a defect of its own counts as fed."""
-        if not any(declaration.kind is Kind.SPOUT for declaration in self.declared.values()):
+        if not any(declaration.kind is Kind.SPOUT for declaration in self.topology.declarations):
             fix = "declare one: topology.spout(name, component)"
             self.defects.append(Defect("no_spout", f'topology "{self.topology.name}" has no spout', (), fix))
             return
@@ -216,6 +237,19 @@ class _Validation:
             fix = "group a stream of a spout, or of a bolt that a spout feeds"
             defect = Defect("bolt_unreachable", message, (("fed by", feeders),), fix)
             self.defects.append(defect.at(declaration.where))
+
+    def _addresses(self) -> None:
+        """Each address is listened on by one spout; a port that the system chooses is taken by nobody else."""
+        first: dict[str, str] = {}
+        for name, component in self.made.items():
+            address = getattr(component.look, "address", None) if _listens(component.look) else None
+            if not isinstance(address, str) or address.endswith(":0"):
+                continue
+            if address in first:
+                message = f'spouts "{first[address]}" and "{name}" both listen on {address}'
+                defect = Defect("address_twice", message, (), "give each an address of its own, or let one feed both")
+                self.defects.append(defect.at(self.declared[name].where))
+            first.setdefault(address, name)
 
     def _ordered(self, specs: dict[str, ComponentSpec]) -> Graph:
         edges = [(one.source.component, spec.name) for spec in specs.values() for one in spec.inputs]

@@ -1,30 +1,22 @@
 """Names values of types that the core does not know by a value that it knows, so that equal keys hash alike.
 
-`register_type(cls, key=…)` adds a type of the user's. Everything else that has no stable meaning is refused.
+`squall.register_type(cls, key=…)` adds a type of the user's. Everything else that has no stable meaning is refused.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import numbers
-from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from enum import Enum
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 from uuid import UUID
 
 from squall import _core
+from squall.api.keys import REGISTERED
 from squall.errors import Defect, TopologyError
 
-_T = TypeVar("_T")
 Named = tuple[int, Any]
-
-_registered: dict[type, Callable[[Any], object]] = {}
-
-
-def register_type(cls: type[_T], *, key: Callable[[_T], object]) -> None:
-    """Lets instances of `cls` be keys: two are equal as keys when `key(instance)` is."""
-    _registered[cls] = key
 
 
 def reduce(value: object) -> Named:
@@ -34,8 +26,8 @@ def reduce(value: object) -> Named:
         TopologyError: `key_type_unstable`, for a type without a stable key.
     """
     for cls in type(value).__mro__:
-        if cls in _registered:
-            return _core.TAG_REGISTERED, (cls.__qualname__, _registered[cls](value))
+        if cls in REGISTERED:
+            return _core.TAG_REGISTERED, (cls.__qualname__, REGISTERED[cls](value))
     match value:
         case Enum():
             return _core.TAG_SAME, value.value
@@ -82,7 +74,7 @@ def _structural(value: Any) -> Named:
             "key_type_unstable",
             f"a value of type {type(value).__module__}.{type(value).__qualname__} is used as a key",
             (("value", repr(value)[:200]),),
-            "group by a field of a plain type, or register one: squall.runtime.keys.register_type(cls, key=...)",
+            "group by a field of a plain type, or register one: squall.register_type(cls, key=...)",
         )
     )
 

@@ -6,7 +6,9 @@ Counts are exact (semantics 36, 37): emitted = acked + failed + pending, by spou
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from squall.model.graph import DEAD_LETTERS
@@ -23,17 +25,14 @@ def summary(
     """Totals and components, as the `progress` and `summary` events carry them. `out`: what the last bolts took.
 
     Args:
-        on_error: gets what a user's gauge or table raised.
+        on_error: gets what a user's gauge or table raised, and why a figure of the user's is none.
     """
     kinds = {task.spec.name: task.spec.kind.value for task in built.tasks}
-    components: dict[str, dict[str, Any]] = {name: _empty(kind) for name, kind in kinds.items()}
+    components: dict[str, dict[str, Any]] = {name: empty(kind) for name, kind in kinds.items()}
     for row in snapshot:
         _add(components[row["component"]], row)
     for task in built.tasks:
-        try:
-            _add_user_metrics(components[task.spec.name], task.runtime)
-        except Exception as error:
-            on_error(task.index, "gauge", error)
+        _add_user_metrics(components[task.spec.name], task.runtime, partial(on_error, task.index, "metric"))
     for out in components.values():
         out["tables"] = {name: _top(rows) for name, rows in out["tables"].items()}
     spouts = [out for name, out in components.items() if kinds[name] == "spout" and name != DEAD_LETTERS]
@@ -45,7 +44,8 @@ def summary(
     return {**totals, "complete_ms": complete, "components": components}
 
 
-def _empty(kind: str) -> dict[str, Any]:
+def empty(kind: str, tasks: int = 0) -> dict[str, Any]:
+    """The figures of a component that has counted nothing."""
     counts = ("executed", "emitted", "transferred", "acked", "failed", "dropped", "dead", "errors")
     gauges = ("pending", "queue", "held", "in_flight", "retrying")
     return {
@@ -59,7 +59,7 @@ def _empty(kind: str) -> dict[str, Any]:
         "windows": {},
         "metrics": {},
         "tables": {},
-        "tasks": 0,
+        "tasks": tasks,
     }
 
 
@@ -82,26 +82,52 @@ def _add(out: dict[str, Any], row: Mapping[str, Any]) -> None:
             into[name] = into.get(name, 0) + count
 
 
-def _add_user_metrics(out: dict[str, Any], runtime: Any) -> None:
-    """A user's own figures, summed over the tasks; of percentiles the highest."""
+def _add_user_metrics(out: dict[str, Any], runtime: Any, on_error: Callable[[BaseException], None]) -> None:
+    """A user's own figures, summed over the tasks; of percentiles the highest. One that is none spoils no other."""
     metrics: dict[str, float] = out["metrics"]
     for name, counter in runtime.counters.items():
-        metrics[name] = metrics.get(name, 0) + counter.value
+        with _told(on_error):
+            _sum(metrics, name, counter.value)
     for name, histogram in runtime.histograms.items():
-        metrics[f"{name}.count"] = metrics.get(f"{name}.count", 0) + histogram.count
-        metrics[f"{name}.p99"] = max(metrics.get(f"{name}.p99", 0), histogram.percentile(99))
+        with _told(on_error):
+            _sum(metrics, f"{name}.count", histogram.count)
+            highest = max(metrics.get(f"{name}.p99", 0), _finite(name, histogram.percentile(99)))
+            metrics[f"{name}.p99"] = highest
     for name, read in runtime.gauges.items():
-        metrics[name] = metrics.get(name, 0) + _finite(read())
+        with _told(on_error):
+            _sum(metrics, name, read())
     for name, read in runtime.tables.items():
-        rows: dict[str, float] = out["tables"].setdefault(name, {})
-        for key, value in read().items():
-            rows[str(key)] = rows.get(str(key), 0) + _finite(value)
+        with _told(on_error):
+            rows: dict[str, float] = out["tables"].setdefault(name, {})
+            for key, value in read().items():
+                _sum(rows, key, value)
 
 
-def _finite(value: Any) -> float:
+@contextmanager
+def _told(on_error: Callable[[BaseException], None]) -> Generator[None]:
+    try:
+        yield
+    except Exception as error:
+        on_error(error)
+
+
+def _sum(figures: dict[str, float], name: object, value: Any) -> None:
+    figures[str(name)] = _finite(name, figures.get(str(name), 0) + _finite(name, value))
+
+
+def _finite(name: object, value: Any) -> float:
+    """A figure as JSON can have it: no NaN, nothing infinite, no integer beyond all floats.
+
+    Raises:
+        ValueError: it is none of these.
+    """
     number = value if isinstance(value, int) else float(value)
-    if not math.isfinite(number):
-        raise ValueError(f"a gauge gave {number}")
+    try:
+        is_finite = math.isfinite(number)
+    except OverflowError:
+        is_finite = False
+    if not is_finite:
+        raise ValueError(f"the figure {name!r} is no number that can be shown")
     return number
 
 

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -66,6 +67,8 @@ class WorkerProcess:
             worker_log.keep()
         graph = validate(topology, boot.settings)
         _check_same(boot.described, describe(graph))
+        if (level := graph.settings["worker.log.level"]) != boot.settings["worker.log.level"]:
+            logging.getLogger().setLevel(level)
         self.plan = plan(graph)
         page_fd = os.dup(boot.page_fd)
         self.hooks = Hooks(
@@ -85,7 +88,7 @@ class WorkerProcess:
             self.answer,
             dump_fd=boot.dump_fd,
             stuck_after=graph.settings["topology.stuck.secs"],
-            timeout=graph.settings["topology.message.timeout.secs"],
+            timeout=_message_timeout_s(graph.settings),
         )
         components = [*(s.name for s in graph.spouts), *graph.order]
         self.numbers = {name: number for number, name in enumerate(components, 1)}
@@ -284,6 +287,11 @@ def main() -> None:
     flush(process[0].session)
     worker_log.close()
     os._exit(code)
+
+
+def _message_timeout_s(settings: Mapping[str, Any]) -> float:
+    """How long a call may keep its tuple; 0: for ever."""
+    return settings["topology.message.timeout.secs"] if settings["topology.enable.message.timeouts"] else 0.0
 
 
 def _why_not_built(error: Exception) -> Defect:

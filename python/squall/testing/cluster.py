@@ -6,6 +6,8 @@ clock, `advance` does, from one thing that is due to the next.
 
 from __future__ import annotations
 
+import math
+import socket
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -21,7 +23,7 @@ from squall.model.graph import DEAD_LETTERS, DEFAULT_STREAM, ComponentSpec, Grap
 from squall.planner.plan import plan
 from squall.planner.validate import validate
 from squall.runtime import life
-from squall.runtime.build import Task, build, core_settings
+from squall.runtime.build import Built, Task, build, core_settings
 from squall.runtime.context import WorkerServices
 from squall.runtime.dead_stream import DeadLetterSpout
 from squall.runtime.hooks import Hooks
@@ -59,8 +61,9 @@ class LocalCluster:
         settings: as `-c` would give them: the topology's own code is stronger.
 
     Raises:
-        TopologyError: all defects of the definition.
+        TopologyError: all defects of the definition; `simulated_world` for spouts that listen and are not mocked.
         ConfigError: all wrong settings.
+        ClusterError: in real time, an address cannot be listened on.
     """
 
     def __init__(
@@ -76,6 +79,8 @@ class LocalCluster:
         graph = validate(topology, _settings(settings or {}))
         self._graph = graph
         self._mocked = {name: _mocked(graph, name) for name in mock_sources or {}}
+        if simulated_time:
+            _refuse_listeners(spec for spec in graph.spouts if spec.listens and spec.name not in self._mocked)
         self._fed_at_start = {name: list(values) for name, values in (mock_sources or {}).items()}
         self._acked: dict[str, list[Any]] = {}
         self._failed: dict[str, list[Any]] = {}
@@ -91,17 +96,27 @@ class LocalCluster:
         )
         self._letters.worker = self.worker
         self._simulated = simulated_time
-        if simulated_time:
-            loop = VirtualLoop(self.worker.monotonic, self.worker.advance_to)
-            self._pace: Pace = SimulatedPace(self.worker, loop)
-            self._offloaders = VirtualOffloaders(loop)
-        else:
-            self._pace = RealPace(self.worker)
-            self._offloaders = Offloaders()
-        self._built = build(self._services(seed), offloader=self._offloaders, replace_spout=self._replace)
+        self._listeners: dict[str, socket.socket] = {}
+        self._pace, self._offloaders, self._built = self._virtual(seed) if simulated_time else self._real(seed)
         self._hooks.built = self._built
         self._stamps = Stamps(Running(self.worker.current_component, self._built), self._now)
         self._watch()
+
+    def _virtual(self, seed: int) -> tuple[Pace, VirtualOffloaders, Built]:
+        loop = VirtualLoop(self.worker.monotonic, self.worker.advance_to)
+        offloaders = VirtualOffloaders(loop)
+        built = build(self._services(seed), offloader=offloaders, replace_spout=self._replace)
+        offloaders.serve(built.tasks)
+        return SimulatedPace(self.worker, loop), offloaders, built
+
+    def _real(self, seed: int) -> tuple[Pace, Offloaders, Built]:
+        offloaders = Offloaders()
+        try:
+            built = build(self._services(seed), offloader=offloaders, replace_spout=self._replace)
+        finally:
+            for listener in self._listeners.values():  # from now on the sockets are the tasks'
+                listener.close()
+        return RealPace(self.worker), offloaders, built
 
     def _services(self, seed: int) -> WorkerServices:
         return WorkerServices(
@@ -125,7 +140,7 @@ class LocalCluster:
     # -- life ------------------------------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
-        self.open()
+        self._begin()
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -139,6 +154,7 @@ class LocalCluster:
         """
         if self._opened:
             return
+        self._refuse_if_closed()
         self._opened = True
         try:
             with self._stamps:
@@ -157,6 +173,16 @@ class LocalCluster:
             for task, place, error in life.close_all(self._built) if self._opened else []:
                 self._hooks.error(task.index, place, error)
         self._release()
+
+    def _begin(self) -> None:
+        """Opens it for something to be done with it."""
+        self._refuse_if_closed()
+        self.open()
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            fix = "do it inside of `with`, or before `close()`; what was seen can still be asked for"
+            raise TopologyError(Defect("cluster_closed", "the cluster is closed, so nothing runs any more", (), fix))
 
     def _release(self) -> None:
         self._closed = True
@@ -181,7 +207,7 @@ class LocalCluster:
         Args:
             ids: one for each value; if not given, the id is the value: bare if it is the only field, else the row.
         """
-        self.open()
+        self._begin()
         mocked = self._mocked.get(spout)
         if mocked is None:
             known = ", ".join(self._mocked) or "none"
@@ -199,7 +225,7 @@ class LocalCluster:
             Exception: what a component raised whose `on_error` says "die".
             TimeoutError: in real time, user code was still running after a minute.
         """
-        self.open()
+        self._begin()
         with self._stamps:
             came_back = self._pace.settle()
         if not came_back:
@@ -207,14 +233,19 @@ class LocalCluster:
 
     def advance(self, by: float | timedelta, /) -> None:
         """Moves time, running everything that comes due on the way; in real time, waits."""
+        by_s = seconds(by)
+        if not (math.isfinite(by_s) and by_s >= 0):
+            message = f"`advance({by!r})` does not say how far"
+            raise TopologyError(Defect("duration_invalid", message, (), "give seconds, or a timedelta, from 0"))
         self.run_until_idle()
         with self._stamps:
-            self._pace.advance(seconds(by))
+            self._pace.advance(by_s)
 
     def inject(
         self, component: str, error: BaseException, /, *, times: int = 1, when: Callable[[Tuple], bool] | None = None
     ) -> None:
         """Makes a bolt raise `error` for its next `times` inputs (that `when` accepts), before it sees them."""
+        self._refuse_if_closed()
         tasks = self._tasks(component)
         if tasks[0].spec.kind is Kind.SPOUT:
             message = f'"{component}" is a spout: it has no inputs to fail'
@@ -228,7 +259,7 @@ class LocalCluster:
         """Ends the run as a real one ends: sources stop, back-offs are cut short, what is left is worked off, `drain`
         is called in topological order. Time moves as far as sleeping async calls need it.
         """
-        self.open()
+        self._begin()
         bound = self.worker.monotonic() + END_WITHIN_S
 
         def step() -> str:
@@ -323,7 +354,15 @@ class LocalCluster:
         if mocked := self._mocked.get(spec.name):
             mocked.tasks.append(FedSpout())
             return mocked.tasks[-1]
-        return None
+        return self._listening(spec) if spec.listens else None
+
+    def _listening(self, spec: ComponentSpec) -> Spout:
+        """A task of a spout that listens; all tasks of its component share one socket, as in a run."""
+        spout = spec.make(None)
+        if spec.name not in self._listeners:
+            self._listeners[spec.name] = spout.bind()
+        spout.adopt(self._listeners[spec.name].fileno())
+        return spout
 
     def _now(self) -> datetime:
         return BEGAN_AT + timedelta(seconds=self.worker.monotonic()) if self._simulated else datetime.now(UTC)
@@ -382,6 +421,16 @@ def _settings(given: Mapping[str, object]) -> dict[str, Any]:
     if defects:
         raise ConfigError(*defects)
     return settings
+
+
+def _refuse_listeners(spouts: Iterable[ComponentSpec]) -> None:
+    fix = "name it in mock_sources, or use LocalCluster(..., simulated_time=False)"
+    defects = [
+        Defect("simulated_world", f'spout "{spout.name}" listens on an address in simulated time', (), fix)
+        for spout in spouts
+    ]
+    if defects:
+        raise TopologyError(*defects)
 
 
 def _mocked(graph: Graph, name: str) -> MockedSpout:

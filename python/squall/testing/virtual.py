@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, NoReturn, cast
 
 from squall import _core
 from squall.errors import Defect, TopologyError
 from squall.model.graph import ComponentSpec, Mode
-from squall.runtime.build import Offloader
+from squall.runtime.build import Offloader, Task
 from squall.runtime.offload import AsyncPool, run_call
 
 CLOCK_RESOLUTION_S = 1e-6
@@ -150,18 +150,26 @@ class VirtualAsync:
 
 
 class Inline:
-    """A blocking task's code, run where the loop runs."""
+    """Code that is run where the loop runs: that of blocking tasks, and the life of all tasks that are not async."""
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        self._loop = loop
 
     def submit(self, call: _core.Call) -> None:
         """Runs the call here and now."""
         run_call(call)
 
     def run(self, function: Callable[..., object], /, *args: object) -> object:
-        """Runs one call of the task's life."""
-        return function(*args)
+        """Runs one call of the task's life; what it awaits, on the loop."""
+        result: Any = function(*args)
+        return self._loop.run_until(_awaited(result)) if hasattr(result, "__await__") else result
 
     def close(self) -> None:
         """Nothing to end."""
+
+
+async def _awaited(result: Any) -> Any:
+    return await result
 
 
 class VirtualOffloaders:
@@ -169,12 +177,20 @@ class VirtualOffloaders:
 
     def __init__(self, loop: VirtualLoop) -> None:
         self.loop = loop
+        self._inline = Inline(loop)
 
     def __call__(self, spec: ComponentSpec, instance: Any) -> Offloader | None:
         """The place of one component's code."""
         if spec.mode is Mode.LOOP:
             return None
-        return VirtualAsync(self.loop, instance) if spec.mode is Mode.ASYNC else Inline()
+        return VirtualAsync(self.loop, instance) if spec.mode is Mode.ASYNC else self._inline
+
+    def serve(self, tasks: Iterable[Task]) -> None:
+        """Gives the tasks that run on the worker's loop a place for their life, so that an async `open` takes virtual
+        time. Only now, when they are built: else the core would hand their tuples over too.
+        """
+        for task in tasks:
+            task.offloader = task.offloader or self._inline
 
     def close(self) -> None:
         """Ends the coroutines and the loop."""

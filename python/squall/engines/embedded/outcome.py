@@ -6,11 +6,14 @@ import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any
+from typing import Any, TypeAlias
 
 from squall.errors import Defect
+from squall.model.graph import DEAD_LETTERS
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_KILLED = 0, 1, 2, 130
+DRAIN_AT_LEAST_S = 0.1
+"""A drain without any time would end before it had looked whether anything is pending."""
 DRAIN_GRACE_S = 3.0
 """What the worker gets on top of its drain to say its last word."""
 NEVER = float("inf")
@@ -131,7 +134,7 @@ def step(run: Run, event: Event, now_s: float) -> tuple[Run, Do | None]:
         case Tick(), Phase.STARTING | Phase.RUNNING if now_s >= run.stop_at_s:
             return _draining(run, now_s), Do.STOP
         case Tick(), Phase.DRAINING if now_s >= run.kill_at_s:
-            failure = run.failure or drain_unfinished(run.drain_s, {})
+            failure = run.failure or drain_unfinished(run.drain_s, None)
             return replace(run, phase=Phase.KILLED, kill_at_s=NEVER, failure=failure), Do.KILL
         case Tick(), Phase.ENDED if now_s >= run.kill_at_s:
             return replace(run, kill_at_s=NEVER), Do.KILL
@@ -146,10 +149,27 @@ def _draining(run: Run, now_s: float) -> Run:
 # -- how failures are told -------------------------------------------------------------------------------------
 
 
-def drain_unfinished(drain_s: float, pending: Mapping[str, int]) -> Defect:
-    """A drain that took too long."""
-    listed = ", ".join(f'{count:,} in "{name}"' for name, count in pending.items())
-    facts = (("pending", listed or "unknown: the worker does not answer"),)
+def failure_at_end(ended: Mapping[str, Any], drain_s: float) -> Defect | None:
+    """What the worker's last word tells of a failure."""
+    for failure in ended["failures"]:
+        if failure["where"] != "close":
+            return component_failed(failure["component"], failure["where"], failure["error"])
+    return None if ended["drained"] else drain_unfinished(drain_s, ended["busy"])
+
+
+def drain_unfinished(drain_s: float, pending: Mapping[str, int] | None) -> Defect:
+    """A drain that took too long.
+
+    Args:
+        pending: what is left, by component; None: the worker did not say.
+    """
+    if pending is None:
+        listed = "unknown: the worker does not answer"
+    else:
+        listed = ", ".join(f'{count:,} in "{name}"' for name, count in pending.items())
+    facts = (
+        ("pending", listed or "nothing: a call of a spout did not return, so `drain` of the bolts was not called"),
+    )
     fix = "see what it waits for (squall stacks), or give it longer (--drain)"
     return Defect("drain_unfinished", f"the drain did not end in {drain_s:g} s", facts, fix)
 
@@ -196,22 +216,56 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def summary(report: Mapping[str, Any], wall_s: float, *, lost: bool) -> dict[str, Any]:
+Figures: TypeAlias = Mapping[str, Mapping[str, Any]]
+"""What components have counted, by name."""
+Counts: TypeAlias = tuple[int, int, int]
+"""Emitted, acked and failed roots."""
+TOTALS = ("emitted", "acked", "failed", "pending", "dead")
+
+
+def summary(
+    report: Mapping[str, Any], components: Figures, wall_s: float, *, lost: Counts | None = None
+) -> dict[str, Any]:
     """The totals at the end, from the worker's newest report.
 
     Args:
-        lost: the worker is gone without a last word: its pending roots count as failed (semantics 36), and what its
-            components counted since the report is missing.
+        components: every component of the graph with figures of zero, for those that no report has told of.
+        lost: the worker is gone without a last word, and this is what all its spouts have counted, from a place that
+            outlived it. The totals are exact; of what the components counted since the report, all is missing that
+            cannot be told from the totals.
     """
-    out: dict[str, Any] = {key: report.get(key, 0) for key in ("emitted", "acked", "failed", "pending", "dead")}
-    if lost:
-        out["failed"] += out["pending"]
-        out["pending"] = 0
+    figures: Figures = {**components, **report.get("components", {})}
+    spouts = [name for name, one in figures.items() if one["kind"] == "spout" and name != DEAD_LETTERS]
+    totals = {key: sum(figures[name][key] for name in spouts) for key in TOTALS}
+    if lost is not None:
+        totals |= _given_up(totals, figures, lost)
+        figures = {name: _without_pending(one) for name, one in figures.items()}
+        if len(spouts) == 1:
+            figures[spouts[0]] = {**figures[spouts[0]], **totals}
     latency = report.get("complete_ms", {})
-    out |= {
+    out: dict[str, Any] = {
+        **totals,
         "wall_s": round(wall_s, 3),
         "cpu_s": report.get("cpu_s", 0.0),
         "complete_ms": {key: latency.get(key, 0.0) for key in ("p50", "p99", "max")},
-        "components": report.get("components", {}),
+        "components": figures,
     }
-    return out | {"approximate": True} if lost else out
+    return out if lost is None else out | {"approximate": True}
+
+
+def _given_up(totals: Mapping[str, int], figures: Figures, lost: Counts) -> dict[str, int]:
+    """The totals of a lost worker: what was pending has failed (semantics 36).
+
+    The worker counts all its spouts in one, with the one of its dead letters. It does so after each turn of its loop,
+    so a report may know more.
+    """
+    letters = figures.get(DEAD_LETTERS, {"emitted": 0, "acked": 0})
+    emitted = max(totals["emitted"], lost[0] - letters["emitted"])
+    acked = max(totals["acked"], lost[1] - letters["acked"])
+    return {"emitted": emitted, "acked": acked, "failed": emitted - acked, "pending": 0}
+
+
+def _without_pending(figures: Mapping[str, Any]) -> Mapping[str, Any]:
+    if figures["kind"] != "spout":
+        return figures
+    return {**figures, "failed": figures["failed"] + figures["pending"], "pending": 0}

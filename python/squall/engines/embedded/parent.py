@@ -22,12 +22,14 @@ from squall.config.load import local_dir
 from squall.engines.embedded import outcome, sockets
 from squall.engines.embedded.control import Control
 from squall.engines.embedded.outcome import Do, Run
-from squall.engines.embedded.runs import CONTROL_SOCKET, remove_dead_runs, remove_old_logs
+from squall.engines.embedded.runs import CONTROL_SOCKET, remove_dead_runs, remove_old_logs, usable
 from squall.engines.embedded.tail import Tail
 from squall.engines.embedded.worker_process import Wanted, WorkerProcess
 from squall.errors import Defect
+from squall.model.addresses import address_of
 from squall.model.graph import Graph
 from squall.planner.describe import describe
+from squall.runtime import stats
 from squall.runtime.dead_log import log_path
 
 Event = dict[str, Any]
@@ -80,17 +82,13 @@ class EmbeddedRun:
     def __call__(self) -> int:
         """Runs to the end. The exit code."""
         wanted = self._wanted()
-        base = local_dir(self._order.settings)
-        remove_dead_runs(base)
-        remove_old_logs(base)
-        for folder in (wanted.run_dir, wanted.log_file.parent):
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
-            with self._signals(), sockets.listen(wanted.run_dir / CONTROL_SOCKET) as control:
+            with self._signals(), self._prepared(wanted) as control:
                 with self._listening() as listeners:
                     worker = WorkerProcess(wanted, listeners)
+                    addresses = {name: address_of(*one.getsockname()[:2]) for name, one in listeners.items()}
                 # The listening sockets are the worker's alone now: a client that comes after a drain is refused.
-                self._started(worker, wanted.log_file)
+                self._started(worker, wanted.log_file, addresses)
                 self._follow(worker, control, Tail(wanted.log_file))
                 return self._end(worker, wanted.log_file)
         finally:
@@ -109,9 +107,19 @@ class EmbeddedRun:
             run_dir=base / "runs" / stamp,
             log_file=base / "logs" / f"{stamp}-{second}.log",
             dead_log=log_path(base, self._graph.name),
-            drain_s=order.drain_s,
+            drain_s=max(order.drain_s, outcome.DRAIN_AT_LEAST_S),
             stdout_fd=order.stdout_fd,
         )
+
+    def _prepared(self, wanted: Wanted) -> socket.socket:
+        """The control socket, with the folders of the run; what earlier runs left is gone."""
+        base = local_dir(self._order.settings)
+        with usable(base):
+            remove_dead_runs(base)
+            remove_old_logs(base)
+            for folder in (wanted.run_dir, wanted.log_file.parent):
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            return sockets.listen(wanted.run_dir / CONTROL_SOCKET)
 
     @contextmanager
     def _listening(self) -> Generator[dict[str, socket.socket]]:
@@ -148,9 +156,9 @@ class EmbeddedRun:
             pass
         self._say(tail.rest())
 
-    def _started(self, worker: WorkerProcess, log_file: Path) -> None:
-        workers = [{"id": 0, "pid": worker.pid}]
-        self._tell({"event": "started", "topology": self._graph.name, "workers": workers, "log": str(log_file)})
+    def _started(self, worker: WorkerProcess, log_file: Path, addresses: dict[str, str]) -> None:
+        event = {"event": "started", "topology": self._graph.name, "workers": [{"id": 0, "pid": worker.pid}]}
+        self._tell({**event, "listening": addresses, "log": str(log_file)})
         if self._order.for_s is not None:
             self._run = Run(self._order.drain_s, stop_at_s=time.monotonic() + self._order.for_s)
 
@@ -185,7 +193,7 @@ class EmbeddedRun:
                 self._step(worker, outcome.Failed(Defect(**event["defect"])))
             case "ended":
                 self._report = event
-                self._step(worker, outcome.Ended(_failure_at_end(event, self._order.drain_s)))
+                self._step(worker, outcome.Ended(outcome.failure_at_end(event, self._order.drain_s)))
             case "stuck":
                 component = self._names([event["component"]])[0]
                 self._stuck = Stuck(component, worker.calls(), time.monotonic() - event["running_s"])
@@ -227,12 +235,14 @@ class EmbeddedRun:
         """Says how it ended; the exit code."""
         status = worker.reap()
         cause = outcome.crashed(status, self._names(worker.ran()), worker.out_of_memory())
+        lost = None if self._run.said_its_last_word else worker.totals()
         worker.close()
-        lost = not self._run.said_its_last_word
         self._run, _ = outcome.step(self._run, outcome.Gone(cause), time.monotonic())
         if failure := self._run.failure:
             self._tell({"event": "failed", "code": failure.code, "text": str(failure), "log": str(log_file)})
-        totals = outcome.summary(self._report, time.monotonic() - self._began_s, lost=lost)
+        specs = [self._graph.components[name] for name in self._components]
+        zeros = {spec.name: stats.empty(spec.kind.value, spec.tasks) for spec in specs}
+        totals = outcome.summary(self._report, zeros, time.monotonic() - self._began_s, lost=lost)
         self._tell({"event": "summary", "topology": self._graph.name, **totals})
         return self._run.exit_code
 
@@ -251,13 +261,6 @@ class EmbeddedRun:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-def _failure_at_end(event: Event, drain_s: float) -> outcome.Defect | None:
-    for failure in event["failures"]:
-        if failure["where"] != "close":
-            return outcome.component_failed(failure["component"], failure["where"], failure["error"])
-    return None if event["drained"] else outcome.drain_unfinished(drain_s, event["busy"])
 
 
 def _send(worker: WorkerProcess, message: Event) -> None:

@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from squall.engines.embedded import sockets
+from squall.errors import ClusterError, Defect
 
 CONTROL_SOCKET = "control.sock"
 KEPT_LOGS = 100
 """Log files of earlier runs that are kept."""
+
+
+@contextmanager
+def usable(path: Path) -> Generator[None]:
+    """Inside, what the state folder refuses, or a file in it, is one error.
+
+    Raises:
+        ClusterError: `state_unusable`.
+    """
+    try:
+        yield
+    except OSError as error:
+        facts = (("path", str(error.filename or path)), ("because", error.strerror or str(error)))
+        fix = "make it usable, or name another folder: -c storm.local.dir=FOLDER"
+        raise ClusterError(Defect("state_unusable", "the state folder cannot be used", facts, fix)) from None
 
 
 def remove_dead_runs(base: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from squall import _core
+from squall.engines.embedded.runs import usable
 from squall.runtime.bootstrap import Bootstrap
 from squall.runtime.marks import marked
 
@@ -43,7 +44,8 @@ class WorkerProcess:
         self._page = _core.page_create()
         self.session, theirs = socket.socketpair()
         dump = os.memfd_create("squall-stacks")
-        log = os.open(wanted.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        with usable(wanted.log_file):
+            log = os.open(wanted.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         stdout = os.dup(wanted.stdout_fd)
         boot = Bootstrap(
             file=str(Path(wanted.file).resolve()),
@@ -66,7 +68,8 @@ class WorkerProcess:
             drain_s=wanted.drain_s,
         )
         path = wanted.run_dir / "worker-0.json"
-        boot.write(path)
+        with usable(path):
+            boot.write(path)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "squall.runtime.worker", str(path)],
             stdin=subprocess.DEVNULL,
@@ -99,6 +102,10 @@ class WorkerProcess:
     def calls(self) -> int:
         """How many calls of user code its loop has begun."""
         return _core.page_read(self._page)[1]
+
+    def totals(self) -> tuple[int, int, int]:
+        """Emitted, acked and failed roots of all its spouts; they outlive it."""
+        return _core.page_totals(self._page)
 
     def ran(self) -> list[int]:
         """Numbers, from 1, of the components whose code was running."""
