@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from squall import _core
 from squall.model.graph import Kind
 from squall.runtime.build import Built, Task
 from squall.runtime.running import living
+
+log = logging.getLogger("squall.worker")
+LOOK_EVERY_S = 0.05
+POLL_GRACE_S = 2.0
+"""How long a drain waits for a blocking spout's last poll: it may wait for ever for what will not come any more."""
 
 
 @dataclass
@@ -86,15 +92,20 @@ def drain(
         step: runs the loop until nothing moves or the deadline; the core's own loop if not given.
         give_up: whether to end at once, asked when the loop was stopped.
     """
-    deadline = worker.monotonic() + bound_s
+    began = worker.monotonic()
+    patience = Patience(began + bound_s, began + min(bound_s, POLL_GRACE_S), give_up)
 
     def settle() -> str:
-        return step() if step else settled(worker, deadline, give_up)
+        return step() if step else settled(built, patience)
 
     failures: list[tuple[Task, str, BaseException]] = []
     worker.stop_spouts()
+    while not step and _polling(built) and worker.monotonic() < patience.polls_until:
+        worker.run(until_idle=True, deadline=min(patience.polls_until, worker.monotonic() + LOOK_EVERY_S))
+    polling = _polling(built)
     for task in _spouts(built):
-        _attempt(failures, task, "deactivate")
+        if task.index not in polling:
+            _attempt(failures, task, "deactivate")
     in_time = settle() == "idle"
     for task in _bolts(built):
         if not in_time:
@@ -107,25 +118,52 @@ def drain(
                 except Exception as error:
                     failures.append((task, "drain", error))
             in_time = settle() == "idle"
+    if in_time and worker.pending() and not step:
+        in_time = settled(built, replace(patience, waits_for_held=True)) == "idle"
     return Drained(in_time and not worker.pending(), failures)
 
 
-def settled(worker: _core.Worker, deadline: float, give_up: Callable[[], bool]) -> str:
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a drain waits for what: times on the worker's clock.
+
+    `polls_until`: for a blocking spout's last poll.
+    `waits_for_held`: also for what timers may still do with tuples in user hands.
+    """
+
+    deadline: float
+    polls_until: float
+    give_up: Callable[[], bool]
+    waits_for_held: bool = False
+
+
+def settled(built: Built, patience: Patience) -> str:
     """Runs the loop until nothing can move by itself ("idle"): what is left is in user hands."""
+    worker = built.worker
     while True:
-        reason = worker.run(until_idle=True, deadline=deadline)
+        reason = worker.run(until_idle=True, deadline=patience.deadline)
         if reason == "exhausted":
             return "idle"
-        if reason == "stopped" and not give_up():
+        if reason == "stopped" and not patience.give_up():
             continue  # told twice to stop
         if reason != "idle":
             return reason
-        busy = worker.busy()
-        due = worker.next_due()
-        held_only = worker.spouts_finished() and not any(queued for _, queued, _ in busy)
-        if held_only and (not worker.pending() or due is None or due > deadline or _only_held(worker)):
+        if _is_settled(built, patience):
             return "idle"
-        worker.run(deadline=min(deadline, worker.monotonic() + 0.05))
+        worker.run(deadline=min(patience.deadline, worker.monotonic() + LOOK_EVERY_S))
+
+
+def _is_settled(built: Built, patience: Patience) -> bool:
+    """Whether all that is pending waits for user code, and none of that is to be waited for."""
+    worker = built.worker
+    going_on = {task.index for task in _spouts(built) if not worker.spout_ended(task.index)}
+    if worker.monotonic() >= patience.polls_until:
+        going_on -= _polling(built)
+    if going_on or any(queued for _, queued, _ in worker.busy()):
+        return False
+    due = worker.next_due()
+    nothing_due = due is None or due > patience.deadline
+    return not worker.pending() or nothing_due or (not patience.waits_for_held and _only_held(worker))
 
 
 def _only_held(worker: _core.Worker) -> bool:
@@ -136,11 +174,21 @@ def _only_held(worker: _core.Worker) -> bool:
     )
 
 
+def _polling(built: Built) -> set[int]:
+    """Spouts on threads of their own whose poll has not returned."""
+    in_hands = {index for index, _, count in built.worker.busy() if count}
+    return in_hands & {task.index for task in _spouts(built)}
+
+
 def close_all(built: Built) -> list[tuple[Task, str, BaseException]]:
-    """Closes every task, spouts first."""
+    """Closes every task, spouts first; not those whose thread still waits for a call to return."""
     built.worker.end_emission()
     failures: list[tuple[Task, str, BaseException]] = []
+    polling = _polling(built)
     for task in built.tasks:
+        if task.index in polling:
+            log.warning("event=not_closed reason=its_poll_has_not_returned", extra={"component": task.spec.name})
+            continue
         _attempt(failures, task, "close")
     return failures
 

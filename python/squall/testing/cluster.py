@@ -169,6 +169,13 @@ class LocalCluster:
         """Closes the components and lets go of everything; what was seen can still be asked for."""
         if self._closed:
             return
+        if self.worker.is_running() or (
+            isinstance(self._offloaders, VirtualOffloaders) and self._offloaders.loop.is_here()
+        ):
+            fix = "close it where it was made, when what you wait for has come"
+            raise TopologyError(
+                Defect("cluster_running", "the cluster cannot be closed by the code that it runs", (), fix)
+            )
         with self._stamps:
             for task, place, error in life.close_all(self._built) if self._opened else []:
                 self._hooks.error(task.index, place, error)

@@ -41,6 +41,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._move_clock = move_clock
         self._selector = _Selector()
 
+    def is_here(self) -> bool:
+        """Whether the code that asks runs on this loop."""
+        return asyncio._get_running_loop() is self
+
     def time(self) -> float:
         """The virtual time."""
         return self._clock()
