@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from squall import Bolt
 from squall.runtime.async_pool import AsyncPool
+from squall.runtime.offload import EventLoopThread
 
 
 class Wait(Bolt):
@@ -134,6 +135,13 @@ def test_call_that_ignores_its_cancellation_ends_when_it_does(bolt: type[Bolt]) 
         return list(pool.ends)
 
     assert asyncio.run(run()) == [("first", "a"), ("second", "b")]
+
+
+def test_event_loop_is_closed_with_its_thread() -> None:
+    thread = EventLoopThread()
+    assert thread.wait_for(give("a")) == "a"
+    thread.close()
+    assert thread.loop.is_closed()
 
 
 def test_idle_coroutine_that_user_code_cancelled_is_replaced() -> None:

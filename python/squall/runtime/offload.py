@@ -44,6 +44,7 @@ class EventLoopThread:
                 self.loop.run_forever()
             except BaseException:  # `sys.exit` in a coroutine that user code began: it ends that one only
                 log.exception("event=coroutine_exited")
+        self.loop.close()
 
     def wait_for(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Runs a coroutine on the loop and waits for its result."""
@@ -80,7 +81,7 @@ class EventLoopThread:
         return next((task for task in self.tasks if task.pool.is_running), self.tasks[0]).component
 
     def close(self) -> None:
-        """Stops the loop."""
+        """Ends the loop and its thread."""
         self._is_closing = True
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(timeout=5)
