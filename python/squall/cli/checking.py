@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from squall.cli.exits import exits_told
 from squall.cli.streams import STDERR, printing_to
 from squall.config.load import load
 from squall.model.graph import Graph, InputSpec, Kind, Mode
@@ -16,7 +17,7 @@ def check_topology(target: str, parameters: list[str], overrides: list[str]) -> 
     """Prints the graph of a valid topology."""
     file, name = split_target(target)
     settings = load(overrides)
-    with printing_to(STDERR):
+    with printing_to(STDERR), exits_told():
         graph = validate(load_topology(file, name, parameters), settings)
     for line in drawn(graph):
         typer.echo(line)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from squall.cli.checking import missing_workers
+from squall.cli.exits import exits_told
 from squall.cli.failures import output_unwritable
 from squall.cli.streams import STDERR, STDOUT, lead_output_nowhere, prints_kept_back
 from squall.cli.texts import Event
@@ -76,7 +77,7 @@ def run_topology(asked: Asked) -> int:
     settings = _settings(asked)
     for_s, drain_s = duration("--for", asked.for_), duration("--drain", asked.drain)
     json_view = JsonView() if asked.as_json else None  # before user code runs, which may print
-    with prints_kept_back():
+    with prints_kept_back(), exits_told():
         graph = validate(load_topology(file, name, asked.parameters), settings)
     for warning in missing_workers(graph):
         print(f"warning: {warning}", file=sys.stderr)

@@ -17,7 +17,6 @@ from squall.api.topology import Declaration
 from squall.errors import Defect, TopologyError
 from squall.model.graph import Kind, Mode
 from squall.planner.annotations import code_of
-from squall.planner.exits import exits_told
 
 Make = Callable[[Any], Any]
 
@@ -158,8 +157,7 @@ def _beginning_with(first: Any, make: Make) -> Make:
 def _caller(who: str, factory: Callable[..., Any], takes_context: bool = False) -> Make:
     def make(context: Any) -> Any:
         try:
-            with exits_told():
-                return factory(context) if takes_context else factory()
+            return factory(context) if takes_context else factory()
         except TopologyError:
             raise
         except (Exception, SystemExit) as error:

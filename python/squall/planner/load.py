@@ -14,7 +14,6 @@ from typing import Any
 
 from squall.api.topology import Topology
 from squall.errors import Defect, TopologyError, did_you_mean
-from squall.planner.exits import exits_told
 from squall.planner.parameters import bound_parameters
 
 MAX_ERROR = 500
@@ -71,8 +70,7 @@ def _import(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        with exits_told():
-            spec.loader.exec_module(module)
+        spec.loader.exec_module(module)
     except BaseException as error:
         del sys.modules[name]
         if not isinstance(error, Exception | SystemExit):
@@ -166,8 +164,7 @@ def _only(module: ModuleType, file: str) -> Topology | Callable[..., Any]:
 def _call(function: Callable[..., Any], parameters: Sequence[str], file: str) -> Topology:
     bound = bound_parameters(function, parameters)
     try:
-        with exits_told():
-            result = function(*bound.args, **bound.kwargs)
+        result = function(*bound.args, **bound.kwargs)
     except TopologyError as error:
         raise TopologyError(*(defect.at(_line(error, Path(file))) for defect in error.defects)) from error
     except (Exception, SystemExit) as error:

@@ -1,4 +1,4 @@
-"""User code that ends its process while a topology is built: it is told, like any other failure."""
+"""User code that ends its process while a command builds its topology: it is told, like any other failure."""
 
 from __future__ import annotations
 
