@@ -58,7 +58,7 @@ class MainJob:
 @pytest.mark.parametrize("terminal", [False, True], ids=["pipe", "terminal"])
 def test_main_job_counts_what_was_sent(tmp_path: Path, terminal: bool) -> None:
     """On a pipe a plain line a second, on a terminal a live view with the top words; the totals agree at the end."""
-    job = MainJob(tmp_path, "2500ms", terminal=terminal)
+    job = MainJob(tmp_path, "4s", terminal=terminal)
     assert job.end() == 0, job.text
     assert "top words" in job.text
     assert re.search(r"words sent ([\d,]+), words counted \1: equal", job.text)

@@ -105,7 +105,7 @@ def test_prints_go_to_standard_error_with_the_component(squall: Squall) -> None:
 
 def test_for_stops_endless_sources_and_drains(squall: Squall) -> None:
     """Semantics 35. `--for` stops the sources; what is pending ends; progress came each second."""
-    run = squall.run(ENDLESS, "--for", "1500ms")
+    run = squall.run(ENDLESS, "--for", "4s")
     assert run.end() == 0
     summary = run.summary()
     assert summary["pending"] == summary["failed"] == 0
@@ -209,7 +209,7 @@ def test_drain_that_is_not_done_in_time_fails_the_run(squall: Squall) -> None:
         topology = Topology("holding")
         topology.bolt("hold", Hold).shuffle(topology.spout("ones", ones, outputs=("n",)))
         """,
-        "--for", "500ms", "--drain", "1s",
+        "--for", "2s", "--drain", "1s",
     )  # fmt: skip
     assert run.end() == 1
     assert run.summary()["pending"] == 10
@@ -329,8 +329,72 @@ def test_workers_that_are_not_there_are_told(squall: Squall) -> None:
 
 def test_plain_output_is_a_line_a_second_and_a_summary(squall: Squall) -> None:
     """On a pipe `squall run` prints plain lines, and a summary whose figures add up."""
-    run = squall.start("run", squall.file(ENDLESS), "--for", "2500ms")
+    run = squall.start("run", squall.file(ENDLESS), "--for", "5s")
     assert run.end() == 0
     lines = run.out.splitlines()
     assert sum("pending" in line and "/s" in line for line in lines) >= 2
     assert any("emitted" in line and "= acked" in line for line in lines)
+
+
+def test_drain_waits_for_a_timer_that_will_ack_what_is_held(squall: Squall) -> None:
+    """Semantics 35: timers empty."""
+    run = squall.run(
+        """
+        from squall import Bolt, Topology, Tuple
+
+        def one():
+            yield 1
+            while True:
+                yield None
+
+        class Later(Bolt):
+            manual_ack = True
+
+            def process(self, tup: Tuple):
+                self.context.after(1.0, self.ack, tup)
+                print("held")
+
+        topology = Topology("later")
+        topology.bolt("later", Later).shuffle(topology.spout("one", one, outputs=("n",)))
+        """
+    )
+    wait_until(lambda: "held" in run.err, what="the tuple in the bolt's hands")
+    run.interrupt()
+    assert run.end() == 0
+    assert run.summary()["acked"] == 1
+
+
+def test_drain_does_not_wait_for_a_poll_that_never_returns(squall: Squall) -> None:
+    """Semantics 35. A blocking spout waits for what will not come any more: its thread is left alone."""
+    run = squall.run(
+        """
+        import queue
+        from squall import Bolt, Spout, Topology
+
+        class FromQueue(Spout):
+            outputs = ("n",)
+            blocking = True
+
+            def open(self, context):
+                self.waiting = queue.Queue()
+                self.waiting.put(1)
+
+            def next_tuple(self):
+                return self.waiting.get()
+
+        class Show(Bolt):
+            def process(self, n: int):
+                print("shown", n)
+
+        topology = Topology("waiting")
+        topology.bolt("show", Show).shuffle(topology.spout("from_queue", FromQueue))
+        """,
+        "--drain",
+        "20s",
+    )
+    wait_until(lambda: "shown 1" in run.err, what="the tuple")
+    run.interrupt()
+    assert run.end(12) == 0
+    summary = run.summary()
+    assert (summary["acked"], summary["pending"]) == (1, 0)
+    assert "event=not_closed" in run.err

@@ -141,16 +141,20 @@ def settled(built: Built, patience: Patience) -> str:
     """Runs the loop until nothing can move by itself ("idle"): what is left is in user hands."""
     worker = built.worker
     while True:
-        reason = worker.run(until_idle=True, deadline=patience.deadline)
+        look_at = min(patience.deadline, worker.monotonic() + LOOK_EVERY_S)
+        reason = worker.run(until_idle=True, deadline=look_at)
         if reason == "exhausted":
             return "idle"
         if reason == "stopped" and not patience.give_up():
             continue  # told twice to stop
-        if reason != "idle":
+        if reason not in ("idle", "deadline"):
             return reason
         if _is_settled(built, patience):
             return "idle"
-        worker.run(deadline=min(patience.deadline, worker.monotonic() + LOOK_EVERY_S))
+        if worker.monotonic() >= patience.deadline:
+            return "deadline"
+        if reason == "idle":
+            worker.run(deadline=look_at)  # time has to pass
 
 
 def _is_settled(built: Built, patience: Patience) -> bool:
@@ -159,7 +163,9 @@ def _is_settled(built: Built, patience: Patience) -> bool:
     going_on = {task.index for task in _spouts(built) if not worker.spout_ended(task.index)}
     if worker.monotonic() >= patience.polls_until:
         going_on -= _polling(built)
-    if going_on or any(queued for _, queued, _ in worker.busy()):
+    bolts = {task.index for task in _bolts(built)}
+    rows = worker.snapshot()
+    if going_on or any(row["queue"] or row["in_flight"] for index, row in enumerate(rows) if index in bolts):
         return False
     due = worker.next_due()
     nothing_due = due is None or due > patience.deadline
