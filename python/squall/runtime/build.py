@@ -9,7 +9,6 @@ from typing import Any, Protocol
 from squall import _core
 from squall.api.components import Bolt, Spout
 from squall.api.context import TopologyContext
-from squall.errors import Defect, TopologyError
 from squall.model.durations import seconds
 from squall.model.graph import (
     ARG_CONTEXT,
@@ -25,7 +24,6 @@ from squall.model.graph import (
 from squall.runtime import keys
 from squall.runtime.context import ContextRuntime, WorkerServices
 from squall.runtime.dead_stream import DeadLetterSpout
-from squall.runtime.failures import summary
 
 
 class Offloader(Protocol):
@@ -111,7 +109,10 @@ def _task(
     runtime.bind(index)
     context = TopologyContext(runtime)
     is_spout = spec.kind is Kind.SPOUT
-    instance = _made(services, spec, lambda: (replace_spout(spec, task) if is_spout else None) or spec.make(context))
+    with services.life.of(spec.name):
+        instance: Any = services.life.run(
+            lambda: (replace_spout(spec, task) if is_spout else None) or spec.make(context)
+        )
     holder = instance if isinstance(instance, Spout | Bolt) else (Spout() if is_spout else Bolt())
     streams = [(s.name, s.fields, s.direct) for s in spec.streams.values()]
     made = services.worker.add_task(
@@ -133,18 +134,6 @@ def _task(
     elif isinstance(holder, Bolt):
         _configure_bolt(services.worker, built, holder)
     return built
-
-
-def _made(services: WorkerServices, spec: ComponentSpec, make: Callable[[], Any]) -> Any:
-    with services.life.of(spec.name):
-        try:
-            return services.life.run(make)
-        except SystemExit as error:
-            message, fix = (
-                f'{spec.kind.value} "{spec.name}" cannot be made',
-                "let it be made without ending the program",
-            )
-            raise TopologyError(Defect("component_make", message, (("because", summary(error)),), fix)) from error
 
 
 def _callback(instance: object, name: str) -> Callable[..., Any] | None:
