@@ -28,12 +28,13 @@ OUTSIDE = {
     "ARCHITECTURE.md": "architecture.md",
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
+    "examples/README.md": "examples/README.md",
 }
 """Files that are pages though they are not below `docs`: where they are, and where the site has them."""
 ERROR_INDEX = "errors/README.md"
 
 FENCE = re.compile(r"^( *)(```+|~~~+).*?^\1\2 *$", re.MULTILINE | re.DOTALL)
-LINK = re.compile(r"(\]\()([^)#\s]*)(#[^)\s]*)?(\))")
+LINK = re.compile(r"\[([^\[\]]*)\]\(([^)#\s]*)(#[^)\s]*)?\)")
 
 
 def error_pages() -> dict[str, str]:
@@ -42,8 +43,19 @@ def error_pages() -> dict[str, str]:
 
 
 def outside_pages() -> dict[str, str]:
-    """All pages that are not below `docs`: path in the repository → path on the site."""
+    """The documents that are not below `docs`: path in the repository → path on the site."""
     return OUTSIDE | error_pages()
+
+
+def example_pages() -> dict[str, str]:
+    """The examples, each as a page that shows it: path in the repository → path on the site."""
+    return {f"examples/{file.name}": f"examples/{file.stem}.md" for file in sorted((ROOT / "examples").glob("*.py"))}
+
+
+def example_page(path: str) -> str:
+    """A page that shows one example."""
+    code = (ROOT / path).read_text(encoding="utf-8")
+    return f"# {posixpath.basename(path)}\n\n```python\n{code}```\n"
 
 
 def error_index() -> str:
@@ -69,7 +81,7 @@ def on_site(path: str) -> str | None:
         path = posixpath.join(path, "README.md")
     if path.startswith("docs/"):
         return path.removeprefix("docs/")
-    return outside_pages().get(path)
+    return (outside_pages() | example_pages()).get(path)
 
 
 def text_between_fences(text: str) -> Iterator[tuple[bool, str]]:
@@ -83,21 +95,22 @@ def text_between_fences(text: str) -> Iterator[tuple[bool, str]]:
 
 
 def for_site(text: str, page: str) -> str:
-    """The text of a page with its links as they work on the site.
+    """The text of a page with its links as they work on the site; one to a file that is no page is its text only.
 
     Raises:
-        ValueError: a link leads to a file that is no page.
+        ValueError: a link leads nowhere in the repository.
     """
     folder = posixpath.dirname(in_repository(page))
 
     def relinked(link: re.Match[str]) -> str:
-        opening, target, anchor, closing = link[1], link[2], link[3] or "", link[4]
+        text, target, anchor = link[1], link[2], link[3] or ""
         if not target or ":" in target:
             return link[0]
-        there = on_site(posixpath.normpath(posixpath.join(folder, target)))
-        if there is None:
-            raise ValueError(f"{page}: the site has no page for the link {target}")
-        return f"{opening}{posixpath.relpath(there, posixpath.dirname(page) or '.')}{anchor}{closing}"
+        here = posixpath.normpath(posixpath.join(folder, target))
+        if not (ROOT / here).exists():
+            raise ValueError(f"{page}: the link {target} leads nowhere")
+        there = on_site(here)
+        return f"[{text}]({posixpath.relpath(there, posixpath.dirname(page) or '.')}{anchor})" if there else text
 
     return "".join(piece if code else LINK.sub(relinked, piece) for code, piece in text_between_fences(text))
 
@@ -144,10 +157,12 @@ def gather(folder: Path) -> None:
     """Writes all pages into a folder, with links as they work on the site."""
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(ROOT / "docs", folder)
-    (folder / ERROR_INDEX).parent.mkdir()
-    (folder / ERROR_INDEX).write_text(error_index(), encoding="utf-8")
     for here, there in outside_pages().items():
+        (folder / there).parent.mkdir(exist_ok=True)
         shutil.copyfile(ROOT / here, folder / there)
+    (folder / ERROR_INDEX).write_text(error_index(), encoding="utf-8")
+    for here, there in example_pages().items():
+        (folder / there).write_text(example_page(here), encoding="utf-8")
     for page in folder.rglob("*.md"):
         name = page.relative_to(folder).as_posix()
         if name != ERROR_INDEX:

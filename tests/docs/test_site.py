@@ -57,11 +57,11 @@ def in_navigation(node: Any) -> Iterator[str]:
 
 
 def test_navigation_leads_to_every_page_and_to_nothing_else(site: dict[str, str]) -> None:
-    """Error pages and decisions are reached from their lists."""
+    """Error pages, decisions and examples are reached from their lists."""
     listed = Counter(in_navigation(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]))
     assert max(listed.values()) == 1
     assert listed.keys() - site.keys() == set()
-    left = {page for page in site.keys() - listed.keys() if not page.startswith(("errors/", "decisions/"))}
+    left = {page for page in site.keys() - listed.keys() if not page.startswith(("errors/", "decisions/", "examples/"))}
     assert left == set()
 
 
@@ -93,14 +93,19 @@ def test_a_link_is_turned_into_one_that_works_on_the_site() -> None:
     assert PAGES.for_site("[a](docs/settings.md#x)", "index.md") == "[a](settings.md#x)"
     assert PAGES.for_site("[a](docs/decisions/)", "index.md") == "[a](decisions/README.md)"
     assert PAGES.for_site("[a](../../ARCHITECTURE.md)", "guides/tuning.md") == "[a](../architecture.md)"
+    assert PAGES.for_site("[a](word_count.py)", "examples/README.md") == "[a](word_count.md)"
     error = "../../python/squall/explained/name_twice.md"
     assert PAGES.for_site(f"[a]({error})", "guides/tuning.md") == "[a](../errors/name_twice.md)"
     assert PAGES.for_site("```\n[a](docs/settings.md)\n```", "index.md") == "```\n[a](docs/settings.md)\n```"
 
 
-def test_a_link_to_what_is_no_page_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"index\.md: the site has no page for the link Cargo\.toml"):
-        PAGES.for_site("[a](Cargo.toml)", "index.md")
+def test_a_link_to_a_file_that_is_no_page_is_its_text() -> None:
+    assert PAGES.for_site("see [the tests](../tests/docs), all", "examples/README.md") == "see the tests, all"
+
+
+def test_a_link_that_leads_nowhere_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"index\.md: the link Nowhere\.md leads nowhere"):
+        PAGES.for_site("[a](Nowhere.md)", "index.md")
 
 
 @pytest.mark.parametrize(
