@@ -99,7 +99,7 @@ class Terminal:
             if time.monotonic() > deadline or self.process.poll() is not None:
                 self._reader.join(1)
                 if (line := missing(shown, self.text)) is not None:
-                    raise AssertionError(f"{where}: the terminal does not show {line!r}:\n{self.text[-6000:]}")
+                    raise AssertionError(f"{where}: the terminal does not show {line!r}:\n{self.text[:1500]}\n…\n{self.text[-2500:]}")
             time.sleep(0.02)
 
     def interrupt(self) -> None:
@@ -144,16 +144,17 @@ class Reader:
         assert self.terminal is None or self.terminal.process.poll() is not None, "the page leaves a program running"
 
     def do(self, item: Item) -> None:
+        shown = [line.replace(PORT, self.port) for line in item.shown]
         if item.command == "^C" or not item.command:
             assert self.terminal is not None, f"{item.where}: nothing is running"
             if item.command:
                 self.terminal.interrupt()
-            self.terminal.shows(item.shown, item.where)
+            self.terminal.shows(shown, item.where)
         elif item.command.startswith("squall run"):
             assert self.terminal is None or self.terminal.process.poll() is not None, f"{item.where}: still running"
             self.terminal = Terminal(item.command, self.folder, self.environment)
-            self.terminal.shows(item.shown, item.where)
-            wrong = any("  code: " in line for line in item.shown)
+            self.terminal.shows(shown, item.where)
+            wrong = any("  code: " in line for line in shown)
             if wrong or "--for" in item.command:
                 assert (self.terminal.process.wait(WITHIN_S) != 0) == wrong, self.terminal.text
         else:
