@@ -99,7 +99,9 @@ class Terminal:
             if time.monotonic() > deadline or self.process.poll() is not None:
                 self._reader.join(1)
                 if (line := missing(shown, self.text)) is not None:
-                    raise AssertionError(f"{where}: the terminal does not show {line!r}:\n{self.text[:1500]}\n…\n{self.text[-2500:]}")
+                    raise AssertionError(
+                        f"{where}: the terminal does not show {line!r}:\n{self.text[:1500]}\n…\n{self.text[-2500:]}"
+                    )
             time.sleep(0.02)
 
     def interrupt(self) -> None:
