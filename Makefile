@@ -2,7 +2,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup run test rust-test python-test lint bench wheel lock clean
+.PHONY: help setup run test rust-test python-test lint bench docs wheel lock clean
 
 PYTHON ?= python3
 FOR ?= 20s
@@ -19,6 +19,9 @@ ifeq ($(wildcard $(BIN)/python),)
 endif
 ifeq ($(wildcard python/squall/_core*.so),)
   $(shell rm -f $(S)/core)
+endif
+ifeq ($(wildcard $(S)/docs-venv/bin/mkdocs),)
+  $(shell rm -f $(S)/docs)
 endif
 
 help:            ## this list
@@ -80,6 +83,20 @@ lint: $(S)/core  ## formats, lints, types, layers
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports --no-cache
 
+# The site's tools have an environment of their own: what builds pages should not decide the versions of what runs.
+$(S)/docs: docs.lock bootstrap.lock | $(S)/system
+	@test -x $(BIN)/python || $(STEP) 1/2 "making .venv" $(PYTHON) -m venv .venv
+	@test -x $(BIN)/uv || $(STEP) 1/2 "installing uv" $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r bootstrap.lock
+	@test -x $(S)/docs-venv/bin/python || $(BIN)/uv venv -q --python $(BIN)/python $(S)/docs-venv
+	@$(STEP) 2/2 "installing the site's tools" env VIRTUAL_ENV=$(S)/docs-venv UV_PYTHON_DOWNLOADS=never $(BIN)/uv pip sync -q --require-hashes docs.lock
+	@touch $@
+
+docs: $(S)/docs  ## build the documents into site/
+	@$(BIN)/python scripts/site/pages.py gather $(S)/pages
+	@$(STEP) docs 'building site/' env NO_MKDOCS_2_WARNING=1 PATH="$$PWD/$(S)/docs-venv/bin:$$PATH" mkdocs build --strict --clean
+	@$(BIN)/python scripts/site/pages.py check site
+	@$(SAY) docs 'open site/index.html; with search: python3 -m http.server -d site'
+
 bench: $(S)/core ## measure against bare Python loops and write docs/benchmarks.md
 	$(BIN)/python -m benchmarks
 
@@ -90,8 +107,10 @@ lock:            ## write the lock files anew
 	@test -x $(BIN)/uv || { $(PYTHON) -m venv .venv; $(BIN)/python -m pip install -q uv; }
 	$(UV) pip compile pyproject.toml --group dev --universal --python-version 3.11 --upgrade \
 	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header -q -o requirements.lock
+	$(UV) pip compile --group pyproject.toml:docs --universal --python-version 3.11 --upgrade \
+	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header -q -o docs.lock
 	grep -A999 '^uv==' requirements.lock | awk 'NR>1 && /^[a-z]/ {exit} {print}' > bootstrap.lock
-	! grep -nE 'https?://' requirements.lock bootstrap.lock
+	! grep -nE 'https?://' requirements.lock bootstrap.lock docs.lock
 
 clean:           ## remove what was built
-	rm -rf .venv .build target dist python/squall/_core*.so
+	rm -rf .venv .build target dist site python/squall/_core*.so

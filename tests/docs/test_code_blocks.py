@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, NamedTuple
+from itertools import takewhile
+from typing import Any
 
 import pytest
 import typer
@@ -14,34 +14,29 @@ from squall import Topology
 from squall.cli.app import app
 from squall.planner.validate import validate
 
-ROOT = Path(__file__).parents[2]
+from .documents import ROOT, blocks_of
+
 PAGES = [page.relative_to(ROOT).as_posix() for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"))]
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
 SQUALL: Any = typer.main.get_command(app)
 
 
-class Block(NamedTuple):
-    language: str
-    code: str
-    line: int
-
-
-def blocks_of(page: str) -> list[Block]:
-    text = (ROOT / page).read_text(encoding="utf-8")
-    found = re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    return [Block(match[1], match[2], text.count("\n", 0, match.start()) + 1) for match in found]
-
-
 def commands_of(page: str) -> Iterator[list[str]]:
-    """The words of each shown command, without its comment."""
+    """The words of each shown command, up to a comment or what the shell makes of the rest (`>`, `|`, `&`)."""
     for block in blocks_of(page):
-        if block.language in ("console", "bash", "sh"):
+        if block.language == "console":
             for line in block.code.splitlines():
-                if words := shlex.split(line.removeprefix("$ "), comments=True):
-                    yield words
+                if line.startswith("$ "):
+                    words = shlex.split(line.removeprefix("$ "), comments=True)
+                    yield list(takewhile(lambda word: word not in (">", "|", "&", "&&"), words))
 
 
-PYTHON = [page for page in PAGES if any(block.language == "python" for block in blocks_of(page))]
+PYTHON = [
+    page
+    for page in PAGES
+    if not page.startswith(("docs/tutorial/", "docs/guides/"))  # they have tests of their own
+    and any(block.language == "python" for block in blocks_of(page))
+]
 COMMANDS = [
     pytest.param(words, id=f"{page}: {' '.join(words)}")
     for page in PAGES
