@@ -262,10 +262,10 @@ def test_letter_that_is_asked_for_twice_is_replayed_once(squall: Squall) -> None
         """
     )
     wait_until(lambda: "seen 1" in run.err and squall.done("dead", "list", "twice").out, what="the letter")
-    assert "1 letters are emitted again" in squall.done("dead", "replay", "twice", "1").out
+    assert "letters emitted again: 1" in squall.done("dead", "replay", "twice", "1").out
     wait_until(lambda: "seen 2" in run.err, what="the replayed root")
     assert states(squall, "twice") == ["asked"]
-    assert "0 letters are emitted again" in squall.done("dead", "replay", "twice", "1").out
+    assert "letters emitted again: 0" in squall.done("dead", "replay", "twice", "1").out
     (squall.folder / "go on").touch()
     wait_until(lambda: states(squall, "twice") == ["replayed"], what="the end of the replay")
     run.interrupt()

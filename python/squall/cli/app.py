@@ -175,7 +175,7 @@ def run(
 
       squall run examples/word_count.py --for 20s
 
-      squall run pipeline.py:orders -p region=eu -c topology.max.spout.pending=1000 --json
+      squall run shop.py:orders -p region=eu -c topology.max.spout.pending=1000 --json
     """
     from squall.cli.running import Asked, run_topology
 
@@ -211,7 +211,7 @@ def explain(
 def stacks(topology: TopologyName, settings: Settings = None) -> None:
     """Shows the stacks of all threads of a running topology, also while its code hangs.
 
-    Example: squall stacks word_count
+    Example: squall stacks word-count
     """
     from squall.cli.commands import show_stacks
 
@@ -229,7 +229,7 @@ def log_level_command(
 ) -> None:
     """Changes log levels of a running topology, for a while if a duration is given.
 
-    Example: squall log-level word_count root=DEBUG:30s
+    Example: squall log-level word-count root=DEBUG:30s
     """
     from squall.cli.commands import change_levels
 

@@ -98,11 +98,11 @@ def replay_letters(base: Path, topology: str, numbers: list[int]) -> None:
     _refuse({stored.number: "not all of its root's values are kept" for stored in chosen if not stored.replayable})
     _mark(base, topology, able, dead_log.ASKED)
     if not any(topology_of(key) == topology for key in running(base)):
-        typer.echo(f"{len(able)} letters will be emitted again when {topology} starts")
+        typer.echo(f"letters that will be emitted again when {topology} starts: {len(able)}")
         return
     done = command(base, topology, {"cmd": "replay"})
     _refuse(done["refused"])
-    typer.echo(f"{done['replayed']} letters are emitted again")
+    typer.echo(f"letters emitted again: {done['replayed']}")
 
 
 def _refuse(refused: Mapping[int, str]) -> None:
@@ -114,4 +114,4 @@ def drop_letters(base: Path, topology: str, numbers: list[int]) -> None:
     """Marks letters as dropped."""
     chosen = _chosen(base, topology, numbers)
     _mark(base, topology, chosen, dead_log.DROPPED)
-    typer.echo(f"{len(chosen)} letters are dropped")
+    typer.echo(f"letters dropped: {len(chosen)}")
