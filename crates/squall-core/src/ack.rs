@@ -85,16 +85,20 @@ impl<E> Ledger<E> {
     /// Opens a tree. `None` when 2^20 are open.
     #[inline(always)]
     pub fn open(&mut self, entry: E) -> Option<RootId> {
-        // SAFETY: the closure initialises the place, which holds nothing.
-        unsafe { self.open_with(|place| place.write(entry)) }
+        // SAFETY: written at once; the place holds nothing.
+        unsafe {
+            let (root, place) = self.open_place()?;
+            place.write(entry);
+            Some(root)
+        }
     }
 
-    /// As [`Ledger::open`], with an entry that is written where it stays.
+    /// As [`Ledger::open`], with the place where the entry stays.
     ///
     /// # Safety
-    /// `write` initialises the place.
+    /// The caller initialises the place before anything else happens to the ledger.
     #[inline(always)]
-    pub unsafe fn open_with(&mut self, write: impl FnOnce(*mut E)) -> Option<RootId> {
+    pub unsafe fn open_place(&mut self) -> Option<(RootId, *mut E)> {
         if self.free_head == NIL && !self.grow() {
             return None;
         }
@@ -103,17 +107,16 @@ impl<E> Ledger<E> {
             None => self.grow_entries(),
         };
         let at = self.free_head;
-        // SAFETY: the free lists hold only indices of slots and of unused entries. The entry is written first: if that
-        // panics, the slot is still closed.
+        // SAFETY: the free lists hold only indices of slots and of unused entries.
         unsafe {
-            write(self.entries.get_unchecked_mut(entry_at as usize).as_mut_ptr());
+            let place = self.entries.get_unchecked_mut(entry_at as usize).as_mut_ptr();
             let slot = self.slots.get_unchecked_mut(at as usize);
             self.free_head = slot.next_free;
             self.pending += 1;
             slot.xor = 0;
             slot.root = RootId(slot.root.0 | (self.incarnation.0 as u64) << 48);
             slot.entry = entry_at;
-            Some(slot.root)
+            Some((slot.root, place))
         }
     }
 

@@ -166,7 +166,7 @@ impl Core {
                     break;
                 }
             }
-            if self.should_return() || self.tick_clock() > until_ns {
+            if task.inbox.ready() == 0 || self.should_return() || self.tick_clock() > until_ns {
                 return taken;
             }
         }

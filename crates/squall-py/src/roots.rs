@@ -146,29 +146,27 @@ impl Task {
             unsafe { Py_INCREF(id) };
         }
         let kept = ManuallyDrop::new(if state.has_fail.get() { PyRow::empty() } else { row.dup() });
-        let root = core.ledger.with(|ledger| {
-            // SAFETY: every field is written, where it stays. See `Mailbox::push_from`.
-            unsafe {
-                ledger.open_with(|place| {
-                    (*place).spout = self.index;
-                    (*place).stream = stream.number;
-                    (*place).solo = solo;
-                    (*place).attempt = attempt;
-                    (*place).direct = direct;
-                    (*place).weight = weight;
-                    (*place).replay = 0;
-                    (*place).id = id;
-                    (*place).emitted_ns = emitted_ns;
-                    PyRow::relocate(&raw const *kept, &raw mut (*place).row);
-                })
-            }
-        });
-        let Some(root) = root else {
+        // SAFETY: the place is written below, before anything else happens to the ledger.
+        let opened = core.ledger.with(|ledger| unsafe { ledger.open_place() });
+        let Some((root, place)) = opened else {
             // SAFETY: nobody took them.
             unsafe { Py_XDECREF(id) };
             drop(ManuallyDrop::into_inner(kept));
             return Err(self.ledger_full());
         };
+        // SAFETY: every field is written, where it stays. See `Mailbox::push_from`.
+        unsafe {
+            (*place).spout = self.index;
+            (*place).stream = stream.number;
+            (*place).solo = solo;
+            (*place).attempt = attempt;
+            (*place).direct = direct;
+            (*place).weight = weight;
+            (*place).replay = 0;
+            (*place).id = id;
+            (*place).emitted_ns = emitted_ns;
+            PyRow::relocate(&raw const *kept, &raw mut (*place).row);
+        }
         if solo {
             core.solo.set(core.solo.get() + 1);
         }

@@ -77,14 +77,8 @@ impl Core {
             let took_ns = self.now_precise_ns().saturating_sub(emitted_ns);
             task.times.complete.with(|latency| latency.record(took_ns, weight));
         }
-        if solo {
-            self.solo.set(self.solo.get() - 1);
-        }
-        if replay != 0 {
-            self.tell_replayed(replay);
-        }
-        if self.observed.get() {
-            self.observe(task, "acked", id, attempt);
+        if solo | (replay != 0) | self.observed.get() {
+            self.tell_of_end(task, solo, replay, id, attempt);
         }
         if !id.is_null() {
             state.forget(id);
@@ -186,6 +180,19 @@ impl Core {
             } else {
                 Py_DECREF(result);
             }
+        }
+    }
+
+    /// What only some roots need when they end well.
+    #[cold]
+    #[inline(never)]
+    fn tell_of_end(&self, task: &Task, solo: bool, replay: u32, id: *mut PyObject, attempt: u32) {
+        if solo {
+            self.solo.set(self.solo.get() - 1);
+        }
+        self.tell_replayed(replay);
+        if self.observed.get() {
+            self.observe(task, "acked", id, attempt);
         }
     }
 
