@@ -33,7 +33,7 @@ from squall.runtime import stats
 from squall.runtime.dead_log import log_path
 
 Event = dict[str, Any]
-LOOK_EVERY_S = 0.1
+LOOK_EVERY_S = 0.2
 """How often the log and the clock are looked at."""
 
 
