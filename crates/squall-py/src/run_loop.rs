@@ -1,6 +1,6 @@
 //! The loop that runs the tasks of a worker.
 //!
-//! One thread runs all tasks in turn: spouts give up to 128 roots each, then bolts in topological order empty their
+//! One thread runs all tasks in turn: spouts give up to 64 roots each, then bolts in topological order empty their
 //! inboxes, then timers; when nothing is left to do the loop spins for some microseconds and then sleeps until the
 //! next timer or a wake. A thread for each executor costs 1.3 to 2 times the CPU under the interpreter lock.
 

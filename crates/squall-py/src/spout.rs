@@ -18,7 +18,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 /// Most roots that one poll opens, so that bolts run between.
-const POLL: u32 = 128;
+const POLL: u32 = 64;
 /// A poll that took longer asks for fewer rows the next time, so that a slow source holds up little.
 const POLL_NS: u64 = 1_000_000;
 /// Most failed ids of a task whose tries are counted.
