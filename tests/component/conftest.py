@@ -102,6 +102,11 @@ class Running:
         return summary
 
 
+def take_interrupts() -> None:
+    """Has Ctrl-C end a command, also where the tests themselves run in a shell's background, which ignores it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Squall:
     """Starts `squall` in a folder of the test."""
 
@@ -129,6 +134,7 @@ class Squall:
                 stderr=err_file,
                 cwd=self.folder,
                 env=environment,
+                preexec_fn=take_interrupts,
             )
         self._started.append(Running(process, out, err))
         return self._started[-1]
