@@ -105,7 +105,7 @@ wheel: $(S)/python ## the wheel
 
 lock:            ## write the lock files anew
 	@test -x $(BIN)/uv || { $(PYTHON) -m venv .venv; $(BIN)/python -m pip install -q uv; }
-	$(UV) pip compile pyproject.toml --group dev --universal --python-version 3.11 --upgrade \
+	$(UV) pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 --upgrade \
 	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header -q -o requirements.lock
 	$(UV) pip compile --group pyproject.toml:docs --universal --python-version 3.11 --upgrade \
 	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header -q -o docs.lock
