@@ -13,6 +13,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use squall_core::cell::Local;
 use squall_core::flow::{PendingBytes, PendingLimit, RateLimit};
+use squall_core::held_up::Culprit;
 use squall_core::ids::MAX_SLOTS;
 use std::cell::Cell;
 use std::rc::Rc;
@@ -268,19 +269,23 @@ impl Core {
     pub fn run_spout(&self, py: Python<'_>, task: &Rc<Task>) -> bool {
         let state = task.spout();
         let now_ns = self.now_ns.get();
-        if state.exhausted.get() || state.next_poll_ns.get() > now_ns || task.still_paused(now_ns) {
-            return false;
+        if state.exhausted.get() || state.next_poll_ns.get() > now_ns {
+            return false; // it rests, or waits for its rate, as the last look has found
+        }
+        if task.still_paused(now_ns) {
+            return self.spout_held_up(task, || Culprit::Pause);
         }
         let room = self.room(py, task).min(state.stride.get());
         if room == 0 || self.is_blocked(task) {
-            return false;
+            return self.spout_held_up(task, || self.who_holds_up(task));
         }
         let room = state.rate.with(|rate| rate.take(now_ns, room));
         if room == 0 {
             let next = state.rate.with(|rate| rate.next_at_ns());
             state.next_poll_ns.set(next.max(now_ns + 1));
-            return false;
+            return self.spout_held_up(task, || Culprit::Rate);
         }
+        task.held_up.with(|held_up| held_up.free(now_ns));
         let outer = self.enter(task);
         state.polling.set(true);
         state.emitted_in_poll.set(0);
@@ -321,7 +326,7 @@ impl Core {
 
     #[cold]
     fn say_who_holds(&self, py: Python<'_>, task: &Task, bytes: u64) {
-        let load = |bolt: &&Rc<Task>| bolt.inbox.len() + bolt.held.get() as usize + bolt.in_flight.get() as usize;
+        let load = |bolt: &&Rc<Task>| bolt.load();
         let holder =
             task.spout().reach.with(|reach| reach.iter().max_by_key(load).map_or(task.index, |bolt| bolt.index));
         if let Err(fault) = self.hooks(py).call_method1("holding", (task.index, bytes, holder)) {

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,10 +29,11 @@ from squall.runtime.build import Built, Task, build, core_settings
 from squall.runtime.context import WorkerServices
 from squall.runtime.dead_stream import DeadLetterSpout
 from squall.runtime.failures import summary
-from squall.runtime.hooks import Hooks
+from squall.runtime.hooks import ErrorReport, Hooks
 from squall.runtime.letters import Letter
 from squall.runtime.marks import Marks
 from squall.runtime.offload import Offloaders
+from squall.runtime.recent import Recent
 from squall.runtime.replay import Replays
 from squall.runtime.running import Running
 from squall.runtime.watch import Life, Watch
@@ -114,6 +115,7 @@ class WorkerProcess:
         self.hooks.built = self.built
         self.replays = Replays(Path(boot.dead_log), self.built, self.worker.replay)
         self.running = Running(self.worker.current_component, self.built)
+        self.recent = Recent()
 
     # -- dead letters ------------------------------------------------------------------------------------------
 
@@ -223,18 +225,22 @@ class WorkerProcess:
     def totals(self) -> dict[str, Any]:
         """The counters now, as events carry them."""
         times = os.times()
-        errors = {name: {"count": len(kept), "last": kept[-1].error} for name, kept in self.hooks.errors.items()}
+        uptime_s = time.monotonic() - self.began_s
+        figures = stats.summary(self.worker.snapshot(), self.built, self.hooks.error)
         return {
-            **stats.summary(self.worker.snapshot(), self.built, self.hooks.error),
-            "uptime_s": round(time.monotonic() - self.began_s, 3),
+            **figures,
+            **self.recent.rates(uptime_s, figures),
+            "uptime_s": round(uptime_s, 3),
             "cpu_s": round(times.user + times.system, 3),
-            "errors": errors,
+            "errors": {name: _shown(kept) for name, kept in self.hooks.errors.items()},
         }
 
     def report(self) -> None:
         """Sends one progress event."""
         self.worker_log.keep()
-        self.send("progress", **self.totals())
+        totals = self.totals()
+        self.recent.keep(totals["uptime_s"], totals)
+        self.send("progress", **totals)
 
     def stuck(self, component: str, running_s: float, stack: str) -> None:
         """Tells of a call that does not return, as the core's watchdog does."""
@@ -259,6 +265,13 @@ class WorkerProcess:
             case other:
                 done = {"error": f"unknown command {other!r}"}
         return json.dumps({"id": request.get("id"), **done}, default=repr).encode()
+
+
+def _shown(kept: Sequence[ErrorReport]) -> dict[str, Any]:
+    """A component's errors as events carry them: how many are kept, and the newest."""
+    last = kept[-1]
+    at = last.at.isoformat(timespec="milliseconds")
+    return {"count": len(kept), "last": last.error, "where": last.where, "task": last.task, "at": at}
 
 
 def main() -> None:
