@@ -80,13 +80,19 @@ def _records(path: Path) -> Iterator[dict[str, Any]]:
     except FileNotFoundError:
         return
     for number, line in enumerate(data.split(b"\n")[:-1], start=1):
-        checksum, _, body = line.partition(b" ")
-        try:
-            if int(checksum, 16) != zlib.crc32(body):
-                raise ValueError("checksum")
-            yield json.loads(body)
-        except ValueError:
+        if (record := record_of(line)) is not None:
+            yield record
+        else:
             log.error("event=corrupt_dead_letter file=%s line=%d", path, number)
+
+
+def record_of(line: bytes) -> dict[str, Any] | None:
+    """What a line of the log says; None if its checksum is wrong."""
+    checksum, _, body = line.partition(b" ")
+    try:
+        return json.loads(body) if int(checksum, 16) == zlib.crc32(body) else None
+    except ValueError:
+        return None
 
 
 def read(path: Path) -> list[Stored]:

@@ -58,6 +58,7 @@ def empty(kind: str, tasks: int = 0) -> dict[str, Any]:
         "complete_ms": _worst([]),
         "capacity": 0.0,
         "blocked_ms": {},
+        "blocked_ratio": {},
         "streams": {},
         "inputs": {},
         "windows": {},

@@ -20,8 +20,10 @@ from typing import Any
 
 from squall.config.load import local_dir
 from squall.engines.embedded import outcome, sockets
-from squall.engines.embedded.control import Control
+from squall.engines.embedded.control import Answered, Control
+from squall.engines.embedded.followers import Followers
 from squall.engines.embedded.outcome import Do, Run
+from squall.engines.embedded.process_figures import ProcessFigures
 from squall.engines.embedded.runs import CONTROL_SOCKET, remove_dead_runs, remove_old_logs, usable
 from squall.engines.embedded.tail import Tail
 from squall.engines.embedded.worker_process import Wanted, WorkerProcess
@@ -29,8 +31,10 @@ from squall.errors import Defect
 from squall.model.addresses import address_of
 from squall.model.graph import Graph
 from squall.planner.describe import describe
+from squall.planner.shape import shape
 from squall.runtime import stats
 from squall.runtime.dead_log import log_path
+from squall.runtime.open_letters import OpenLetters
 
 Event = dict[str, Any]
 LOOK_EVERY_S = 0.2
@@ -67,17 +71,38 @@ class EmbeddedRun:
     """
 
     def __init__(self, order: Order, graph: Graph, tell: Callable[[Event], None]) -> None:
-        self._order, self._graph, self._tell = order, graph, tell
+        self._order, self._graph, self._audience = order, graph, tell
         self._components = [*(spout.name for spout in graph.spouts), *graph.order]
         self._began_s = time.monotonic()
         self._run = Run(order.drain_s)
         self._report: Event = {}
         self._interrupts = 0
         self._stuck: Stuck | None = None
+        self._followers = Followers()
+        self._selector = selectors.DefaultSelector()
+        self._control: Control | None = None
+        self._letters = OpenLetters(log_path(local_dir(order.settings), graph.name))
 
     def interrupt(self) -> None:
         """Ends the run as Ctrl-C does."""
         self._interrupts += 1
+
+    def ask(self, request: Event, answered: Answered) -> None:
+        """Gives the worker a command; `answered` gets what it says, if the run goes on until then."""
+        if self._control is not None:
+            self._control.ask(request, answered)
+
+    def look_at(self, fd: int, ready: Callable[[], None]) -> None:
+        """Has `ready` called, while the worker runs, whenever something can be read from `fd`."""
+        self._selector.register(fd, selectors.EVENT_READ, ready)
+
+    def look_away(self, fd: int) -> None:
+        """Ends `look_at`."""
+        self._selector.unregister(fd)
+
+    def _tell(self, event: Event) -> None:
+        self._followers.tell(event)
+        self._audience(event)
 
     def __call__(self) -> int:
         """Runs to the end. The exit code."""
@@ -92,6 +117,7 @@ class EmbeddedRun:
                 self._follow(worker, control, Tail(wanted.log_file))
                 return self._end(worker, wanted.log_file)
         finally:
+            self._followers.close()
             shutil.rmtree(wanted.run_dir, ignore_errors=True)
 
     def _wanted(self) -> Wanted:
@@ -132,7 +158,8 @@ class EmbeddedRun:
     def _follow(self, worker: WorkerProcess, listener: socket.socket, tail: Tail) -> None:
         """Serves the worker until its process has ended and everything it said is heard."""
         lines = sockets.LineBuffer()
-        control = Control(listener, lambda request: _send(worker, request))
+        self._control = control = Control(listener, lambda request: _send(worker, request), self._followers)
+        figures = ProcessFigures(0, worker.pid)
         ended = False
 
         def exited() -> None:
@@ -140,25 +167,30 @@ class EmbeddedRun:
             ended = True
 
         def session() -> None:
-            if not self._hear(worker, lines, control):
+            if not self._hear(worker, lines, figures):
                 selector.unregister(worker.session)
 
-        with selectors.DefaultSelector() as selector:
+        with self._selector as selector:
             selector.register(worker.session, selectors.EVENT_READ, session)
             selector.register(worker.pidfd, selectors.EVENT_READ, exited)
             control.register(selector)
+            look_at_s = 0.0
             while not ended:
                 for key, _ in selector.select(self._patience_s()):
                     key.data()
-                self._say(tail.lines())
+                if (now_s := time.monotonic()) >= look_at_s:
+                    look_at_s = now_s + LOOK_EVERY_S / 2
+                    self._say(tail.lines())
                 self._pass_time(worker)
-        while self._hear(worker, lines, control):
+        self._followers.end()
+        while self._hear(worker, lines, figures):
             pass
         self._say(tail.rest())
 
     def _started(self, worker: WorkerProcess, log_file: Path, addresses: dict[str, str]) -> None:
         event = {"event": "started", "topology": self._graph.name, "workers": [{"id": 0, "pid": worker.pid}]}
-        self._tell({**event, "listening": addresses, "log": str(log_file)})
+        at = {"pid": os.getpid(), "at_epoch_ms": int(time.time() * 1000), "graph": shape(self._graph)}
+        self._tell({**event, "listening": addresses, "log": str(log_file), **at})
         if self._order.for_s is not None:
             self._run = Run(self._order.drain_s, stop_at_s=time.monotonic() + self._order.for_s)
 
@@ -170,17 +202,17 @@ class EmbeddedRun:
         for text in lines:
             self._tell({"event": "log", "text": text})
 
-    def _hear(self, worker: WorkerProcess, lines: sockets.LineBuffer, control: Control) -> bool:
+    def _hear(self, worker: WorkerProcess, lines: sockets.LineBuffer, figures: ProcessFigures) -> bool:
         """Takes what the worker said; whether it may say more."""
         try:
             data = worker.session.recv(1 << 16, socket.MSG_DONTWAIT)
         except OSError:
             return False
         for event in lines.feed(data):
-            self._heard(worker, event, control)
+            self._heard(worker, event, figures)
         return bool(data)
 
-    def _heard(self, worker: WorkerProcess, event: Event, control: Control) -> None:
+    def _heard(self, worker: WorkerProcess, event: Event, figures: ProcessFigures) -> None:
         match event.get("event"):
             case "ready":
                 self._step(worker, outcome.Ready())
@@ -188,7 +220,8 @@ class EmbeddedRun:
                 self._step(worker, outcome.Draining())
             case "progress":
                 self._report = event
-                self._tell({**event, "topology": self._graph.name, "phase": self._run.phase.value})
+                known = {"topology": self._graph.name, "phase": self._run.phase.value}
+                self._tell({**event, **known, "workers": [figures.now()], "dead_letters": self._letters.now()})
             case "failed":
                 self._step(worker, outcome.Failed(Defect(**event["defect"])))
             case "ended":
@@ -198,8 +231,8 @@ class EmbeddedRun:
                 component = self._names([event["component"]])[0]
                 self._stuck = Stuck(component, worker.calls(), time.monotonic() - event["running_s"])
                 self._tell({**event, "component": component})
-            case None if "id" in event:
-                control.answered(event)
+            case None if "id" in event and self._control is not None:
+                self._control.answered(event)
             case _:
                 pass
 

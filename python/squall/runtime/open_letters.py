@@ -1,0 +1,56 @@
+"""How many dead letters wait for someone, and the newest: a log followed as it grows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from squall.runtime import dead_log
+from squall.runtime.letter_codec import decode
+
+CHUNK_BYTES = 1 << 20
+
+
+class OpenLetters:
+    """Follows one topology's log.
+
+    Cost: a look at the file's size each time; of what came since, each line is parsed once. Bound: a byte for each
+    letter of the log, and 1 MiB that is read at a time.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._at = 0
+        self._rest = b""
+        self._is_open = bytearray()
+        self._newest: dict[str, Any] | None = None
+
+    def now(self) -> dict[str, Any]:
+        """Out: `open`: how many · `last`: the newest of them all, with `number`, `component`, `error`, `at`; or None."""
+        try:
+            if self._path.stat().st_size != self._at:
+                self._read()
+        except OSError:  # there is none yet, or it is not to be read: then there is nothing to tell
+            pass
+        return {"open": self._is_open.count(1), "last": self._newest}
+
+    def _read(self) -> None:
+        with self._path.open("rb") as file:
+            file.seek(self._at)
+            while data := file.read(CHUNK_BYTES):
+                self._at += len(data)
+                *lines, self._rest = (self._rest + data).split(b"\n")
+                for record in filter(None, map(dead_log.record_of, lines)):
+                    self._take(record)
+
+    def _take(self, record: dict[str, Any]) -> None:
+        if (letter := record.get("letter")) is not None:
+            self._is_open.append(1)
+            self._newest = {
+                "number": len(self._is_open),
+                "component": letter["component"],
+                "error": letter["error"],
+                "at": decode(letter["at"]).isoformat(timespec="milliseconds"),
+            }
+        elif 0 < (number := record["number"]) <= len(self._is_open):
+            self._is_open[number - 1] = record["state"] == dead_log.OPEN
