@@ -111,7 +111,12 @@ fn windows(py: Python<'_>, task: &Task, dict: &Bound<'_, PyDict>) -> PyResult<()
         out.set_item(window.name(), counts)?;
     }
     dict.set_item("windows", out)?;
-    let busy_ns = over(5, Window::TenMinutes);
+    // Where several calls may run at once, one of each is not all that it can do.
+    let at_once = match &task.role {
+        Role::Bolt(state) if task.is_offloaded() => state.max_in_flight.get(),
+        _ => 1,
+    };
+    let busy_ns = over(5, Window::TenMinutes) / at_once as f64;
     dict.set_item("capacity", capacity(busy_ns, 1.0, now_ns))
 }
 

@@ -42,6 +42,15 @@ class Asked:
 class View(Protocol):
     """Shows a run to someone."""
 
+    @property
+    def stdout_fd(self) -> int:
+        """Where sinks write that write to standard output."""
+        ...
+
+    def attach(self, run: EmbeddedRun, /) -> None:
+        """Takes the run that is shown, before it begins."""
+        ...
+
     def __call__(self, event: Event, /) -> None:
         """Shows one event."""
         ...
@@ -81,6 +90,8 @@ def run_topology(asked: Asked) -> int:
         graph = validate(load_topology(file, name, asked.parameters), settings)
     for warning in missing_workers(graph):
         print(f"warning: {warning}", file=sys.stderr)
+    summary = SummaryFile(asked.summary) if asked.summary is not None else None
+    view = json_view or _view(graph)
     order = Order(
         file=file,
         name=name,
@@ -88,13 +99,13 @@ def run_topology(asked: Asked) -> int:
         settings=settings,
         for_s=for_s,
         drain_s=drain_s if drain_s is not None else graph.settings["topology.drain.secs"],
-        stdout_fd=STDERR if asked.as_json else STDOUT,
+        stdout_fd=view.stdout_fd,
     )
-    summary = SummaryFile(asked.summary) if asked.summary is not None else None
-    audience = Audience(json_view or _view(graph), summary)
-    run = EmbeddedRun(order, graph, audience)
-    audience.on_loss = run.interrupt
+    audience = Audience(view, summary)
     try:
+        run = EmbeddedRun(order, graph, audience)
+        audience.on_loss = run.interrupt
+        view.attach(run)
         code = run()
     finally:
         audience.close()
@@ -110,12 +121,12 @@ def _settings(asked: Asked) -> dict[str, Any]:
 
 
 def _view(graph: Graph) -> View:
-    """What shows the run: nothing but its sinks' lines goes to a standard output that sinks write to."""
+    """What shows the run: nothing but its sinks' lines goes to a pipe or file that sinks write to."""
     prints = any(spec.prints for spec in graph.components.values())
-    if sys.stdout.isatty() and not prints:
+    if sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb":
         from squall.cli.live import LiveView
 
-        return LiveView()
+        return LiveView(prints=prints)
     from squall.cli.plain import PlainView
 
     return PlainView(sys.stderr if prints else sys.stdout)
@@ -193,8 +204,13 @@ class SummaryFile:
 class Silence:
     """Shows nothing, since nobody takes it any more."""
 
+    stdout_fd = STDOUT
+
     def __init__(self) -> None:
         lead_output_nowhere()
+
+    def attach(self, _run: EmbeddedRun) -> None:
+        """Nothing can be done with it."""
 
     def __call__(self, event: Event) -> None:
         """Shows nothing."""
@@ -206,9 +222,14 @@ class Silence:
 class JsonView:
     """Events as JSON lines on what standard output was; all that is printed goes to standard error from now on."""
 
+    stdout_fd = STDERR
+
     def __init__(self) -> None:
         self._out = StandardOutput(os.dup(STDOUT))
         os.dup2(STDERR, STDOUT)
+
+    def attach(self, _run: EmbeddedRun) -> None:
+        """Events are all it takes."""
 
     def __call__(self, event: Event) -> None:
         """Prints one event."""
