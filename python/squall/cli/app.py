@@ -1,4 +1,4 @@
-"""The commands: `squall run`, `check`, `explain`, `dead`, `stacks`, `log-level`."""
+"""The commands: `squall run`, `check`, `explain`, `top`, `ps`, `dead`, `stacks`, `log-level`."""
 
 from __future__ import annotations
 
@@ -205,6 +205,46 @@ def explain(
     from squall.cli.explaining import explain_code
 
     raise typer.Exit(explain_code(code))
+
+
+@app.command()
+def top(
+    topology: Annotated[
+        str | None, typer.Argument(metavar="[TOPOLOGY]", help="Its name; not needed if only one is running.")
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="Print one screen as text and end.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print its events as JSON lines, as `squall run --json` does.")
+    ] = False,
+    settings: Settings = None,
+) -> None:
+    """Shows a topology that runs in another terminal: rates on its graph, who holds up whom, latencies, errors.
+
+    Keys: q leaves, ? tells the others. The topology goes on.
+
+    Examples:
+
+      squall top
+
+      squall top word-count --once
+    """
+    from squall.cli.top import show
+
+    raise typer.Exit(show(_local_dir(settings), topology, once=once, as_json=as_json))
+
+
+@app.command()
+def ps(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    settings: Settings = None,
+) -> None:
+    """Lists the topologies that are running here, with their rates.
+
+    Example: squall ps
+    """
+    from squall.cli.top import show_running
+
+    show_running(_local_dir(settings), as_json=as_json)
 
 
 @app.command()

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
-from typing import Any
 
 from squall.cli.streams import STDOUT
 from squall.cli.texts import Event, failed_text, listening, stuck_text, summary_lines
-from squall.cli.view.board import Answered, Board
+from squall.cli.view.board import Board, Steering
 from squall.cli.view.keyboard import Keyboard, usable
 from squall.cli.view.painter import Painter
 from squall.cli.view.printed import Printed
 from squall.cli.view.state import Known
-from squall.engines.embedded.parent import EmbeddedRun
 from squall.runtime.output import StandardOutput
 
 STDIN = 0
@@ -29,29 +26,6 @@ def is_narrow(encoding: str) -> bool:
     except (UnicodeEncodeError, LookupError):
         return True
     return False
-
-
-class Steered:
-    """A run of this very process, as keys act on it."""
-
-    def __init__(self, run: EmbeddedRun) -> None:
-        self._run = run
-
-    def quit(self) -> None:
-        """As Ctrl-C."""
-        self._run.interrupt()
-
-    def ask(self, request: dict[str, Any], answered: Answered) -> None:
-        """Gives the worker a command."""
-        self._run.ask(request, answered)
-
-    def look_at(self, fd: int, ready: Callable[[], None]) -> None:
-        """Has `ready` called when something can be read from `fd`."""
-        self._run.look_at(fd, ready)
-
-    def look_away(self, fd: int) -> None:
-        """Ends `look_at`."""
-        self._run.look_away(fd)
 
 
 class LiveView:
@@ -69,17 +43,19 @@ class LiveView:
         share = PRINTING_SHARE if prints else 1.0
         self._board = Board(self._painter, keyboard, known, narrow=is_narrow(encoding), share=share)
         self._printed = Printed(self._painter.above) if prints else None
+        self._steering: Steering | None = None
 
     @property
     def stdout_fd(self) -> int:
         """Where sinks write."""
         return self._printed.write_fd if self._printed is not None else STDOUT
 
-    def attach(self, run: EmbeddedRun) -> None:
-        """Takes the run that keys act on."""
-        self._board.steer(Steered(run))
+    def attach(self, steering: Steering) -> None:
+        """Takes what keys can act on."""
+        self._steering = steering
+        self._board.steer(steering)
         if self._printed is not None:
-            run.look_at(self._printed.read_fd, self._printed.take)
+            steering.look_at(self._printed.read_fd, self._printed.take)
 
     def __call__(self, event: Event) -> None:
         """Shows one event."""
@@ -107,10 +83,14 @@ class LiveView:
 
     def close(self) -> None:
         """Takes the view down, after all that sinks printed."""
-        if self._printed is not None:
-            self._printed.close()
-            self._printed = None
-        self._board.close()
+        printed, self._printed = self._printed, None
+        try:
+            if printed is not None:
+                if self._steering is not None:
+                    self._steering.look_away(printed.read_fd)
+                printed.close()
+        finally:
+            self._board.close()
 
     def _complain(self, text: str, style: str) -> None:
         if os.isatty(sys.stderr.fileno()):

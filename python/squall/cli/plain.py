@@ -18,7 +18,7 @@ class PlainView:
         self._out = out
         self._last: Event | None = None
 
-    def attach(self, _run: object) -> None:
+    def attach(self, _helm: object) -> None:
         """Lines are all that it shows."""
 
     def __call__(self, event: Event) -> None:

@@ -26,7 +26,7 @@ class OpenLetters:
         self._newest: dict[str, Any] | None = None
 
     def now(self) -> dict[str, Any]:
-        """Out: `open`: how many · `last`: the newest of them all, with `number`, `component`, `error`, `at`; or None."""
+        """Out: `open`: how many · `last`: the newest of all, with `number`, `component`, `error`, `at`; or None."""
         try:
             if self._path.stat().st_size != self._at:
                 self._read()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import time
@@ -41,26 +42,33 @@ class Steering(Protocol):
 
 
 class Board:
-    """One view on one terminal.
+    """One view on one terminal, which is as it was again at the end, however that comes.
 
     Args:
         share: most of the terminal's height that is used.
+
+    Threading: the main thread only, since sizes, stops and ends come as signals.
     """
 
     def __init__(self, painter: Painter, keyboard: Keyboard | None, known: Known, *, narrow: bool, share: float = 1.0):
         self._painter, self._keyboard, self._known = painter, keyboard, known
         self._narrow, self._share = narrow, share
         self._steering: Steering | None = None
-        self._resized, self._resizes = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._before: Any = signal.signal(signal.SIGWINCH, self._on_resize)
+        self._looks: set[int] = set()
+        self._woken, self._wakes = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        handlers = {signal.SIGWINCH: self._wake, signal.SIGCONT: self._wake, signal.SIGTSTP: self._stop}
+        handlers |= {signal.SIGQUIT: self._stop}
+        self._signals: dict[int, Any] = {number: signal.signal(number, one) for number, one in handlers.items()}
+        atexit.register(self.close)
+        if keyboard is not None:
+            keyboard.take()
         self.paint()
 
     def steer(self, steering: Steering) -> None:
         """Takes what keys can act on; its loop calls this view from now on."""
         self._steering = steering
-        steering.look_at(self._resized, self._after_resize)
-        if self._keyboard is not None:
-            steering.look_at(self._keyboard.fd, self._on_keys)
+        self._look_at(self._woken, self._after_signal)
+        self._look_at_keys()
 
     def take(self, event: Event) -> None:
         """Takes an event in; a new report is painted, unless the view is paused."""
@@ -68,25 +76,74 @@ class Board:
         if event["event"] in ("started", "progress", "draining"):
             self.paint()
 
+    def note(self, text: str) -> None:
+        """Shows a line at the foot until the next key."""
+        self._known = replace(self._known, note=text)
+        self.paint()
+
     def paint(self) -> None:
         """Paints what is known."""
         width, height = self._painter.size
         height = max(1, int(height * self._share))
-        keys = self._keyboard is not None and self._keyboard.is_open
+        keys = self._keyboard is not None and self._keyboard.is_taken
         self._painter.show(screen(self._known, width, height, time.monotonic(), keys=keys, narrow=self._narrow))
 
     def close(self) -> None:
         """Takes the view down and gives the terminal back. May be called again."""
+        if not self._signals:
+            return
+        for number, handler in self._signals.items():
+            signal.signal(number, handler)
+        self._signals = {}
+        atexit.unregister(self.close)
+        for fd in [*self._looks]:
+            self._look_away(fd)
+        os.close(self._woken)
+        os.close(self._wakes)
+        self._give_back()
+
+    def _give_back(self) -> None:
         if self._keyboard is not None:
-            self._keyboard.close()
-        if self._before is not None:
-            signal.signal(signal.SIGWINCH, self._before)
-            self._before = None
-            os.close(self._resized)
-            os.close(self._resizes)
-        self._painter.close()
+            self._keyboard.give_back()
+        self._painter.rest()
+
+    def _look_at(self, fd: int, ready: Callable[[], None]) -> None:
+        if self._steering is not None and fd not in self._looks:
+            self._looks.add(fd)
+            self._steering.look_at(fd, ready)
+
+    def _look_away(self, fd: int) -> None:
+        if self._steering is not None and fd in self._looks:
+            self._looks.remove(fd)
+            self._steering.look_away(fd)
+
+    # -- signals -------------------------------------------------------------------------------------------------
+
+    def _wake(self, _signal: int, _frame: object) -> None:
+        """Another size, or this process goes on: looked at by the loop, not between two other steps."""
+        with suppress(OSError):  # the pipe is full: it will look
+            os.write(self._wakes, b".")
+
+    def _after_signal(self) -> None:
+        os.read(self._woken, 1024)
+        if self._keyboard is not None:
+            self._keyboard.take()
+        self._look_at_keys()
+        self._painter.begin()
+        self.paint()
+
+    def _stop(self, number: int, _frame: object) -> None:
+        """Ctrl-Z or Ctrl-\\ does what it always does, with the terminal given back."""
+        self._give_back()
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+        signal.signal(number, self._stop)
 
     # -- keys ----------------------------------------------------------------------------------------------------
+
+    def _look_at_keys(self) -> None:
+        if self._keyboard is not None and self._keyboard.is_taken:
+            self._look_at(self._keyboard.fd, self._on_keys)
 
     def _on_keys(self) -> None:
         assert self._keyboard is not None
@@ -94,8 +151,8 @@ class Board:
             self._known, act = pressed(self._known, key, time.monotonic())
             if act is not None:
                 self._do(act)
-        if not self._keyboard.is_open and self._steering is not None:
-            self._steering.look_away(self._keyboard.fd)
+        if not self._keyboard.is_taken:
+            self._look_away(self._keyboard.fd)
         self.paint()
 
     def _do(self, act: Act) -> None:
@@ -144,14 +201,4 @@ class Board:
     def _paint_noted(self, answer: Event) -> None:
         if because := answer.get("error"):
             self._known = replace(self._known, note=f"refused: {because}")
-        self.paint()
-
-    # -- size ----------------------------------------------------------------------------------------------------
-
-    def _on_resize(self, _signal: int, _frame: object) -> None:
-        with suppress(OSError):  # a look at the new size waits already
-            os.write(self._resizes, b".")
-
-    def _after_resize(self) -> None:
-        os.read(self._resized, 1024)
         self.paint()

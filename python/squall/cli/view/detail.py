@@ -33,8 +33,13 @@ def detail(name: str, components: Mapping[str, Figures], shape: Mapping[str, Any
         *_latencies(now),
         *_windows(now),
         *_own(now),
-        *(Text.assemble(("  set  ", "dim"), f"{key} = {value}") for key, value in spec.get("settings", {}).items()),
+        *(_setting(key, value, "") for key, value in spec.get("settings", {}).items()),
+        *(_setting(key, value, "  (the topology's)") for key, value in shape.get("settings", {}).items()),
     ]
+
+
+def _setting(key: str, value: object, whose: str) -> Text:
+    return Text.assemble(("  set  ", "dim"), f"{key} = {one_line(str(value))}", (whose, "dim"))
 
 
 def _flows(now: Figures, spec: Mapping[str, Any]) -> list[Text]:

@@ -15,6 +15,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from squall.cli.view.words import per_s
+from squall.model.graph import DEAD_LETTERS
 
 LONGEST_NAME = 24
 Style = Callable[[str], str]
@@ -47,7 +48,7 @@ class Drawing:
     """
 
     def __init__(self, shape: Mapping[str, Any], components: Mapping[str, Any], style: Style) -> None:
-        self._tasks = {name: one["tasks"] for name, one in shape["components"].items() if not name.startswith("__")}
+        self._tasks = {name: one["tasks"] for name, one in shape["components"].items()}
         self._spouts = [name for name in self._tasks if shape["components"][name]["kind"] == "spout"]
         self._after = {name: _edges(name, shape["components"], components) for name in self._tasks}
         self._style = style
@@ -60,6 +61,8 @@ class Drawing:
         return lines if all(line.cell_len <= width for line in lines) else self._chains(width)
 
     def _name(self, name: str, again: bool = False) -> Text:
+        if name == DEAD_LETTERS:
+            return Text("dead letters", "dim italic")
         short = name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
         if again:
             return Text(short, "dim")
@@ -136,7 +139,7 @@ def _edges(source: str, shape: Mapping[str, Any], components: Mapping[str, Any])
             rates: Mapping[str, float] = components.get(target, {}).get("inputs_per_s", {})
             known = [rates[key] for one in inputs if (key := f"{source}/{one['stream']}") in rates]
             streams = [one["stream"] for one in inputs]
-            parts = [] if streams == ["default"] else [", ".join(streams)]
+            parts = [] if streams == ["default"] or source == DEAD_LETTERS else [", ".join(streams)]
             parts += ["↺"] if any(one["closes_loop"] for one in inputs) else []
             parts += [per_s(sum(known))] if known else []
             found.append(Edge(" ".join(parts), target))

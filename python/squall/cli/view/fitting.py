@@ -26,13 +26,13 @@ def fitted(parts: Sequence[Part], height: int) -> list[Text]:
     given = [0] * len(parts)
     by_rank = sorted(range(len(parts)), key=lambda number: parts[number].rank)
     left = height
-    for wanted in (lambda part: min(part.least, len(part.lines)), lambda part: len(part.lines)):
-        for number in by_rank:
-            more = wanted(parts[number]) - given[number]
-            if 0 < more <= left or (given[number] and more > 0):
-                more = min(more, left)
-                given[number] += more
-                left -= more
+    for number in by_rank:
+        if (least := min(parts[number].least, len(parts[number].lines))) <= left:
+            given[number], left = least, left - least
+    for number in by_rank:
+        if given[number]:
+            more = min(len(parts[number].lines) - given[number], left)
+            given[number], left = given[number] + more, left - more
     return [line for part, lines in zip(parts, given, strict=True) for line in _cut(part.lines, lines)]
 
 

@@ -1,17 +1,12 @@
-"""Single keys from the terminal, which is as it was again at the end, however that comes.
-
-Signals stay with their keys (Ctrl-C, Ctrl-Z), and what is printed is processed as ever; only the waiting for a line's
-end and the echo are off.
+"""Single keys from the terminal. Signals stay with their keys (Ctrl-C, Ctrl-Z), and what is printed is processed as
+ever: only the waiting for a line's end and the echo are off.
 """
 
 from __future__ import annotations
 
-import atexit
 import os
-import signal
 import termios
 from contextlib import suppress
-from typing import Any
 
 SEQUENCES = {b"\x1b[A": "up", b"\x1b[B": "down", b"\x1bOA": "up", b"\x1bOB": "down", b"\x1b": "escape"}
 PLAIN = {"\r": "enter", "\n": "enter"}
@@ -43,65 +38,35 @@ def names(data: bytes) -> list[str]:
 
 
 class Keyboard:
-    """The keys of one terminal.
-
-    Threading: the main thread only, since a stop by Ctrl-Z and its end are signals.
-    """
+    """The keys of one terminal, from `take` to `give_back`; its mode is then what it was at the beginning."""
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
+        self.is_taken = False
         self._before = termios.tcgetattr(fd)
-        self._open = True
-        self._signals: dict[int, Any] = {
-            number: signal.signal(number, handler)
-            for number, handler in ((signal.SIGCONT, self._goes_on), (signal.SIGQUIT, self._quits))
-        }
-        atexit.register(self.close)
-        self._take()
 
-    def read(self) -> list[str]:
-        """The keys that were pressed since; none while another process has the terminal."""
-        if not usable(self.fd):
-            self._open = False
-            return []
-        try:
-            return names(os.read(self.fd, 1024))
-        except OSError:
-            self._open = False
-            return []
-
-    @property
-    def is_open(self) -> bool:
-        """Whether there is something to wait for."""
-        return self._open
-
-    def close(self) -> None:
-        """Gives the terminal back. May be called again."""
-        self._open = False
-        self._give_back()
-        for number, handler in self._signals.items():
-            with suppress(ValueError):
-                signal.signal(number, handler)
-        self._signals = {}
-        atexit.unregister(self.close)
-
-    def _take(self) -> None:
+    def take(self) -> None:
+        """Has the terminal give single keys, if it is this process's to say."""
+        if self.is_taken or not usable(self.fd):
+            return
         mode = termios.tcgetattr(self.fd)
         mode[3] &= ~(termios.ECHO | termios.ICANON)
         mode[6][termios.VMIN], mode[6][termios.VTIME] = 1, 0
         termios.tcsetattr(self.fd, termios.TCSADRAIN, mode)
+        self.is_taken = True
 
-    def _give_back(self) -> None:
-        if usable(self.fd):
+    def give_back(self) -> None:
+        """Puts the terminal back as it was. May be called again."""
+        if self.is_taken and usable(self.fd):
             with suppress(termios.error):
                 termios.tcsetattr(self.fd, termios.TCSADRAIN, self._before)
+        self.is_taken = False
 
-    def _goes_on(self, _signal: int, _frame: object) -> None:
-        if self._open and usable(self.fd):
-            self._take()
-
-    def _quits(self, _signal: int, _frame: object) -> None:
-        """Ctrl-\\ ends the process at once, as ever."""
-        self._give_back()
-        signal.signal(signal.SIGQUIT, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGQUIT)
+    def read(self) -> list[str]:
+        """The keys that were pressed since; the keyboard is not taken any more if there can be none."""
+        data = b""
+        if usable(self.fd):  # else a read would stop this process
+            with suppress(OSError):
+                data = os.read(self.fd, 1024)
+        self.is_taken = self.is_taken and bool(data)
+        return names(data)

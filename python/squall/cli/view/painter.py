@@ -38,8 +38,8 @@ class Painter:
         self._console = Console(file=self._buffer, force_terminal=True, highlight=False, legacy_windows=False)
         self._painted: list[int] = []
         self._last = b""
-        self._closed = False
-        self._out.write(HIDE + (OTHER_SCREEN if own_screen else b""))
+        self._resting = True
+        self.begin()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -47,6 +47,12 @@ class Painter:
         columns, lines = os.get_terminal_size(self._out.fd)
         # The last column stays free: a full line would wrap at the next character.
         return max(columns - 1, 1), max(lines if self._own_screen else lines - 1, 1)
+
+    def begin(self) -> None:
+        """Takes the terminal, at first and after a `rest`."""
+        if self._resting:
+            self._resting = False
+            self._out.write(HIDE + (OTHER_SCREEN if self._own_screen else b""))
 
     def show(self, lines: Sequence[Text]) -> None:
         """Puts these lines where the ones before were."""
@@ -64,10 +70,10 @@ class Painter:
         self._console.print(Text(text, style), soft_wrap=True)
         self.above(self._taken())
 
-    def close(self) -> None:
-        """Takes the lines away. May be called again."""
-        if not self._closed:
-            self._closed = True
+    def rest(self) -> None:
+        """Takes the lines away and gives the terminal back. May be called again."""
+        if not self._resting:
+            self._resting = True
             end = BACK if self._own_screen else self._home() + TO_SCREEN_END
             self._painted, self._last = [], b""
             self._out.write(end + SHOW)

@@ -1,4 +1,4 @@
-"""The parts of the screen beside graph and table: head, culprits, errors, dead letters, workers, users' tables, foot."""
+"""The parts of the screen beside graph and table: head, culprits, errors, dead letters, workers, tables, foot."""
 
 from __future__ import annotations
 

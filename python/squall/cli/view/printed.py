@@ -21,8 +21,12 @@ class Printed:
         os.set_blocking(self.read_fd, False)
         self._rest = b""
 
-    def take(self) -> bool:
-        """Shows what has come; whether something had."""
+    def take(self) -> None:
+        """Shows what has come."""
+        self._take()
+
+    def _take(self) -> bool:
+        """Whether something had come."""
         try:
             data = os.read(self.read_fd, READ_BYTES)
         except BlockingIOError:
@@ -33,10 +37,12 @@ class Printed:
         return bool(data)
 
     def close(self) -> None:
-        """Shows what is left, whose writers have ended."""
+        """Shows what is left; who still writes is told that nobody reads any more."""
         os.close(self.write_fd)
-        while self.take():
-            pass
-        if self._rest:
-            self._show(self._rest + b"\n")
-        os.close(self.read_fd)
+        try:
+            while self._take():
+                pass
+            if self._rest:
+                self._show(self._rest + b"\n")
+        finally:
+            os.close(self.read_fd)

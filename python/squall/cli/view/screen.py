@@ -56,8 +56,8 @@ def _below(known: Known, components: Mapping[str, Any], graph: Mapping[str, Any]
     event = known.shown
     assert event is not None
     match known.pane:
-        case Pane.COMPONENT if known.chosen in components:
-            return [EMPTY, Part(detail(known.chosen, components, graph), 1, 12)]
+        case Pane.COMPONENT if (chosen := known.chosen) is not None and chosen in components:
+            return [EMPTY, Part(detail(chosen, components, graph), 1, 12)]
         case Pane.ERRORS:
             return [EMPTY, Part(parts.errors(event, in_full=True), 1, 8)]
         case Pane.HELP:

@@ -21,6 +21,8 @@ def ms(latency: Mapping[str, float] | None, figure: str) -> str:
     if not latency or not latency["count"]:
         return NOTHING
     value = latency[figure]
+    if value < 0.0001:
+        return "<0.0001"
     return f"{value:.{4 if value < 0.1 else 3 if value < 1 else 2 if value < 10 else 1 if value < 100 else 0}f}"
 
 

@@ -97,8 +97,9 @@ class EmbeddedRun:
         self._selector.register(fd, selectors.EVENT_READ, ready)
 
     def look_away(self, fd: int) -> None:
-        """Ends `look_at`."""
-        self._selector.unregister(fd)
+        """Ends `look_at`; nothing is left to end when the worker has ended."""
+        if fd in (self._selector.get_map() or ()):
+            self._selector.unregister(fd)
 
     def _tell(self, event: Event) -> None:
         self._followers.tell(event)
@@ -199,8 +200,8 @@ class EmbeddedRun:
         return max(0.0, min(LOOK_EVERY_S, soonest_s))
 
     def _say(self, lines: list[str]) -> None:
-        for text in lines:
-            self._tell({"event": "log", "text": text})
+        if lines:
+            self._tell({"event": "log", "text": "\n".join(lines)})
 
     def _hear(self, worker: WorkerProcess, lines: sockets.LineBuffer, figures: ProcessFigures) -> bool:
         """Takes what the worker said; whether it may say more."""

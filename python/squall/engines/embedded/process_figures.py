@@ -21,7 +21,7 @@ class ProcessFigures:
         self._pid = pid
 
     def now(self) -> dict[str, Any]:
-        """Out: `id`, `pid` · `cpu_ratio`: cores used since the last call · `rss_bytes` · `uptime_s`; zeros if it ended."""
+        """Out: `id`, `pid` · `cpu_ratio`: cores used since the last call · `rss_bytes` · `uptime_s`."""
         now_s = time.monotonic()
         cpu_s, rss_bytes = self._read()
         ratio = max(0.0, cpu_s - self._cpu_s) / max(now_s - self._last_s, 1e-3)
