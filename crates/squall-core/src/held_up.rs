@@ -43,6 +43,16 @@ impl HeldUp {
         }
     }
 
+    /// Nothing will happen for a while from `now_ns` on: what is known is to be right, however new it is.
+    ///
+    /// What the task asked for itself does not change meanwhile.
+    pub fn settle(&mut self, now_ns: u64, who: impl FnOnce() -> Culprit) {
+        if !matches!(self.by, None | Some(Culprit::Rate | Culprit::Pause)) {
+            self.count(now_ns);
+            self.by = Some(who());
+        }
+    }
+
     /// The task may go on at `now_ns`.
     #[inline(always)]
     pub fn free(&mut self, now_ns: u64) {
@@ -109,6 +119,19 @@ mod tests {
             });
         }
         assert_eq!(asked, 10);
+    }
+
+    #[test]
+    fn before_a_long_rest_it_is_asked_again_who_it_is() {
+        let mut held = HeldUp::default();
+        held.settle(0, || SLOW);
+        held.hold(0, || SLOW);
+        held.settle(10, || Culprit::Retries);
+        held.hold(20, || SLOW);
+        held.free(5 * MS);
+        assert_eq!(held.totals(6 * MS), [(SLOW, 10), (Culprit::Retries, 5 * MS - 10)]);
+        held.hold(10 * MS, || Culprit::Pause);
+        held.settle(11 * MS, || unreachable!("it asked for that itself"));
     }
 
     #[test]

@@ -9,6 +9,7 @@ impl Core {
     /// Notes that a spout would be polled but may not be. Always false: the poll gave nothing.
     pub fn spout_held_up(&self, task: &Task, who: impl FnOnce() -> Culprit) -> bool {
         task.held_up.with(|held_up| held_up.hold(self.now_ns.get(), who));
+        task.spout().ready_since_ns.set(0);
         false
     }
 
@@ -26,6 +27,16 @@ impl Core {
             slow.or_else(|| reach.iter().find(|bolt| bolt.is_full())).map(|bolt| bolt.component)
         });
         full.map_or_else(|| self.who_holds_most(task), Culprit::Component)
+    }
+
+    /// The loop is about to rest.
+    pub fn settle_held_up(&self) {
+        let now_ns = self.now_precise_ns();
+        // SAFETY: the list only changes while building.
+        let spouts: &[Rc<Task>] = self.spouts.with(|spouts| unsafe { &*(spouts.as_slice() as *const _) });
+        for task in spouts {
+            task.held_up.with(|held_up| held_up.settle(now_ns, || self.who_holds_up(task)));
+        }
     }
 
     fn who_holds_most(&self, task: &Task) -> Culprit {

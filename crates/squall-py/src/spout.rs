@@ -68,6 +68,12 @@ pub struct SpoutState {
     pub later: Local<Vec<(Told, *mut PyObject)>>,
     /// Of a spout with `fail`: id → (tries counted, whether it is to run alone), while it is neither acked nor dead.
     pub failed_ids: Local<Option<Py<PyDict>>>,
+    /// When the last poll ended, if it gave something and nothing but the loop's other work keeps it since; else 0.
+    pub ready_since_ns: Cell<u64>,
+    /// How long it had something to give while the loop was at other work.
+    pub waited_ns: Cell<u64>,
+    /// How long its polls took.
+    pub polled_ns: Cell<u64>,
     /// Bolts' tasks that this spout's tuples can reach, loops left out.
     pub reach: Local<Vec<Rc<Task>>>,
 }
@@ -116,6 +122,9 @@ impl SpoutState {
             acked: Local::new(Vec::new()),
             later: Local::new(Vec::new()),
             failed_ids: Local::new(None),
+            ready_since_ns: Cell::new(0),
+            waited_ns: Cell::new(0),
+            polled_ns: Cell::new(0),
             reach: Local::new(Vec::new()),
         }
     }
@@ -209,6 +218,15 @@ impl SpoutState {
         self.stride.set(if took_ns > POLL_NS { (stride / 2).max(1) } else { (stride * 2).min(POLL) });
     }
 
+    /// Notes how long a poll took, and how long it was waited for if there was something to wait for.
+    fn note_poll(&self, began_ns: u64, ended_ns: u64, gave: bool) {
+        self.polled_ns.set(self.polled_ns.get() + ended_ns.saturating_sub(began_ns));
+        let since_ns = self.ready_since_ns.replace(if gave { ended_ns } else { 0 });
+        if gave && since_ns > 0 {
+            self.waited_ns.set(self.waited_ns.get() + began_ns.saturating_sub(since_ns));
+        }
+    }
+
     /// A poll has ended: what it opened is charged against what the rate had granted it.
     fn end_poll(&self) {
         self.most.set(u32::MAX);
@@ -294,12 +312,14 @@ impl Core {
         self.page_call();
         let began_ns = self.now_precise_ns();
         let polled = self.poll(py, task, room);
-        state.adapt_stride(self.now_precise_ns().saturating_sub(began_ns));
+        let ended_ns = self.now_precise_ns();
+        state.adapt_stride(ended_ns.saturating_sub(began_ns));
         state.polling.set(false);
         self.leave(outer);
         let used = state.emitted_in_poll.get();
         if !task.is_offloaded() {
             state.end_poll();
+            state.note_poll(began_ns, ended_ns, used > 0);
         }
         if !state.later.with(|later| later.is_empty()) {
             self.flush_acks(py, task);

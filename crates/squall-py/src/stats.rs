@@ -39,8 +39,11 @@ fn of_task<'py>(py: Python<'py>, task: &Task) -> PyResult<Bound<'py, PyDict>> {
             ("retrying", state.retrying.get() as u64),
             ("burying", state.burying.get() as u64),
             ("pending_max", state.limit.with(|limit| limit.limit()) as u64),
+            ("waited_ns", state.waited_ns.get()),
+            ("busy_ns", state.polled_ns.get()),
         ]),
         Role::Bolt(state) => {
+            numbers.push(("busy_ns", task.times.execute.with(|latency| latency.sum_ns()) as u64));
             if task.is_offloaded() {
                 numbers.push(("in_flight_max", state.max_in_flight.get() as u64));
             }

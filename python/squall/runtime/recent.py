@@ -2,6 +2,10 @@
 
 Counters only grow; two of them with their times make a rate. Who is blocked is told over some seconds, since a spout
 that is held up in bursts would flicker.
+
+A spout is held up by what the core names (a full mailbox, its limit, …) and, while it has something to give, by those
+whose code the loop runs meanwhile. The core only counts how long that was; to time each task in each turn would cost
+more. The wait is shared out by how busy the others on the loop were, which their sampled calls tell.
 """
 
 from __future__ import annotations
@@ -43,13 +47,15 @@ class Recent:
         """What the figures of now have gained: totals a second, and the components with their rates and blocked shares.
 
         Out: `emitted_per_s`, `out_per_s` · for each component `executed_per_s`, `emitted_per_s`, by input and stream in
-            `inputs_per_s` and `streams_per_s` · `blocked_ratio`: share of the time of its tasks, by culprit.
+            `inputs_per_s` and `streams_per_s` · `busy_ratio`: how much of the time its code ran, in all its tasks ·
+            `blocked_ratio`: share of the time of its tasks, by culprit.
         """
         last, first = self._points[-1], self._points[0]
         since_s = max(at_s - last.at_s, 1e-3)
         blocked_s = max(at_s - first.at_s, 1e-3)
 
         def lately(name: str, now: Figures) -> dict[str, Any]:
+            before = first.components.get(name, {})
             inputs = _per_s(now, last.components.get(name, {}), "inputs", since_s)
             streams = _per_s(now, last.components.get(name, {}), "streams", since_s)
             return {
@@ -57,8 +63,15 @@ class Recent:
                 "emitted_per_s": round(sum(streams.values()), 1),
                 "inputs_per_s": inputs,
                 "streams_per_s": streams,
-                "blocked_ratio": _blocked(now, first.components.get(name, {}), blocked_s),
+                "busy_ratio": round(_gained(now, before, "busy_ms") / (blocked_s * 1e3), 3),
+                "blocked_ratio": _blocked(now, before, _others(busy, name), blocked_s),
             }
+
+        busy = {
+            name: gained
+            for name, now in figures["components"].items()
+            if not now["in_flight_max"] and (gained := _gained(now, first.components.get(name, {}), "busy_ms")) > 0
+        }
 
         return {
             "emitted_per_s": round((figures["emitted"] - last.emitted) / since_s, 1),
@@ -72,9 +85,22 @@ def _per_s(now: Figures, before: Figures, key: str, since_s: float) -> dict[str,
     return {name: round((count - counts.get(name, 0)) / since_s, 1) for name, count in now[key].items()}
 
 
-def _blocked(now: Figures, before: Figures, since_s: float) -> dict[str, float]:
+def _gained(now: Figures, before: Figures, key: str) -> float:
+    return now[key] - before.get(key, 0.0)
+
+
+def _others(busy: Mapping[str, float], name: str) -> dict[str, float]:
+    """How the loop's work beside this component's is shared: parts of one."""
+    whole = sum(ms for other, ms in busy.items() if other != name)
+    return {other: ms / whole for other, ms in busy.items() if other != name and whole > 0}
+
+
+def _blocked(now: Figures, before: Figures, others: Mapping[str, float], since_s: float) -> dict[str, float]:
     counted: Mapping[str, float] = before.get("blocked_ms", {})
     whole_ms = since_s * 1e3 * max(now["tasks"], 1)
     shares = {name: (ms - counted.get(name, 0.0)) / whole_ms for name, ms in now["blocked_ms"].items()}
+    waited = _gained(now, before, "waited_ms") / whole_ms
+    for other, part in others.items():
+        shares[other] = shares.get(other, 0.0) + waited * part
     told = {name: min(round(share, 3), 1.0) for name, share in shares.items() if share >= SHOWN_FROM}
     return dict(sorted(told.items(), key=lambda one: -one[1]))

@@ -57,6 +57,8 @@ def empty(kind: str, tasks: int = 0) -> dict[str, Any]:
         "execute_ms": _worst([]),
         "complete_ms": _worst([]),
         "capacity": 0.0,
+        "busy_ms": 0.0,
+        "waited_ms": 0.0,
         "blocked_ms": {},
         "blocked_ratio": {},
         "streams": {},
@@ -81,6 +83,8 @@ def _add(out: dict[str, Any], row: Mapping[str, Any]) -> None:
         out[key] = _worst([out[key], row[key]])
     for name, ns in row["blocked_ns"].items():
         out["blocked_ms"][name] = round(out["blocked_ms"].get(name, 0.0) + ns / 1e6, 3)
+    for key in ("busy", "waited"):
+        out[f"{key}_ms"] = round(out[f"{key}_ms"] + row.get(f"{key}_ns", 0) / 1e6, 3)
     out["capacity"] = max(out["capacity"], row["capacity"])
     windows = out["windows"]
     for window, counts in row["windows"].items():

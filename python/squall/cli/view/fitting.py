@@ -39,6 +39,6 @@ def fitted(parts: Sequence[Part], height: int) -> list[Text]:
 def _cut(lines: Sequence[Text], height: int) -> list[Text]:
     if height >= len(lines):
         return list(lines)
-    if height == 0:
-        return []
+    if height <= 1:
+        return list(lines[:height])  # one line says more than that there are others
     return [*lines[: height - 1], Text(f"… {len(lines) - height + 1} more", "dim")]

@@ -89,6 +89,7 @@ def _why(culprit: Mapping[str, Any]) -> str:
         return f"in flight {culprit['in_flight']:,} of {most:,}"
     if culprit["held"]:
         return f"holds {culprit['held']:,}"
-    if culprit["capacity"] >= 0.5:
-        return f"busy {share(min(culprit['capacity'], 1.0))} of its time, queue {compact(culprit['queue'])}"
-    return f"queue {compact(culprit['queue'])}" if culprit["queue"] else ""
+    told = [f"queue {compact(culprit['queue'])}"] if culprit["queue"] else []
+    if not culprit["in_flight_max"]:  # else calls overlap
+        told.insert(0, f"busy {share(min(culprit.get('busy_ratio', 0.0), 1.0))} of the time")
+    return ", ".join(told)
