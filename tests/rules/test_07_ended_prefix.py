@@ -98,5 +98,5 @@ def test_31_a_spout_that_keeps_account_itself_has_no_such_count() -> None:
 
     topology = Topology("order")
     topology.bolt("take", lambda n: None).shuffle(topology.spout("numbers", Own(1)))
-    with LocalCluster(topology) as cluster, pytest.raises(RuntimeError, match="no fail"):
+    with LocalCluster(topology) as cluster, pytest.raises(RuntimeError, match="without fail"):
         cluster.task("numbers", Numbers).position()
