@@ -47,10 +47,12 @@ pub struct Gate {
 impl Gate {
     /// A gate that nothing has come by.
     pub fn new(allowed: Allowed, seed: u64) -> Self {
+        let mut rate = RateLimit::new(allowed.shown_per_s);
+        rate.settle(u32::MAX, 0); // a whole burst may come at once
         Gate {
             threshold: (allowed.ratio * u64::MAX as f64) as u64, // saturates
             state: seed,
-            rate: RateLimit::new(allowed.shown_per_s),
+            rate,
             time_ratio: allowed.time_ratio,
             saved_ns: MOST_SAVED_NS,
             at_ns: 0,
@@ -147,6 +149,17 @@ mod tests {
         let shown = looks(&mut gate, 500_000, 0, true);
         assert!((1000..=1060).contains(&shown), "{shown}");
         assert_eq!(gate.seen(), Seen { passed: 500_000, skipped: 500_000 - shown });
+    }
+
+    #[test]
+    fn a_burst_is_shown_although_no_time_passes() {
+        let mut gate = Gate::new(Allowed { shown_per_s: Some(1000.0), time_ratio: Some(0.1), ..ALL }, 1);
+        let mut shown = 0;
+        while gate.admits(0) {
+            gate.looked(0, true);
+            shown += 1;
+        }
+        assert_eq!(shown, 50);
     }
 
     #[test]
