@@ -11,7 +11,7 @@ import subprocess
 import sys
 import termios
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +128,7 @@ class Terminal:
 
 
 @contextlib.contextmanager
-def terminal(folder: Path, *arguments: object, **options: Any) -> Iterator[Terminal]:
+def terminal(folder: Path, *arguments: object, **options: Any) -> Generator[Terminal]:
     """A terminal until the end of the block."""
     made = Terminal(folder, *arguments, **options)
     try:

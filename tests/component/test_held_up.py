@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from squall import Bolt, RetryTuple, Spout, Topology, TopologyContext
+from squall import Bolt, RetryTuple, Spout, Topology
 from squall.testing import LocalCluster
 
 from .conftest import Squall, wait_until
@@ -32,6 +32,10 @@ def double(n: int) -> int:
     return 2 * n
 
 
+def count(n: int) -> None:
+    """Takes it."""
+
+
 def blocked_s(cluster: LocalCluster, component: str) -> dict[str, float]:
     """Seconds, by culprit."""
     (row,) = [row for row in cluster.worker.snapshot() if row["component"] == component]
@@ -44,7 +48,7 @@ def wired(**settings: Any) -> Topology:
         topology.spout("numbers", numbers, outputs=("n",))
     )
     enriched = topology.bolt("enrich", Enrich).shuffle(doubled)
-    topology.bolt("count", lambda n: None).shuffle(enriched)
+    topology.bolt("count", count).shuffle(enriched)
     return topology
 
 
@@ -73,27 +77,30 @@ def test_full_mailbox_holds_up_the_bolt_before_it_and_the_spout_and_the_slowest_
     assert enrich == {}
 
 
-class Slow(Spout):
-    """Has a rate, or asks for pauses."""
+class WithRate(Spout):
+    """Two tuples a second."""
 
     outputs = ("n",)
-
-    def __init__(self, *, pause: float = 0.0, rate_per_s: float | None = None) -> None:
-        self.pause, self.rate_per_s = pause, rate_per_s
-
-    def open(self, context: TopologyContext) -> None:
-        self.task_context = context
+    rate_per_s = 2.0
 
     def next_tuple(self) -> int:
-        if self.pause:
-            self.task_context.pause(self.pause)
         return 1
 
 
-@pytest.mark.parametrize(("spout", "culprit"), [(Slow(rate_per_s=2.0), "rate limit"), (Slow(pause=0.5), "own pause")])
-def test_what_a_spout_asked_for_itself_is_nobody_elses_fault(spout: Spout, culprit: str) -> None:
+class WithPauses(Spout):
+    """Half a second between two tuples."""
+
+    outputs = ("n",)
+
+    def next_tuple(self) -> int:
+        self.context.pause(0.5)
+        return 1
+
+
+@pytest.mark.parametrize(("spout", "culprit"), [(WithRate, "rate limit"), (WithPauses, "own pause")])
+def test_what_a_spout_asked_for_itself_is_nobody_elses_fault(spout: type[Spout], culprit: str) -> None:
     topology = Topology("slow")
-    topology.bolt("count", lambda n: None).shuffle(topology.spout("numbers", spout))
+    topology.bolt("count", count).shuffle(topology.spout("numbers", spout))
     (blocked,) = run_for(topology, 10.0, "numbers")
     assert blocked == {culprit: pytest.approx(10.0, abs=0.6)}
 
@@ -114,7 +121,7 @@ def test_spout_with_nothing_to_give_is_not_held_up() -> None:
             yield None
 
     topology = Topology("idle")
-    topology.bolt("count", lambda n: None).shuffle(topology.spout("numbers", nothing, outputs=("n",)))
+    topology.bolt("count", count).shuffle(topology.spout("numbers", nothing, outputs=("n",)))
     assert run_for(topology, 10.0, "numbers") == [{}]
 
 

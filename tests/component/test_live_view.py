@@ -64,6 +64,9 @@ def test_keys_show_panes_change_the_log_level_and_end_the_run(squall: Squall) ->
         screen.press("e", then="no component has raised an error")
         screen.press("l", then="log level DEBUG for")
         screen.press("l", then="log level INFO again")
+        screen.press("t", then="whose tuples?")
+        screen.press("2", then="  n=")
+        screen.press("t", then="worker 0")
         screen.press("p", then="view paused")
         screen.press("q", then="summary of")
         assert screen.end() == 0

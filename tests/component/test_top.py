@@ -28,6 +28,7 @@ def test_view_of_a_running_topology_comes_and_goes_without_harming_it(squall: Sq
         screen.press("j", then="10 min")
         screen.press("l", then="log level DEBUG for")
         screen.press("s", then="most recent call first")
+        screen.press("t", then="  n=")
         screen.type("q")
         assert screen.end() == 0
         assert_restored(screen)
@@ -101,11 +102,11 @@ def test_plain_lines_on_a_pipe(squall: Squall) -> None:
 
 def test_without_a_name_one_run_must_be_meant(squall: Squall) -> None:
     nothing = squall.done("top")
-    assert (nothing.process.returncode, "nothing_running" in nothing.err) == (1, True)
+    assert (nothing.process.returncode, "not_running" in nothing.err) == (1, True)
     runs = [started(squall, "first"), started(squall, "second")]
     several = squall.done("top", "--once")
     assert several.process.returncode == 1
-    assert "several_running" in several.err
+    assert "running_several" in several.err
     assert "first-" in several.err
     assert "second-" in several.err
     assert squall.done("top", "second", "--once").process.returncode == 0

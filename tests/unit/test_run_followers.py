@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import selectors
 import socket
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from squall.engines.embedded import followers, sockets
+from squall.engines.embedded import sockets
 from squall.engines.embedded.followers import Followers
 from squall.engines.embedded.process_figures import ProcessFigures
 from squall.runtime import dead_log
@@ -19,77 +17,74 @@ from squall.runtime.letters import Letter
 from squall.runtime.open_letters import OpenLetters
 
 
-@pytest.fixture
-def selector() -> Iterator[selectors.BaseSelector]:
-    with selectors.DefaultSelector() as made:
-        yield made
+class Follower:
+    """One end of a connection that follows a run; the other is `theirs`."""
+
+    def __init__(self) -> None:
+        self._ours, self.theirs = socket.socketpair()
+        self._ours.setblocking(False)
+        self._lines = sockets.LineBuffer()
+
+    def kinds(self) -> list[str]:
+        """The kinds of the events that have come since the last look."""
+        kinds: list[str] = []
+        while True:
+            try:
+                data = self._ours.recv(1 << 16)
+            except BlockingIOError:
+                return kinds
+            kinds += [event["event"] for event in self._lines.feed(data)]
+            if not data:
+                return [*kinds, "closed"]
 
 
-def events_in(connection: socket.socket) -> list[str]:
-    """The kinds of the events that wait in a connection."""
-    lines, kinds = sockets.LineBuffer(), list[str]()
-    connection.setblocking(False)
-    while True:
-        try:
-            data = connection.recv(1 << 16)
-        except BlockingIOError:
-            return kinds
-        kinds += [event["event"] for event in lines.feed(data)]
-        if not data:
-            return [*kinds, "closed"]
-
-
-def test_who_comes_later_first_hears_how_it_began_and_how_it_stands(selector: selectors.BaseSelector) -> None:
+def test_who_comes_later_first_hears_how_it_began_and_how_it_stands() -> None:
     told = Followers()
     for kind in ("started", "progress", "stuck", "progress"):
         told.tell({"event": kind})
-    ours, theirs = socket.socketpair()
-    told.add(theirs, selector)
+    follower = Follower()
+    told.add(follower.theirs)
     told.tell({"event": "log", "text": "private"})
     told.tell({"event": "draining"})
-    assert events_in(ours) == ["started", "progress", "draining"]
+    assert follower.kinds() == ["started", "progress", "draining"]
 
 
-def test_one_who_does_not_read_is_dropped_and_holds_up_nobody(
-    selector: selectors.BaseSelector, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(followers, "MAX_WAITING_BYTES", 1_000_000)
+def test_one_who_does_not_read_is_dropped_and_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sockets, "MAX_LINE_BYTES", 1_000_000)
     told = Followers()
-    (lazy, lazys), (ours, theirs) = socket.socketpair(), socket.socketpair()
-    told.add(lazys, selector)
-    told.add(theirs, selector)
+    lazy, follower = Follower(), Follower()
+    told.add(lazy.theirs)
+    told.add(follower.theirs)
     heard: list[str] = []
     for _ in range(200):
         told.tell({"event": "progress", "much": "x" * 20_000})
-        heard += events_in(ours)
+        heard += follower.kinds()
     assert heard == ["progress"] * 200
-    assert lazys.fileno() == -1
-    assert events_in(lazy)[-1] == "closed"
+    assert lazy.theirs.recv(1) == b""  # as one that has gone: whoever waits for it closes it
+    assert lazy.kinds()[-1] == "closed"
 
 
-def test_what_waits_for_a_slow_one_goes_on_when_it_reads(selector: selectors.BaseSelector) -> None:
+def test_what_waits_for_a_slow_one_goes_on_when_it_reads() -> None:
     told = Followers()
-    ours, theirs = socket.socketpair()
-    told.add(theirs, selector)
+    follower = Follower()
+    told.add(follower.theirs)
     for _ in range(100):
         told.tell({"event": "progress", "much": "x" * 20_000})
-    lines, heard, deadline = sockets.LineBuffer(), 0, time.monotonic() + 10
-    while heard < 100 and time.monotonic() < deadline:
-        heard += len(lines.feed(ours.recv(1 << 16)))
-        for key, _ in selector.select(0):
-            key.data()
-    assert heard == 100
+    heard: list[str] = []
+    deadline = time.monotonic() + 10
+    while len(heard) < 100 and time.monotonic() < deadline:
+        heard += follower.kinds()
+        told.pass_time()
+    assert len(heard) == 100
 
 
-def test_last_words_are_sent_after_the_loop_has_ended(selector: selectors.BaseSelector) -> None:
+def test_last_words_are_sent() -> None:
     told = Followers()
-    ours, theirs = socket.socketpair()
-    told.add(theirs, selector)
-    selector.close()
-    told.end()
+    follower = Follower()
+    told.add(follower.theirs)
     told.tell({"event": "summary"})
     told.close()
-    assert events_in(ours) == ["summary", "closed"]
+    assert follower.kinds() == ["summary", "closed"]
 
 
 def letter(error: str) -> Letter:

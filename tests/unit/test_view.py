@@ -22,7 +22,7 @@ Edges = Sequence[tuple[str, str]]
 def shape_of(edges: Edges, spouts: Sequence[str], loops: Edges = ()) -> dict[str, Any]:
     """A graph as a `started` event has it."""
     names = list(dict.fromkeys([*spouts, *(name for edge in edges for name in edge)]))
-    inputs = {
+    inputs: dict[str, list[dict[str, Any]]] = {
         name: [
             {"source": a, "stream": "default", "grouping": "shuffle", "keys": [], "closes_loop": (a, b) in loops}
             for a, b in edges
@@ -95,7 +95,7 @@ def lines_of(known: Known, width: int = 80, height: int = 40, *, keys: bool = Tr
 
 def drawn(edges: Edges, spouts: Sequence[str], width: int = 80, loops: Edges = (), *, rates: bool = True) -> list[str]:
     shape = shape_of(edges, spouts, loops)
-    components = progress_of(shape)["components"] if rates else {}
+    components: dict[str, Any] = progress_of(shape)["components"] if rates else {}
     return [line.plain for line in Drawing(shape, components, lambda _: "").lines(width)]
 
 
@@ -151,7 +151,7 @@ def test_the_screen_says_what_happens() -> None:
         "",
         "lines is held up 63 % of the time by count (in flight 100 of 100)",
         "worker 0  50 % CPU  84 MB  pid 77  up 1 min 16 s",
-        "q quit   p pause   j k choose   e errors   l DEBUG   s stacks   ? help",
+        "q quit   p pause   j k choose   e errors   t tap   l DEBUG   s stacks   ? help",
     ]
 
 
@@ -289,6 +289,20 @@ def test_a_key_that_opens_a_pane_closes_it_again() -> None:
     for key, pane in (("e", Pane.ERRORS), ("?", Pane.HELP), ("s", Pane.STACKS)):
         opened = pressed(known_of(), key, 0.0)[0]
         assert (opened.pane, pressed(opened, key, 0.0)[0].pane) == (pane, Pane.ALL)
+
+
+def test_a_tap_is_chosen_by_number_or_by_the_mark_and_ended_by_the_same_key() -> None:
+    asked, act = pressed(known_of(), "t", 0.0)
+    assert (asked.pane, asked.tapped, act) == (Pane.TAP, None, None)
+    assert "1 lines   2 split   3 count" in "\n".join(lines_of(asked))
+    assert pressed(asked, "9", 0.0)[1] is None
+    begun, act = pressed(asked, "2", 0.0)
+    assert (begun.tapped, act) == ("split", Act.TAP)
+    assert pressed(begun, "1", 0.0)[0].tapped == "split"
+    ended, act = pressed(begun, "t", 0.0)
+    assert (ended.pane, ended.tapped, act) == (Pane.ALL, None, None)
+    marked, act = pressed(pressed(known_of(), "j", 0.0)[0], "t", 0.0)
+    assert (marked.tapped, act) == ("lines", Act.TAP)
 
 
 def test_keys_ask_for_what_the_view_cannot_do() -> None:

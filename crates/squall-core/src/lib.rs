@@ -16,5 +16,6 @@ pub mod mailbox;
 pub mod metrics;
 pub mod retry;
 pub mod route;
+pub mod tap;
 pub mod timers;
 pub mod tracker;

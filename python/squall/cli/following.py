@@ -9,33 +9,9 @@ from pathlib import Path
 
 from squall.cli.texts import Event
 from squall.engines.embedded import sockets
-from squall.engines.embedded.runs import running, topology_of
 from squall.errors import ClusterError, Defect
 
 WITHIN_S = 5.0
-
-
-def the_run(base: Path, name: str | None) -> tuple[str, Path]:
-    """The topology that is meant, and the control socket of its run; without a name the only one that runs.
-
-    Raises:
-        ClusterError: `nothing_running`, `several_running`, `not_running`, `running_twice`.
-    """
-    from squall.cli.commands import control_socket
-
-    if name is not None:
-        return name, control_socket(base, name)
-    alive = running(base)
-    if not alive:
-        fix = "start one with squall run; storm.local.dir must be the same (-c)"
-        raise ClusterError(Defect("nothing_running", "no topology is running here", (), fix), retryable=True)
-    if len(alive) > 1:
-        facts = (("running", ", ".join(alive)),)
-        raise ClusterError(
-            Defect("several_running", f"{len(alive)} topologies are running", facts, "name one of these")
-        )
-    ((key, path),) = alive.items()
-    return topology_of(key), path
 
 
 class Following:

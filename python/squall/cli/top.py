@@ -13,7 +13,8 @@ from pathlib import Path
 
 import typer
 
-from squall.cli.following import Following, Question, the_run
+from squall.cli.commands import chosen, control_socket
+from squall.cli.following import Following, Question
 from squall.cli.streams import STDOUT
 from squall.cli.texts import Event, failed_text, stuck_text, summary_lines
 from squall.engines.embedded.runs import running, topology_of
@@ -32,14 +33,15 @@ def show(base: Path, name: str | None, *, once: bool, as_json: bool) -> int:
     Raises:
         ClusterError: it does not run, or was lost.
     """
-    following = Following(*(target := the_run(base, name)))
+    topology = chosen(base, name, "name one: squall top NAME")
+    following = Following(topology, path := control_socket(base, topology))
     try:
         if as_json:
             return _as_json(following, once=once)
         if once:
             return _once(following)
         if sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb":
-            return Top(following, target[1]).run()
+            return Top(following, path).run()
         return _as_lines(following)
     except KeyboardInterrupt:
         return 0

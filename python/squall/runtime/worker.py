@@ -36,6 +36,7 @@ from squall.runtime.offload import Offloaders
 from squall.runtime.recent import Recent
 from squall.runtime.replay import Replays
 from squall.runtime.running import Running
+from squall.runtime.taps import Taps
 from squall.runtime.watch import Life, Watch
 
 log = logging.getLogger("squall.worker")
@@ -83,6 +84,7 @@ class WorkerProcess:
             settings=core_settings(graph.settings),
             page_fd=boot.page_fd,
         )
+        self.taps = Taps(graph, self.worker, lambda line: self.session.offer(line))
         self.session = _core.Session(
             self.worker,
             boot.session_fd,
@@ -116,6 +118,7 @@ class WorkerProcess:
         self.replays = Replays(Path(boot.dead_log), self.built, self.worker.replay)
         self.running = Running(self.worker.current_component, self.built)
         self.recent = Recent()
+        self.taps.attach(self.built)
 
     # -- dead letters ------------------------------------------------------------------------------------------
 
@@ -194,6 +197,7 @@ class WorkerProcess:
 
     def _end(self, failures: list[Failure], drained: bool = True) -> int:
         """Says the last word; the exit code."""
+        self.taps.end()
         ok = drained and not any(failure.where != "close" for failure in failures)
         told = [asdict(failure) for failure in failures]
         self.send("ended", ok=ok, drained=drained, failures=told, busy=self._busy(), **self.totals())
@@ -262,6 +266,10 @@ class WorkerProcess:
                 done = self.replays.begin()
             case "metrics":
                 done = self.totals()
+            case "tap":
+                done = self.taps.open(request["id"], request)
+            case "untap":
+                done = self.taps.close(request["tap"])
             case other:
                 done = {"error": f"unknown command {other!r}"}
         return json.dumps({"id": request.get("id"), **done}, default=repr).encode()

@@ -11,12 +11,15 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from squall.cli.view.keyboard import Keyboard
 from squall.cli.view.painter import Painter
 from squall.cli.view.screen import screen
 from squall.cli.view.state import RAISED_FOR_S, Act, Event, Known, Pane, Raised, pressed, told
+
+if TYPE_CHECKING:
+    from squall.cli.view.live_tap import LiveTap
 
 Answered = Callable[[Event], None]
 
@@ -54,6 +57,7 @@ class Board:
         self._painter, self._keyboard, self._known = painter, keyboard, known
         self._narrow, self._share = narrow, share
         self._steering: Steering | None = None
+        self._tap: LiveTap | None = None
         self._looks: set[int] = set()
         self._woken, self._wakes = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         handlers = {signal.SIGWINCH: self._wake, signal.SIGCONT: self._wake, signal.SIGTSTP: self._stop}
@@ -85,6 +89,8 @@ class Board:
         """Paints what is known."""
         width, height = self._painter.size
         height = max(1, int(height * self._share))
+        if self._tap is not None and not self._known.paused:
+            self._known = replace(self._known, tuples=self._tap.lines())
         keys = self._keyboard is not None and self._keyboard.is_taken
         self._painter.show(screen(self._known, width, height, time.monotonic(), keys=keys, narrow=self._narrow))
 
@@ -96,6 +102,7 @@ class Board:
             signal.signal(number, handler)
         self._signals = {}
         atexit.unregister(self.close)
+        self._end_tap()
         for fd in [*self._looks]:
             self._look_away(fd)
         os.close(self._woken)
@@ -119,8 +126,8 @@ class Board:
 
     # -- signals -------------------------------------------------------------------------------------------------
 
-    def _wake(self, _signal: int, _frame: object) -> None:
-        """Another size, or this process goes on: looked at by the loop, not between two other steps."""
+    def _wake(self, _signal: int = 0, _frame: object = None) -> None:
+        """Another size, new tuples, or this process goes on: looked at by the loop, not between two other steps."""
         with suppress(OSError):  # the pipe is full: it will look
             os.write(self._wakes, b".")
 
@@ -151,6 +158,8 @@ class Board:
             self._known, act = pressed(self._known, key, time.monotonic())
             if act is not None:
                 self._do(act)
+        if self._known.pane is not Pane.TAP:
+            self._end_tap()
         if not self._keyboard.is_taken:
             self._look_away(self._keyboard.fd)
         self.paint()
@@ -169,8 +178,23 @@ class Board:
             case Act.STACKS:
                 self._known = replace(self._known, stacks=())
                 self._steering.ask({"cmd": "stacks"}, self._stacks)
+            case Act.TAP:
+                self._begin_tap()
             case _:
                 pass
+
+    def _begin_tap(self) -> None:
+        from squall.cli.view.live_tap import LiveTap
+
+        self._end_tap()
+        started, component = self._known.started, self._known.tapped
+        if started is not None and component is not None:
+            self._tap = LiveTap(Path(started["control"]), started["topology"], component, self._wake)
+
+    def _end_tap(self) -> None:
+        if self._tap is not None:
+            self._tap.close()
+            self._tap = None
 
     def _raised(self, answer: Event) -> None:
         if "before" in answer:
@@ -201,4 +225,6 @@ class Board:
     def _paint_noted(self, answer: Event) -> None:
         if because := answer.get("error"):
             self._known = replace(self._known, note=f"refused: {because}")
+        elif (busy_with := answer.get("busy_with")) is not None:
+            self._known = replace(self._known, note=f"no answer: it is busy in {', '.join(busy_with) or 'its loop'}")
         self.paint()

@@ -126,6 +126,7 @@ KEYS = (
     ("p", "pause", "or space: keeps this picture; the topology goes on"),
     ("j k", "choose", "or arrows: shows all about one component; Esc goes back"),
     ("e", "errors", "the newest error of each component in full"),
+    ("t", "tap", "the newest tuples that the chosen component emits"),
     ("l", "DEBUG", "raises the log level to DEBUG for 30 s; again: back at once"),
     ("s", "stacks", "what every thread is doing now, also written to a file"),
     ("?", "help", "this"),
@@ -145,6 +146,16 @@ def foot(known: Known, width: int, *, keys: bool) -> list[Text]:
         line.append(key, "bold").append(f" {word}   ", "dim")
     line.rstrip()
     return [line]
+
+
+def tap(known: Known) -> list[Text]:
+    """The newest tuples of a component, or which one may be chosen."""
+    if known.tapped is None:
+        offered = (f"{number} {name}" for number, name in enumerate(known.names[:9], 1))
+        return [Text("whose tuples? its number; or j k and t:   ", "bold").append("   ".join(offered), "cyan")]
+    head = Text.assemble((known.tapped, "bold"), "   what it emits, the newest first", ("   t ends", "dim"))
+    tuples = [Text(line) for line in known.tuples]
+    return [head, *(tuples or [Text("nothing has come by yet", "dim")])]
 
 
 def help_lines() -> list[Text]:

@@ -60,6 +60,8 @@ def _below(known: Known, components: Mapping[str, Any], graph: Mapping[str, Any]
             return [EMPTY, Part(detail(chosen, components, graph), 1, 12)]
         case Pane.ERRORS:
             return [EMPTY, Part(parts.errors(event, in_full=True), 1, 8)]
+        case Pane.TAP:
+            return [EMPTY, Part(parts.tap(known), 1, 12)]
         case Pane.HELP:
             return [EMPTY, Part(parts.help_lines(), 1, 14)]
         case Pane.STACKS:

@@ -18,6 +18,7 @@ class Pane(Enum):
     COMPONENT = "component"
     ERRORS = "errors"
     STACKS = "stacks"
+    TAP = "tap"
     HELP = "help"
 
 
@@ -28,6 +29,7 @@ class Act(Enum):
     RAISE_LEVEL = "raise"
     RESTORE_LEVEL = "restore"
     STACKS = "stacks"
+    TAP = "tap"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,8 @@ class Raised:
 class Known:
     """What is known of a run and how it is shown.
 
-    `shown`: the report on the screen, the newest unless the view is paused. `chosen`: the component with the mark.
+    `shown`: the report on the screen, the newest unless the view is paused. `chosen`: the component with the mark;
+    `tapped`: the one whose tuples are shown.
     """
 
     quits: str
@@ -55,6 +58,8 @@ class Known:
     chosen: str | None = None
     raised: Raised | None = None
     stacks: tuple[str, ...] = ()
+    tapped: str | None = None
+    tuples: tuple[str, ...] = ()
     note: str = ""
 
     @property
@@ -96,6 +101,11 @@ def pressed(known: Known, key: str, now_s: float) -> tuple[Known, Act | None]:
             return _switched(known, Pane.ERRORS), None
         case "?" | "h":
             return _switched(known, Pane.HELP), None
+        case "t":
+            return _tapped(_switched(known, Pane.TAP), known.chosen)
+        case _ if key.isdecimal() and known.pane is Pane.TAP and known.tapped is None:
+            number = int(key)
+            return _tapped(known, known.names[number - 1] if 0 < number <= len(known.names) else None)
         case "down" | "j":
             return _chosen(known, 1), None
         case "up" | "k":
@@ -109,6 +119,12 @@ def pressed(known: Known, key: str, now_s: float) -> tuple[Known, Act | None]:
 def _switched(known: Known, pane: Pane) -> Known:
     """The pane, or all of them again if it is open."""
     return replace(known, pane=Pane.ALL if known.pane is pane else pane)
+
+
+def _tapped(known: Known, component: str | None) -> tuple[Known, Act | None]:
+    """With this component's tuples, if the pane for them is open; None: one is to be chosen."""
+    is_begun = known.pane is Pane.TAP and component is not None
+    return replace(known, tapped=component if is_begun else None, tuples=()), Act.TAP if is_begun else None
 
 
 def _chosen(known: Known, step: int) -> Known:

@@ -114,7 +114,7 @@ class EmbeddedRun:
                     worker = WorkerProcess(wanted, listeners)
                     addresses = {name: address_of(*one.getsockname()[:2]) for name, one in listeners.items()}
                 # The listening sockets are the worker's alone now: a client that comes after a drain is refused.
-                self._started(worker, wanted.log_file, addresses)
+                self._started(worker, wanted, addresses)
                 self._follow(worker, control, Tail(wanted.log_file))
                 return self._end(worker, wanted.log_file)
         finally:
@@ -159,7 +159,6 @@ class EmbeddedRun:
     def _follow(self, worker: WorkerProcess, listener: socket.socket, tail: Tail) -> None:
         """Serves the worker until its process has ended and everything it said is heard."""
         lines = sockets.LineBuffer()
-        self._control = control = Control(listener, lambda request: _send(worker, request), self._followers)
         figures = ProcessFigures(0, worker.pid)
         ended = False
 
@@ -172,9 +171,11 @@ class EmbeddedRun:
                 selector.unregister(worker.session)
 
         with self._selector as selector:
+            self._control = control = Control(
+                listener, lambda request: _send(worker, request), selector, self._followers
+            )
             selector.register(worker.session, selectors.EVENT_READ, session)
             selector.register(worker.pidfd, selectors.EVENT_READ, exited)
-            control.register(selector)
             look_at_s = 0.0
             while not ended:
                 for key, _ in selector.select(self._patience_s()):
@@ -183,15 +184,26 @@ class EmbeddedRun:
                     look_at_s = now_s + LOOK_EVERY_S / 2
                     self._say(tail.lines())
                 self._pass_time(worker)
-        self._followers.end()
+                control.pass_time(lambda: self._names(worker.ran()))
         while self._hear(worker, lines, figures):
             pass
+        control.end()
         self._say(tail.rest())
 
-    def _started(self, worker: WorkerProcess, log_file: Path, addresses: dict[str, str]) -> None:
-        event = {"event": "started", "topology": self._graph.name, "workers": [{"id": 0, "pid": worker.pid}]}
-        at = {"pid": os.getpid(), "at_epoch_ms": int(time.time() * 1000), "graph": shape(self._graph)}
-        self._tell({**event, "listening": addresses, "log": str(log_file), **at})
+    def _started(self, worker: WorkerProcess, wanted: Wanted, addresses: dict[str, str]) -> None:
+        self._tell(
+            {
+                "event": "started",
+                "topology": self._graph.name,
+                "workers": [{"id": 0, "pid": worker.pid}],
+                "listening": addresses,
+                "log": str(wanted.log_file),
+                "control": str(wanted.run_dir / CONTROL_SOCKET),
+                "pid": os.getpid(),
+                "at_epoch_ms": int(time.time() * 1000),
+                "graph": shape(self._graph),
+            }
+        )
         if self._order.for_s is not None:
             self._run = Run(self._order.drain_s, stop_at_s=time.monotonic() + self._order.for_s)
 
@@ -232,6 +244,8 @@ class EmbeddedRun:
                 component = self._names([event["component"]])[0]
                 self._stuck = Stuck(component, worker.calls(), time.monotonic() - event["running_s"])
                 self._tell({**event, "component": component})
+            case "tap" if self._control is not None:
+                self._control.tapped(event)
             case None if "id" in event and self._control is not None:
                 self._control.answered(event)
             case _:
