@@ -140,7 +140,7 @@ def test_the_screen_says_what_happens() -> None:
     assert lines_of(known_of(lines=blocked, count=count), 103) == [
         "words   running 1 min 15 s",
         "in 12k/s   out 3.2/s   pending 5   acked 5   failed 5   dead 5",
-        "complete latency   p50 1.25   p99 20.5   p999 300   max 301 ms",
+        "complete p50 1.25   p99 20.5   p999 300   max 301 ms",
         "",
         "lines ──1,234/s─▶ split ──1,234/s─▶ count",
         "",
@@ -184,7 +184,7 @@ def test_what_was_not_sampled_is_a_dash() -> None:
     assert ms(None, "p50") == ms({"p50": 0.0, "count": 0}, "p50") == "–"
     event = progress_of(WORDS)
     event["complete_ms"] = stats.empty("spout")["complete_ms"]
-    assert "complete latency   p50 –   p99 –   p999 –   max – ms" in lines_of(told(known_of(), event))
+    assert "complete p50 –   p99 –   p999 –   max – ms" in lines_of(told(known_of(), event))
 
 
 @pytest.mark.parametrize("width", [60, 70, 80, 100, 140])

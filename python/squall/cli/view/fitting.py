@@ -12,12 +12,14 @@ from rich.text import Text
 class Part:
     """Lines that stand together.
 
-    `rank`: 0 matters most. `least`: with fewer lines than this it says nothing, and is left out.
+    `rank`: 0 matters most. `least`: with fewer lines than this it says nothing, and is left out. `late`: it gets
+    more lines than that only after all others.
     """
 
     lines: Sequence[Text]
     rank: int
     least: int = 1
+    late: bool = False
 
 
 def fitted(parts: Sequence[Part], height: int) -> list[Text]:
@@ -29,7 +31,7 @@ def fitted(parts: Sequence[Part], height: int) -> list[Text]:
     for number in by_rank:
         if (least := min(parts[number].least, len(parts[number].lines))) <= left:
             given[number], left = least, left - least
-    for number in by_rank:
+    for number in sorted(by_rank, key=lambda number: parts[number].late):
         if given[number]:
             more = min(len(parts[number].lines) - given[number], left)
             given[number], left = given[number] + more, left - more

@@ -8,7 +8,7 @@ is a dozen escape sequences here.
 from __future__ import annotations
 
 import io
-import os
+import shutil
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -44,7 +44,7 @@ class Painter:
     @property
     def size(self) -> tuple[int, int]:
         """Columns and lines that there are for `show`."""
-        columns, lines = os.get_terminal_size(self._out.fd)
+        columns, lines = shutil.get_terminal_size()
         # The last column stays free: a full line would wrap at the next character.
         return max(columns - 1, 1), max(lines if self._own_screen else lines - 1, 1)
 
@@ -82,7 +82,7 @@ class Painter:
         """To where the first line begins; a terminal that became narrower has wrapped what was painted."""
         if self._own_screen:
             return b"\x1b[H"
-        columns = max(os.get_terminal_size(self._out.fd).columns, 1)
+        columns = max(shutil.get_terminal_size().columns, 1)
         rows = sum(max(1, -(-width // columns)) for width in self._painted)
         return b"\r" + (b"\x1b[%dA" % (rows - 1) if rows > 1 else b"")
 

@@ -58,10 +58,8 @@ def _totals(event: Event) -> Text:
 
 def _latency(event: Event) -> Text:
     complete = event["complete_ms"]
-    row = Text("complete latency   ", "dim").append(
-        _row(tuple((figure, f"{ms(complete, figure)}") for figure in ("p50", "p99", "p999", "max")))
-    )
-    return row.append(" ms", "dim")
+    figures = (("complete p50", "p50"), ("p99", "p99"), ("p999", "p999"), ("max", "max"))
+    return _row(tuple((word, ms(complete, figure)) for word, figure in figures)).append(" ms", "dim")
 
 
 def blame(components: Mapping[str, Any]) -> list[Text]:

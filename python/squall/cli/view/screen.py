@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 from rich.text import Text
@@ -18,7 +19,7 @@ from squall.cli.view.words import one_line
 LEAST_WIDTH = 40
 NARROW = str.maketrans("─│┬├╰▶×…–↺·", "-|+++>x~-@.")
 """What stands for the characters that a terminal without UTF-8 does not have."""
-EMPTY = Part([Text("")], 9)
+EMPTY = Part([Text("")], 10)
 
 
 def screen(known: Known, width: int, height: int, now_s: float, *, keys: bool, narrow: bool = False) -> list[Text]:
@@ -32,7 +33,7 @@ def screen(known: Known, width: int, height: int, now_s: float, *, keys: bool, n
     head = Part(parts.head(known, now_s), 0, 3)
     foot = Part(parts.foot(known, width, keys=keys), 1)
     middle = _middle(known, width) if known.shown is not None else []
-    lines = fitted([head, *middle, foot], height)
+    lines = _without_gaps(fitted([head, *middle, foot], height))
     for line in lines:
         line.truncate(width, overflow="ellipsis")
     return [_narrowed(line) for line in lines] if narrow else lines
@@ -42,12 +43,12 @@ def _middle(known: Known, width: int) -> list[Part]:
     assert known.shown is not None
     components = {name: known.shown["components"][name] for name in known.names}
     graph: Mapping[str, Any] = known.started["graph"] if known.started else {}
-    found = [Part(listing(components, known.chosen, width), 2, 4)] if components else []
+    found = [Part(listing(components, known.chosen, width), 3, 4)] if components else []
     if graph:
         style = _style_of(components)
         drawn = Drawing(graph, known.shown["components"], style).lines(width)
-        found = [EMPTY, Part(drawn, 4, 3), EMPTY, *found]
-    blame = Part(parts.blame(components), 3, 2)
+        found = [EMPTY, Part(drawn, 5, 3), EMPTY, *found]
+    blame = Part(parts.blame(components), 4, 2)
     return [*found, EMPTY, blame, *_below(known, components, graph)]
 
 
@@ -57,23 +58,23 @@ def _below(known: Known, components: Mapping[str, Any], graph: Mapping[str, Any]
     assert event is not None
     match known.pane:
         case Pane.COMPONENT if (chosen := known.chosen) is not None and chosen in components:
-            return [EMPTY, Part(detail(chosen, components, graph), 1, 12)]
+            return [EMPTY, Part(detail(chosen, components, graph), 2, 8, late=True)]
         case Pane.ERRORS:
-            return [EMPTY, Part(parts.errors(event, in_full=True), 1, 8)]
+            return [EMPTY, Part(parts.errors(event, in_full=True), 2, 8, late=True)]
         case Pane.TAP:
-            return [EMPTY, Part(parts.tap(known), 1, 12)]
+            return [EMPTY, Part(parts.tap(known), 2, 8, late=True)]
         case Pane.HELP:
-            return [EMPTY, Part(parts.help_lines(), 1, 14)]
+            return [EMPTY, Part(parts.help_lines(), 2, 8, late=True)]
         case Pane.STACKS:
             lines = [Text(one_line(line)) for line in known.stacks]
-            return [EMPTY, Part(lines or [Text("asking …", "dim")], 1, 12)]
+            return [EMPTY, Part(lines or [Text("asking …", "dim")], 2, 8, late=True)]
         case _:
             pass
-    tables = [Part(lines, 8, 2) for lines in parts.users_tables(event)]
+    tables = [Part(lines, 9, 2) for lines in parts.users_tables(event)]
     return [
-        Part(parts.errors(event), 5),
-        Part(parts.dead_letters(event), 6),
-        Part(parts.workers(event), 7),
+        Part(parts.errors(event), 6),
+        Part(parts.dead_letters(event), 7),
+        Part(parts.workers(event), 8),
         *(one for table in tables for one in (EMPTY, table)),
     ]
 
@@ -95,6 +96,11 @@ def _style_of(components: Mapping[str, Any]):
         return f"bold {colour}".strip()
 
     return style
+
+
+def _without_gaps(lines: list[Text]) -> list[Text]:
+    """Without a second empty line after the first, where a part in between had nothing to say."""
+    return [line for before, line in pairwise([Text("."), *lines]) if before.plain or line.plain]
 
 
 def _narrowed(line: Text) -> Text:
