@@ -46,6 +46,16 @@ def test_interrupt_leaves_the_view_and_not_the_run(squall: Squall) -> None:
     stopped(run)
 
 
+def test_view_that_is_ended_by_a_signal_gives_the_terminal_back(squall: Squall) -> None:
+    run = started(squall)
+    with terminal(squall.folder, "top") as screen:
+        screen.shows("held up")
+        screen.process.terminate()
+        assert screen.end() == 143
+        assert_restored(screen)
+    stopped(run)
+
+
 def test_end_of_the_run_ends_the_view_with_its_summary(squall: Squall) -> None:
     run = started(squall)
     with terminal(squall.folder, "top") as screen:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 from squall.cli.view.drawing import Drawing
@@ -126,6 +127,17 @@ def test_a_graph_that_is_too_wide_becomes_chains_that_tell_each_edge_once() -> N
     assert lines[-2:] == ["b9 ──1,234/s─▶ z ──1,234/s─▶ b11", "b3 ──1,234/s─▶ z"]
 
 
+def test_a_very_large_graph_is_drawn_too() -> None:
+    edges = [("s", "b0"), *((f"b{i}", f"b{i + 1}") for i in range(2000))]
+    assert "\n".join(drawn(edges, ["s"], 100)).count("▶") == len(edges)
+
+
+def test_names_of_wide_characters_keep_the_columns() -> None:
+    lines = lines_of(known_of(shape_of([("漢字", "文字列" * 9)], ["漢字"])), 80)
+    table = lines[lines.index(next(line for line in lines if line.startswith("component"))) :][:3]
+    assert len({cell_len(line) for line in table}) == 1
+
+
 def test_an_edge_that_closes_a_loop_is_marked() -> None:
     (line,) = drawn([("a", "b"), ("b", "c"), ("c", "b")], ["a"], loops=[("c", "b")], rates=False)
     assert line == "a ───▶ b ───▶ c ──↺─▶ b"
@@ -204,6 +216,16 @@ def test_what_is_cut_says_how_much_and_the_head_stays() -> None:
     assert lines[0].startswith("words   running")
     assert lines[-1].startswith("q quit")
     assert sum(line.startswith("… ") and line.endswith(" more") for line in lines) == 2
+
+
+def test_the_chosen_component_is_always_to_be_seen() -> None:
+    edges = [("source", f"bolt{i}") for i in range(30)]
+    known = known_of(shape_of(edges, ["source"]))
+    for name in known.names:
+        known = pressed(known, "j", 0.0)[0]
+        lines = lines_of(known, 80, 24)
+        at = next(number for number, line in enumerate(lines) if line.startswith("component "))
+        assert any(line.split()[:1] == [name] and len(line.split()) > 5 for line in lines[at:])
 
 
 def test_a_narrow_terminal_keeps_the_telling_columns() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import selectors
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -105,6 +106,8 @@ class Top:
 
     def run(self) -> int:
         """Shows it until the run ends or somebody leaves; the exit code."""
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, _leave)
         try:
             self._board.steer(self)
             self.look_at(self._following.fd, self._events)
@@ -159,6 +162,11 @@ class Top:
     def look_away(self, fd: int) -> None:
         """Ends `look_at`."""
         self._selector.unregister(fd)
+
+
+def _leave(number: int, _frame: object) -> None:
+    """Ends the command as the signal would, with the terminal given back."""
+    raise SystemExit(128 + number)
 
 
 COLUMNS = ("TOPOLOGY", "PID", "UP", "PHASE", "IN", "OUT", "PENDING", "FAILED", "DEAD")

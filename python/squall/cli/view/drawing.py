@@ -11,13 +11,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from squall.cli.view.words import per_s
 from squall.model.graph import DEAD_LETTERS
 
 LONGEST_NAME = 24
+LARGEST_TREE = 60
+"""Components from which on a graph is told in chains at once: no screen is wide enough for its tree."""
 Style = Callable[[str], str]
 
 
@@ -49,12 +51,15 @@ class Drawing:
 
     def __init__(self, shape: Mapping[str, Any], components: Mapping[str, Any], style: Style) -> None:
         self._tasks = {name: one["tasks"] for name, one in shape["components"].items()}
-        self._spouts = [name for name in self._tasks if shape["components"][name]["kind"] == "spout"]
+        spouts = [name for name in self._tasks if shape["components"][name]["kind"] == "spout"]
+        self._spouts = sorted(spouts, key=lambda name: name == DEAD_LETTERS)
         self._after = {name: _edges(name, shape["components"], components) for name in self._tasks}
         self._style = style
 
     def lines(self, width: int) -> list[Text]:
         """The drawing, at most `width` columns wide if names allow it."""
+        if len(self._tasks) > LARGEST_TREE:
+            return self._chains(width)
         seen: set[str] = set()
         trees = [self._tree(name, seen) for name in self._spouts]
         lines = [line for tree in trees for line in self._block(tree)]
@@ -63,7 +68,7 @@ class Drawing:
     def _name(self, name: str, again: bool = False) -> Text:
         if name == DEAD_LETTERS:
             return Text("dead letters", "dim italic")
-        short = name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
+        short = name if cell_len(name) <= LONGEST_NAME else set_cell_size(name, LONGEST_NAME - 1) + "…"
         if again:
             return Text(short, "dim")
         times = f" ×{self._tasks[name]}" if self._tasks[name] > 1 else ""

@@ -13,13 +13,14 @@ class Part:
     """Lines that stand together.
 
     `rank`: 0 matters most. `least`: with fewer lines than this it says nothing, and is left out. `late`: it gets
-    more lines than that only after all others.
+    more lines than that only after all others. `focus`: a line that is to be seen, like the first.
     """
 
     lines: Sequence[Text]
     rank: int
     least: int = 1
     late: bool = False
+    focus: int = 0
 
 
 def fitted(parts: Sequence[Part], height: int) -> list[Text]:
@@ -35,12 +36,15 @@ def fitted(parts: Sequence[Part], height: int) -> list[Text]:
         if given[number]:
             more = min(len(parts[number].lines) - given[number], left)
             given[number], left = given[number] + more, left - more
-    return [line for part, lines in zip(parts, given, strict=True) for line in _cut(part.lines, lines)]
+    return [line for part, lines in zip(parts, given, strict=True) for line in _cut(part, lines)]
 
 
-def _cut(lines: Sequence[Text], height: int) -> list[Text]:
+def _cut(part: Part, height: int) -> list[Text]:
+    lines = part.lines
     if height >= len(lines):
         return list(lines)
     if height <= 1:
         return list(lines[:height])  # one line says more than that there are others
-    return [*lines[: height - 1], Text(f"… {len(lines) - height + 1} more", "dim")]
+    skipped = max(0, part.focus - (height - 2))
+    shown = [*lines[:1], *lines[1 + skipped : height - 1 + skipped]]
+    return [*shown, Text(f"… {len(lines) - height + 1} more", "dim")]

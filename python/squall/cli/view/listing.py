@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from squall.cli.texts import compact
@@ -64,7 +65,7 @@ def listing(components: Mapping[str, Figures], chosen: str | None, width: int) -
     """A line of titles and one for each component."""
     cells = [(column, [column.shown(now) for now in components.values()]) for column in COLUMNS]
     widths = {column: max(len(column.title), *map(len, texts)) for column, texts in cells}
-    longest = max(len("component"), *map(len, components))
+    longest = max(len("component"), *map(cell_len, components))
     kept = _kept(widths, width - min(longest, NAMES))
     names = min(longest, width - sum(widths[column] + 2 for column in kept))
     lines = [Text("component".ljust(names), "dim")]
@@ -87,5 +88,5 @@ def _kept(widths: Mapping[Column, int], room: int) -> set[Column]:
 
 
 def _name(name: str, width: int, is_chosen: bool) -> Text:
-    short = name if len(name) <= width else name[: width - 1] + "…"
-    return Text(short.ljust(width), "reverse" if is_chosen else "bold")
+    short = name if cell_len(name) <= width else set_cell_size(name, width - 1) + "…"
+    return Text(set_cell_size(short, width), "reverse" if is_chosen else "bold")

@@ -43,7 +43,8 @@ def _middle(known: Known, width: int) -> list[Part]:
     assert known.shown is not None
     components = {name: known.shown["components"][name] for name in known.names}
     graph: Mapping[str, Any] = known.started["graph"] if known.started else {}
-    found = [Part(listing(components, known.chosen, width), 3, 4)] if components else []
+    focus = known.names.index(known.chosen) + 1 if known.chosen in components else 0
+    found = [Part(listing(components, known.chosen, width), 3, 4, focus=focus)] if components else []
     if graph:
         style = _style_of(components)
         drawn = Drawing(graph, known.shown["components"], style).lines(width)
