@@ -15,7 +15,7 @@ from squall.engines.embedded import control as control_module
 from squall.engines.embedded import sockets
 from squall.engines.embedded.control import MAX_UNREAD_BYTES, Control
 from squall.planner.validate import validate
-from squall.runtime.taps import MAX_TAPS, ROWS_A_LINE, Taps
+from squall.runtime.taps import MAX_LINE_CHARS, MAX_TAPS, Taps
 from squall.testing import LocalCluster
 
 
@@ -31,6 +31,8 @@ def topology() -> Topology:
     topology = Topology("t")
     split = topology.bolt("split", Split, parallelism=2).shuffle(topology.spout("s", lambda: iter(()), outputs=("n",)))
     topology.bolt("last", lambda word, n: None).shuffle(split)
+    texts = topology.spout("texts", lambda: iter(()), outputs=("text",))
+    topology.bolt("reader", lambda text: None).shuffle(texts)
     return topology
 
 
@@ -65,7 +67,7 @@ class Tapping:
 
 @pytest.fixture
 def tapping() -> Iterator[Tapping]:
-    with LocalCluster(topology(), mock_sources={"s": []}) as cluster:
+    with LocalCluster(topology(), mock_sources={"s": [], "texts": []}) as cluster:
         tapping = Tapping(cluster)
         yield tapping
         for number in range(1, 20):
@@ -123,6 +125,7 @@ def test_what_a_test_records_is_the_same_with_taps(tapping: Tapping) -> None:
     ("request_", "code"),
     [
         ({"component": "spilt"}, "component_unknown"),
+        ({"component": "__dead_letters"}, "component_unknown"),
         ({"component": "split", "stream": "even"}, "stream_unknown"),
         ({"component": "last"}, "tap_nothing"),
         ({"component": "split", "where": "n >"}, "expression_invalid"),
@@ -153,9 +156,17 @@ def test_what_is_beyond_the_rate_or_not_taken_is_skipped_and_counted(tapping: Ta
     tapping.feed(*range(1000))
     shown = len(tapping.rows())
     assert 0 < shown < 1000
-    assert all(len(line["rows"]) <= ROWS_A_LINE for line in tapping.sent)
     tapping.taps.end()
     assert tapping.sent[-1]["counts"]["skipped"] == 1000
+
+
+def test_long_tuples_are_sent_in_several_lines(tapping: Tapping) -> None:
+    tapping.open("texts")
+    tapping.cluster.feed("texts", ["名" * 5000] * 40)
+    tapping.cluster.run_until_idle()
+    assert [len(row[1][0]) for row in tapping.rows()] == [1025] * 40
+    assert len(tapping.sent) > 1
+    assert max(len(json.dumps(line)) for line in tapping.sent) < 2 * MAX_LINE_CHARS
 
 
 def test_a_gate_refuses_what_is_no_share() -> None:

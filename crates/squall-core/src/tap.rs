@@ -61,14 +61,16 @@ impl Gate {
         }
     }
 
-    /// A tuple comes by; whether to look at it. A look is ended by [`Gate::looked`].
+    /// A tuple comes by; whether to look at it. A look is ended by [`Gate::looked`]. The time is asked for only if it
+    /// matters.
     ///
     /// A tuple that comes by during a look is skipped: what a look runs may itself emit, or let another thread do so.
-    pub fn admits(&mut self, now_ns: u64) -> bool {
+    pub fn admits(&mut self, now_ns: impl FnOnce() -> u64) -> bool {
         self.seen.passed += 1;
         if !self.is_in_share() {
             return false;
         }
+        let now_ns = now_ns();
         if self.is_looking || !self.has_time(now_ns) || self.rate.take(now_ns, 1) == 0 {
             self.seen.skipped += 1;
             return false;
@@ -117,7 +119,7 @@ mod tests {
     /// How many of `tuples`, spread over a second, are looked at, each look taking `took_ns`.
     fn looks(gate: &mut Gate, tuples: u64, took_ns: u64, shown: bool) -> u64 {
         let admitted = |i: &u64| {
-            let admitted = gate.admits(S + i * (S / tuples));
+            let admitted = gate.admits(|| S + i * (S / tuples));
             if admitted {
                 gate.looked(took_ns, shown);
             }
@@ -155,7 +157,7 @@ mod tests {
     fn a_burst_is_shown_although_no_time_passes() {
         let mut gate = Gate::new(Allowed { shown_per_s: Some(1000.0), time_ratio: Some(0.1), ..ALL }, 1);
         let mut shown = 0;
-        while gate.admits(0) {
+        while gate.admits(|| 0) {
             gate.looked(0, true);
             shown += 1;
         }
@@ -178,17 +180,17 @@ mod tests {
     #[test]
     fn a_single_long_look_is_paid_off_before_the_next() {
         let mut gate = Gate::new(Allowed { time_ratio: Some(0.5), ..ALL }, 1);
-        assert!(gate.admits(S));
+        assert!(gate.admits(|| S));
         gate.looked(S, false);
-        assert!(!gate.admits(2 * S) && gate.admits(3 * S));
+        assert!(!gate.admits(|| 2 * S) && gate.admits(|| 3 * S));
     }
 
     #[test]
     fn what_comes_by_during_a_look_is_skipped() {
         let mut gate = Gate::new(ALL, 1);
-        assert!(gate.admits(S) && !gate.admits(S) && !gate.admits(S));
+        assert!(gate.admits(|| S) && !gate.admits(|| S) && !gate.admits(|| S));
         gate.looked(0, true);
-        assert!(gate.admits(S));
+        assert!(gate.admits(|| S));
         assert_eq!(gate.seen(), Seen { passed: 4, skipped: 2 });
     }
 }

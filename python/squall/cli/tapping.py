@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -40,7 +41,9 @@ class Tapped:
     A context manager; iterating waits for the next tuple and ends with the run, or at the limit.
     """
 
-    def __init__(self, connection: Any, wanted: Wanted, streams: Mapping[str, list[str]], rest: list[Event]) -> None:
+    def __init__(
+        self, connection: socket.socket, wanted: Wanted, streams: Mapping[str, list[str]], rest: list[Event]
+    ) -> None:
         self.streams = streams
         """The streams that are looked at, with their fields."""
         self.counts: Mapping[str, Any] = {"passed": 0, "skipped": 0, "raised": 0, "last_error": ""}
@@ -48,6 +51,7 @@ class Tapped:
         self.limit, self.shown = wanted.limit, 0
         self.has_ended = False
         """Whether the run is over."""
+        self._is_closed = False
         self._connection, self._component, self._rest = connection, wanted.component, rest
         self._buffer = sockets.LineBuffer()
 
@@ -58,7 +62,10 @@ class Tapped:
         self.close()
 
     def close(self) -> None:
-        """Ends the tap."""
+        """Ends the tap, also while another thread waits for its next tuple."""
+        self._is_closed = True
+        with suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
         self._connection.close()
 
     def __iter__(self) -> Iterator[Event]:
@@ -73,12 +80,18 @@ class Tapped:
 
     def _lines(self) -> Iterator[Event]:
         yield from self._rest
-        while data := self._connection.recv(1 << 16):
+        while data := self._received():
             yield from self._buffer.feed(data)
-        if not self.has_ended:
+        if not self.has_ended and not self._is_closed:
             fix = "read faster, or take fewer: --ratio, --where, --limit"
             facts = (("because", "its lines were not read in time, or the run was killed"),)
             raise ClusterError(Defect("tap_cut_off", "the tap was cut off", facts, fix), retryable=True)
+
+    def _received(self) -> bytes:
+        try:
+            return self._connection.recv(1 << 16)
+        except OSError:
+            return b""
 
     def _tuple(self, at: float, task: int, stream: str, values: list[Any]) -> Event:
         named = dict(zip(self.streams[stream], values, strict=True))
@@ -181,11 +194,13 @@ def _hint(topology: str, wanted: Wanted, tapped: Tapped) -> None:
 
 def _sum_up(topology: str, tapped: Tapped) -> None:
     """Says what was not shown, and why it ended if nobody asked for that."""
+    from squall.runtime.taps import SHOWN_PER_S, TIME_RATIO
+
     counts, lines = tapped.counts, list[str]()
     if counts["skipped"] and tapped.shown != tapped.limit:
         lines.append(
-            f"{counts['skipped']:,} of {counts['passed']:,} tuples were skipped: a tap shows at most 1,000 a second, "
-            "in a tenth of the worker's time; --ratio takes a fair share of them"
+            f"{counts['skipped']:,} of {counts['passed']:,} tuples were skipped: a tap shows at most "
+            f"{SHOWN_PER_S:,.0f} a second, in {TIME_RATIO:.0%} of the worker's time; --ratio takes a fair share of them"
         )
     if counts["raised"]:
         lines.append(f"the expression raised for {counts['raised']:,} tuples, last {counts['last_error']}: no match")

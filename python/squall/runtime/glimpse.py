@@ -17,7 +17,7 @@ from squall.runtime.letter_codec import shown
 
 MAX_CHARS = 1024
 """Characters that are shown of a value."""
-MAX_ROW_CHARS = 16 << 10
+MAX_ROW_CHARS = 8 << 10
 """And of all values of a tuple."""
 MAX_ITEMS = 64
 MAX_DEPTH = 6
@@ -64,7 +64,7 @@ def glimpse(name: str, value: object, masker: Masker, most: int = MAX_CHARS) -> 
     Bound: about `most` characters, 64 items of a container, six containers in each other.
     """
     if masker.hides(name):
-        return HIDDEN
+        return Bare(HIDDEN)
     try:
         return _Glimpse(masker, most).of(value, 0)
     except Exception as error:  # another thread changes it, or its class has methods that raise
@@ -126,7 +126,7 @@ class _Glimpse:
                 break
             taken += 1
             self._left -= len(name) + 2
-            yield name, HIDDEN if self._masker.hides(name) else self.of(item, depth)
+            yield name, Bare(HIDDEN) if self._masker.hides(name) else self.of(item, depth)
         if taken < count:
             yield CUT, Bare(f"{count - taken} more")
 
