@@ -172,14 +172,18 @@ def test_a_tap_ends_with_the_run_and_says_so(squall: Squall) -> None:
 
 
 def test_a_tap_from_the_very_start_sees_the_first_tuple(squall: Squall) -> None:
-    """It may be asked for while the worker still builds the topology."""
-    text = COUNTING.replace(
-        "topology = Topology",
-        "import sys\n    'squall.runtime.worker' in sys.orig_argv and time.sleep(1)\n    topology = Topology",
-    )
-    run = squall.run(text)
-    run.event("started")
-    tap = squall.done("tap", "numbers", "--limit", "1", "--json")
+    """It may be asked for while the worker still makes the components."""
+    waits = """def __init__(self):
+            import os, sys
+            while "squall.runtime.worker" in sys.orig_argv and not os.path.exists("go"):
+                time.sleep(0.01)
+
+        def process("""
+    started(squall, COUNTING.replace("def process(", waits))
+    tap = squall.start("tap", "numbers", "--limit", "1", "--json")
+    wait_until(lambda: taps(squall), what="the tap")
+    (squall.folder / "go").touch()
+    assert tap.end() == 0
     assert [row["values"] for row in rows(tap)] == [{"n": 0}]
 
 

@@ -81,7 +81,7 @@ class _Tap:
         return passed, skipped + self.lost, self.raised
 
     def lines(self, *, now_s: float) -> Iterator[tuple[bytes, int]]:
-        """What is to be told, each line with its number of tuples: those that were kept, and the counts now and then."""
+        """What is to be told, each line with its number of tuples: what was kept, and the counts now and then."""
         if not self.rows and (now_s - self.told_s < TELL_EVERY_S or self.told == self.counts()):
             return
         self.told, self.told_s = self.counts(), now_s
