@@ -9,6 +9,8 @@
 use crate::flow::RateLimit;
 use crate::ids::mix;
 
+/// Most tuples that are refused without a look at the clock.
+const MOST_REFUSED: u32 = 63;
 /// Time that may be used at once after a pause.
 const MOST_SAVED_NS: f64 = 5e6;
 
@@ -41,6 +43,10 @@ pub struct Gate {
     saved_ns: f64,
     at_ns: u64,
     is_looking: bool,
+    /// Tuples to refuse without a look at the clock, which would cost more than the rest: few after the first refusal,
+    /// twice as many after each that follows, so that the gate of a slow stream opens in time.
+    refuse: u32,
+    refuse_next: u32,
     seen: Seen,
 }
 
@@ -57,6 +63,8 @@ impl Gate {
             saved_ns: MOST_SAVED_NS,
             at_ns: 0,
             is_looking: false,
+            refuse: 0,
+            refuse_next: 0,
             seen: Seen::default(),
         }
     }
@@ -70,12 +78,27 @@ impl Gate {
         if !self.is_in_share() {
             return false;
         }
-        let now_ns = now_ns();
-        if self.is_looking || !self.has_time(now_ns) || self.rate.take(now_ns, 1) == 0 {
+        if self.is_looking || self.is_used_up(now_ns) {
             self.seen.skipped += 1;
             return false;
         }
         self.is_looking = true;
+        true
+    }
+
+    /// Whether rate or time is used up; else takes what one look needs of the rate.
+    fn is_used_up(&mut self, now_ns: impl FnOnce() -> u64) -> bool {
+        if self.refuse > 0 {
+            self.refuse -= 1;
+            return true;
+        }
+        let now_ns = now_ns();
+        if self.has_time(now_ns) && self.rate.take(now_ns, 1) == 1 {
+            self.refuse_next = 0;
+            return false;
+        }
+        self.refuse = self.refuse_next;
+        self.refuse_next = (2 * self.refuse_next + 1).min(MOST_REFUSED);
         true
     }
 
