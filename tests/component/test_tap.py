@@ -226,12 +226,13 @@ HANGING = """
 
 
 def test_a_tap_is_switched_on_while_user_code_hangs(squall: Squall) -> None:
-    """Semantics 28. Its first tuples come when the code returns."""
+    """Semantics 28. Its first tuples come when the code returns; until then it says what it waits for."""
     (squall.folder / "hang").touch()
-    run = squall.run(HANGING.format(how="hang_in_python"))
-    run.event("started")
+    run = squall.run(HANGING.format(how="hang_in_python"), "-c", "topology.stuck.secs=0.3")
+    run.event("stuck")
     tap = squall.start("tap", "hang", "--limit", "1")
-    wait_until(lambda: taps(squall), what="the tap")
+    wait_until(lambda: 'a call of "hang" has been running for' in tap.err, what="the reason why nothing comes")
+    assert taps(squall) == 1
     (squall.folder / "hang").unlink()
     assert tap.end() == 0
     assert "n=" in tap.out

@@ -225,6 +225,14 @@ def test_lines_of_a_tap_go_to_who_asked_and_the_end_is_told(relay: Relay) -> Non
     assert told == [{"id": 1, "tap": 1}, {"rows": [[1, 2, "default", ["a"]]], "counts": {}}, {"ended": True}]
 
 
+def test_who_looks_is_told_of_a_call_that_does_not_return(relay: Relay) -> None:
+    relay.open()
+    relay.control.tell_stuck("count", 10.04)
+    relay.control.end()
+    with relay.client.makefile() as lines:
+        assert json.loads(list(lines)[1]) == {"stuck": ["count", 10.0]}
+
+
 def test_a_tap_ends_when_its_asker_goes_away(relay: Relay) -> None:
     relay.open()
     relay.client.close()

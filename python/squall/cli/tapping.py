@@ -6,7 +6,7 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -51,6 +51,8 @@ class Tapped:
         self.limit, self.shown = wanted.limit, 0
         self.has_ended = False
         """Whether the run is over."""
+        self.on_stuck: Callable[[str, float], None] = lambda _component, _running_s: None
+        """Is told of a call that does not return: its component, and how long it has been running in seconds."""
         self._is_closed = False
         self._connection, self._component, self._rest = connection, wanted.component, rest
         self._buffer = sockets.LineBuffer()
@@ -72,6 +74,8 @@ class Tapped:
         for line in self._lines():
             self.counts = line.get("counts", self.counts)
             self.has_ended = line.get("ended", False)
+            if stuck := line.get("stuck"):
+                self.on_stuck(*stuck)
             for row in line.get("rows", ()):
                 if self.shown == self.limit:
                     return
@@ -151,6 +155,7 @@ def show_tuples(base: Path, topology: str | None, wanted: Wanted, *, as_json: bo
     name = chosen(base, topology)
     with follow(control_socket(base, name), name, wanted) as tapped:
         _hint(name, wanted, tapped)
+        tapped.on_stuck = _say_stuck
         show = _json_line if as_json else _Lines(len(tapped.streams) > 1)
         with suppress(KeyboardInterrupt):
             for event in tapped:
@@ -190,6 +195,11 @@ def _hint(topology: str, wanted: Wanted, tapped: Tapped) -> None:
     if sys.stderr.isatty():
         streams = "; ".join(f"{name} ({', '.join(fields)})" for name, fields in tapped.streams.items())
         print(f'tapping "{wanted.component}" of {topology}: {streams}. Ctrl-C ends it.', file=sys.stderr, flush=True)
+
+
+def _say_stuck(component: str, running_s: float) -> None:
+    text = f'a call of "{component}" has been running for {running_s:.0f} s; tuples may wait for it'
+    print(text, file=sys.stderr, flush=True)
 
 
 def _sum_up(topology: str, tapped: Tapped) -> None:

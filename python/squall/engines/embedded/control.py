@@ -58,6 +58,12 @@ class Control:
             viewer.waiting += sockets.line({"rows": event["rows"], "counts": event["counts"]})
             self._show(viewer)
 
+    def tell_stuck(self, component: str, running_s: float) -> None:
+        """Tells those who look at taps why nothing comes, perhaps."""
+        for viewer in list(self._taps.values()):
+            viewer.waiting += sockets.line({"stuck": [component, round(running_s, 1)]})
+            self._show(viewer)
+
     def pass_time(self, busy_with: Callable[[], list[str]]) -> None:
         """Looks at who waits; called a few times a second."""
         for viewer in list(self._taps.values()):

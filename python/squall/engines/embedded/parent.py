@@ -199,10 +199,13 @@ class EmbeddedRun:
                 component = self._names([event["component"]])[0]
                 self._stuck = Stuck(component, worker.calls(), time.monotonic() - event["running_s"])
                 self._tell({**event, "component": component})
+                control.tell_stuck(component, event["running_s"])
             case "tap":
                 control.tapped(event)
             case None if "id" in event:
                 control.answered(event)
+                if "tap" in event and self._stuck is not None:
+                    control.tell_stuck(self._stuck.component, time.monotonic() - self._stuck.since_s)
             case _:
                 pass
 
