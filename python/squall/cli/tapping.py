@@ -180,10 +180,7 @@ class _Lines:
         where = f"{event['component']}[{event['task']}]" + (f":{event['stream']}" if self._tells_stream else "")
         self._width = max(self._width, len(where))
         at = f"{datetime.fromtimestamp(event['at']):%H:%M:%S.%f}"[:-3]
-        values = (
-            f"{self._styled(name, dim=True)}{self._styled('=', dim=True)}{text}"
-            for name, text in event["values"].items()
-        )
+        values = (self._styled(f"{name}=", dim=True) + text for name, text in event["values"].items())
         return f"{self._styled(at, dim=True)}  {self._styled(f'{where:<{self._width}}', fg='cyan')}  {' '.join(values)}"
 
     def _styled(self, text: str, **style: Any) -> str:

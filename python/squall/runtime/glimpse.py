@@ -91,7 +91,7 @@ class _Glimpse:
             return Bare(self._text(repr(bytes(value[: self._left + 1]))))
         if depth < MAX_DEPTH and (inside := self._structured(value, depth + 1)) is not None:
             return inside
-        return Bare(self._text(_one_line(self._masker.in_text(shown(value)))))
+        return Bare(self._text(_one_line(self._masker.in_text(shown(value)[: 2 * MAX_CHARS]))))
 
     def _text(self, text: str) -> str:
         left = max(0, self._left)
@@ -117,7 +117,7 @@ class _Glimpse:
     def _key(self, key: Any) -> str:
         if isinstance(key, str):
             return str.__getitem__(key, slice(100))
-        return Bare(_one_line(self._masker.in_text(shown(key)))[:100])
+        return Bare(_one_line(self._masker.in_text(shown(key)[:MAX_CHARS]))[:100])
 
     def _pairs(self, pairs: Iterable[tuple[str, Any]], count: int, depth: int) -> Iterator[tuple[str, Any]]:
         taken = 0
