@@ -16,7 +16,7 @@ from squall.engines.embedded import sockets
 from squall.engines.embedded.control import MAX_UNREAD_BYTES, Control
 from squall.engines.embedded.followers import Followers
 from squall.planner.validate import validate
-from squall.runtime.taps import MAX_TAPS, ROWS_A_LINE, Taps
+from squall.runtime.taps import MAX_LINE_CHARS, MAX_TAPS, Taps
 from squall.testing import LocalCluster
 
 
@@ -32,6 +32,8 @@ def topology() -> Topology:
     topology = Topology("t")
     split = topology.bolt("split", Split, parallelism=2).shuffle(topology.spout("s", lambda: iter(()), outputs=("n",)))
     topology.bolt("last", lambda word, n: None).shuffle(split)
+    texts = topology.spout("texts", lambda: iter(()), outputs=("text",))
+    topology.bolt("reader", lambda text: None).shuffle(texts)
     return topology
 
 
@@ -66,7 +68,7 @@ class Tapping:
 
 @pytest.fixture
 def tapping() -> Iterator[Tapping]:
-    with LocalCluster(topology(), mock_sources={"s": []}) as cluster:
+    with LocalCluster(topology(), mock_sources={"s": [], "texts": []}) as cluster:
         tapping = Tapping(cluster)
         yield tapping
         for number in range(1, 20):
@@ -124,6 +126,7 @@ def test_what_a_test_records_is_the_same_with_taps(tapping: Tapping) -> None:
     ("request_", "code"),
     [
         ({"component": "spilt"}, "component_unknown"),
+        ({"component": "__dead_letters"}, "component_unknown"),
         ({"component": "split", "stream": "even"}, "stream_unknown"),
         ({"component": "last"}, "tap_nothing"),
         ({"component": "split", "where": "n >"}, "expression_invalid"),
@@ -154,9 +157,17 @@ def test_what_is_beyond_the_rate_or_not_taken_is_skipped_and_counted(tapping: Ta
     tapping.feed(*range(1000))
     shown = len(tapping.rows())
     assert 0 < shown < 1000
-    assert all(len(line["rows"]) <= ROWS_A_LINE for line in tapping.sent)
     tapping.taps.end()
     assert tapping.sent[-1]["counts"]["skipped"] == 1000
+
+
+def test_long_tuples_are_sent_in_several_lines(tapping: Tapping) -> None:
+    tapping.open("texts")
+    tapping.cluster.feed("texts", ["名" * 5000] * 40)
+    tapping.cluster.run_until_idle()
+    assert [len(row[1][0]) for row in tapping.rows()] == [1025] * 40
+    assert len(tapping.sent) > 1
+    assert max(len(json.dumps(line)) for line in tapping.sent) < 2 * MAX_LINE_CHARS
 
 
 def test_a_gate_refuses_what_is_no_share() -> None:
@@ -214,6 +225,14 @@ def test_lines_of_a_tap_go_to_who_asked_and_the_end_is_told(relay: Relay) -> Non
     with relay.client.makefile() as lines:
         told = [json.loads(line) for line in lines]
     assert told == [{"id": 1, "tap": 1}, {"rows": [[1, 2, "default", ["a"]]], "counts": {}}, {"ended": True}]
+
+
+def test_who_looks_is_told_of_a_call_that_does_not_return(relay: Relay) -> None:
+    relay.open()
+    relay.control.tell_stuck("count", 10.04)
+    relay.control.end()
+    with relay.client.makefile() as lines:
+        assert json.loads(list(lines)[1]) == {"stuck": ["count", 10.0]}
 
 
 def test_a_tap_ends_when_its_asker_goes_away(relay: Relay) -> None:

@@ -9,6 +9,8 @@
 use crate::flow::RateLimit;
 use crate::ids::mix;
 
+/// Most tuples that are refused without a look at the clock.
+const MOST_REFUSED: u32 = 63;
 /// Time that may be used at once after a pause.
 const MOST_SAVED_NS: f64 = 5e6;
 
@@ -41,6 +43,10 @@ pub struct Gate {
     saved_ns: f64,
     at_ns: u64,
     is_looking: bool,
+    /// Tuples to refuse without a look at the clock, which would cost more than the rest: few after the first refusal,
+    /// twice as many after each that follows, so that the gate of a slow stream opens in time.
+    refuse: u32,
+    refuse_next: u32,
     seen: Seen,
 }
 
@@ -57,23 +63,42 @@ impl Gate {
             saved_ns: MOST_SAVED_NS,
             at_ns: 0,
             is_looking: false,
+            refuse: 0,
+            refuse_next: 0,
             seen: Seen::default(),
         }
     }
 
-    /// A tuple comes by; whether to look at it. A look is ended by [`Gate::looked`].
+    /// A tuple comes by; whether to look at it. A look is ended by [`Gate::looked`]. The time is asked for only if it
+    /// matters.
     ///
     /// A tuple that comes by during a look is skipped: what a look runs may itself emit, or let another thread do so.
-    pub fn admits(&mut self, now_ns: u64) -> bool {
+    pub fn admits(&mut self, now_ns: impl FnOnce() -> u64) -> bool {
         self.seen.passed += 1;
         if !self.is_in_share() {
             return false;
         }
-        if self.is_looking || !self.has_time(now_ns) || self.rate.take(now_ns, 1) == 0 {
+        if self.is_looking || self.is_used_up(now_ns) {
             self.seen.skipped += 1;
             return false;
         }
         self.is_looking = true;
+        true
+    }
+
+    /// Whether rate or time is used up; else takes what one look needs of the rate.
+    fn is_used_up(&mut self, now_ns: impl FnOnce() -> u64) -> bool {
+        if self.refuse > 0 {
+            self.refuse -= 1;
+            return true;
+        }
+        let now_ns = now_ns();
+        if self.has_time(now_ns) && self.rate.take(now_ns, 1) == 1 {
+            self.refuse_next = 0;
+            return false;
+        }
+        self.refuse = self.refuse_next;
+        self.refuse_next = (2 * self.refuse_next + 1).min(MOST_REFUSED);
         true
     }
 
@@ -117,7 +142,7 @@ mod tests {
     /// How many of `tuples`, spread over a second, are looked at, each look taking `took_ns`.
     fn looks(gate: &mut Gate, tuples: u64, took_ns: u64, shown: bool) -> u64 {
         let admitted = |i: &u64| {
-            let admitted = gate.admits(S + i * (S / tuples));
+            let admitted = gate.admits(|| S + i * (S / tuples));
             if admitted {
                 gate.looked(took_ns, shown);
             }
@@ -155,7 +180,7 @@ mod tests {
     fn a_burst_is_shown_although_no_time_passes() {
         let mut gate = Gate::new(Allowed { shown_per_s: Some(1000.0), time_ratio: Some(0.1), ..ALL }, 1);
         let mut shown = 0;
-        while gate.admits(0) {
+        while gate.admits(|| 0) {
             gate.looked(0, true);
             shown += 1;
         }
@@ -178,17 +203,17 @@ mod tests {
     #[test]
     fn a_single_long_look_is_paid_off_before_the_next() {
         let mut gate = Gate::new(Allowed { time_ratio: Some(0.5), ..ALL }, 1);
-        assert!(gate.admits(S));
+        assert!(gate.admits(|| S));
         gate.looked(S, false);
-        assert!(!gate.admits(2 * S) && gate.admits(3 * S));
+        assert!(!gate.admits(|| 2 * S) && gate.admits(|| 3 * S));
     }
 
     #[test]
     fn what_comes_by_during_a_look_is_skipped() {
         let mut gate = Gate::new(ALL, 1);
-        assert!(gate.admits(S) && !gate.admits(S) && !gate.admits(S));
+        assert!(gate.admits(|| S) && !gate.admits(|| S) && !gate.admits(|| S));
         gate.looked(0, true);
-        assert!(gate.admits(S));
+        assert!(gate.admits(|| S));
         assert_eq!(gate.seen(), Seen { passed: 4, skipped: 2 });
     }
 }

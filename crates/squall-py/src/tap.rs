@@ -50,7 +50,7 @@ impl Tap {
             return Ok(());
         };
         let gate = &gate.get().0;
-        if !gate.with(|gate| gate.admits(core.now_ns.get())) {
+        if !gate.with(|gate| gate.admits(|| core.now_precise_ns())) {
             return Ok(());
         }
         let began_ns = core.now_precise_ns();

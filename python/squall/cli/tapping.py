@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -39,7 +40,9 @@ class Tapped:
     A context manager; iterating waits for the next tuple and ends with the run, or at the limit.
     """
 
-    def __init__(self, connection: Any, wanted: Wanted, streams: Mapping[str, list[str]], rest: list[Event]) -> None:
+    def __init__(
+        self, connection: socket.socket, wanted: Wanted, streams: Mapping[str, list[str]], rest: list[Event]
+    ) -> None:
         self.streams = streams
         """The streams that are looked at, with their fields."""
         self.counts: Mapping[str, Any] = {"passed": 0, "skipped": 0, "raised": 0, "last_error": ""}
@@ -47,6 +50,9 @@ class Tapped:
         self.limit, self.shown = wanted.limit, 0
         self.has_ended = False
         """Whether the run is over."""
+        self.on_stuck: Callable[[str, float], None] = lambda _component, _running_s: None
+        """Is told of a call that does not return: its component, and how long it has been running in seconds."""
+        self._is_closed = False
         self._connection, self._component, self._rest = connection, wanted.component, rest
         self._buffer = sockets.LineBuffer()
 
@@ -57,13 +63,18 @@ class Tapped:
         self.close()
 
     def close(self) -> None:
-        """Ends the tap."""
+        """Ends the tap, also while another thread waits for its next tuple."""
+        self._is_closed = True
+        with suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
         self._connection.close()
 
     def __iter__(self) -> Iterator[Event]:
         for line in self._lines():
             self.counts = line.get("counts", self.counts)
             self.has_ended = line.get("ended", False)
+            if stuck := line.get("stuck"):
+                self.on_stuck(*stuck)
             for row in line.get("rows", ()):
                 if self.shown == self.limit:
                     return
@@ -72,12 +83,18 @@ class Tapped:
 
     def _lines(self) -> Iterator[Event]:
         yield from self._rest
-        while data := self._connection.recv(1 << 16):
+        while data := self._received():
             yield from self._buffer.feed(data)
-        if not self.has_ended:
+        if not self.has_ended and not self._is_closed:
             fix = "read faster, or take fewer: --ratio, --where, --limit"
             facts = (("because", "its lines were not read in time, or the run was killed"),)
             raise ClusterError(Defect("tap_cut_off", "the tap was cut off", facts, fix), retryable=True)
+
+    def _received(self) -> bytes:
+        try:
+            return self._connection.recv(1 << 16)
+        except OSError:
+            return b""
 
     def _tuple(self, at: float, task: int, stream: str, values: list[Any]) -> Event:
         named = dict(zip(self.streams[stream], values, strict=True))
@@ -118,6 +135,7 @@ def show_tuples(base: Path, topology: str | None, wanted: Wanted, *, as_json: bo
     name = chosen(base, topology, "name one: --topology NAME")
     with follow(control_socket(base, name), name, wanted) as tapped:
         _hint(name, wanted, tapped)
+        tapped.on_stuck = _say_stuck
         show = _json_line if as_json else _Lines(len(tapped.streams) > 1)
         with suppress(KeyboardInterrupt):
             for event in tapped:
@@ -142,10 +160,7 @@ class _Lines:
         where = f"{event['component']}[{event['task']}]" + (f":{event['stream']}" if self._tells_stream else "")
         self._width = max(self._width, len(where))
         at = f"{datetime.fromtimestamp(event['at']):%H:%M:%S.%f}"[:-3]
-        values = (
-            f"{self._styled(name, dim=True)}{self._styled('=', dim=True)}{text}"
-            for name, text in event["values"].items()
-        )
+        values = (self._styled(f"{name}=", dim=True) + text for name, text in event["values"].items())
         return f"{self._styled(at, dim=True)}  {self._styled(f'{where:<{self._width}}', fg='cyan')}  {' '.join(values)}"
 
     def _styled(self, text: str, **style: Any) -> str:
@@ -159,13 +174,20 @@ def _hint(topology: str, wanted: Wanted, tapped: Tapped) -> None:
         print(f'tapping "{wanted.component}" of {topology}: {streams}. Ctrl-C ends it.', file=sys.stderr, flush=True)
 
 
+def _say_stuck(component: str, running_s: float) -> None:
+    text = f'a call of "{component}" has been running for {running_s:.0f} s; tuples may wait for it'
+    print(text, file=sys.stderr, flush=True)
+
+
 def _sum_up(topology: str, tapped: Tapped) -> None:
     """Says what was not shown, and why it ended if nobody asked for that."""
+    from squall.runtime.taps import SHOWN_PER_S, TIME_RATIO
+
     counts, lines = tapped.counts, list[str]()
     if counts["skipped"] and tapped.shown != tapped.limit:
         lines.append(
-            f"{counts['skipped']:,} of {counts['passed']:,} tuples were skipped: a tap shows at most 1,000 a second, "
-            "in a tenth of the worker's time; --ratio takes a fair share of them"
+            f"{counts['skipped']:,} of {counts['passed']:,} tuples were skipped: a tap shows at most "
+            f"{SHOWN_PER_S:,.0f} a second, in {TIME_RATIO:.0%} of the worker's time; --ratio takes a fair share of them"
         )
     if counts["raised"]:
         lines.append(f"the expression raised for {counts['raised']:,} tuples, last {counts['last_error']}: no match")

@@ -31,7 +31,7 @@ SECRET_NAMES = (
 """Names of secrets by default; the setting `topology.mask.fields` adds to them and takes away."""
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_A-Za-z]+")
-_NAME = re.compile(r"""([\w-]{1,60})['"]?\s{0,4}[=:]\s{0,4}""")
+_NAME = re.compile(r"""(?<![\w-])([\w-]{1,60})['"]?\s{0,4}[=:]\s{0,4}""")
 _VALUE = re.compile(r"""'[^']*'?|"[^"]*"?|(?:(?:Bearer|Basic)\s+)?[^\s,;&)}\]]*""", re.IGNORECASE)
 
 

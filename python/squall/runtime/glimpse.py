@@ -17,7 +17,7 @@ from squall.runtime.letter_codec import shown
 
 MAX_CHARS = 1024
 """Characters that are shown of a value."""
-MAX_ROW_CHARS = 16 << 10
+MAX_ROW_CHARS = 8 << 10
 """And of all values of a tuple."""
 MAX_ITEMS = 64
 MAX_DEPTH = 6
@@ -64,7 +64,7 @@ def glimpse(name: str, value: object, masker: Masker, most: int = MAX_CHARS) -> 
     Bound: about `most` characters, 64 items of a container, six containers in each other.
     """
     if masker.hides(name):
-        return HIDDEN
+        return Bare(HIDDEN)
     try:
         return _Glimpse(masker, most).of(value, 0)
     except Exception as error:  # another thread changes it, or its class has methods that raise
@@ -91,7 +91,7 @@ class _Glimpse:
             return Bare(self._text(repr(bytes(value[: self._left + 1]))))
         if depth < MAX_DEPTH and (inside := self._structured(value, depth + 1)) is not None:
             return inside
-        return Bare(self._text(_one_line(self._masker.in_text(shown(value)))))
+        return Bare(self._text(_one_line(self._masker.in_text(shown(value)[: 2 * MAX_CHARS]))))
 
     def _text(self, text: str) -> str:
         left = max(0, self._left)
@@ -117,7 +117,7 @@ class _Glimpse:
     def _key(self, key: Any) -> str:
         if isinstance(key, str):
             return str.__getitem__(key, slice(100))
-        return Bare(_one_line(self._masker.in_text(shown(key)))[:100])
+        return Bare(_one_line(self._masker.in_text(shown(key)[:MAX_CHARS]))[:100])
 
     def _pairs(self, pairs: Iterable[tuple[str, Any]], count: int, depth: int) -> Iterator[tuple[str, Any]]:
         taken = 0
@@ -126,7 +126,7 @@ class _Glimpse:
                 break
             taken += 1
             self._left -= len(name) + 2
-            yield name, HIDDEN if self._masker.hides(name) else self.of(item, depth)
+            yield name, Bare(HIDDEN) if self._masker.hides(name) else self.of(item, depth)
         if taken < count:
             yield CUT, Bare(f"{count - taken} more")
 

@@ -8,11 +8,12 @@ sends what was kept. Looking happens on the loop, as a value may be changed once
 from __future__ import annotations
 
 import json
+import math
 import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
@@ -30,11 +31,12 @@ SHOWN_PER_S = 1000.0
 """Tuples that leave the worker in a second, for each tap."""
 TIME_RATIO = 0.1
 """Share of the time that a tap's looks may take."""
-MAX_KEPT = 2000
+MAX_KEPT = 500
 SEND_EVERY_S = 0.05
 TELL_EVERY_S = 0.5
 """How often the counts are sent when there is nothing else."""
-ROWS_A_LINE = 50
+MAX_LINE_CHARS = 128 << 10
+"""Characters of tuples that are sent in one line, but for the last of them."""
 
 
 @dataclass(eq=False)
@@ -47,13 +49,13 @@ class _Tap:
     gate: _core.TapGate
     masker: Masker
     as_text: bool
-    rows: deque[list[Any]] = field(default_factory=deque[list[Any]])
+    rows: deque[str] = field(default_factory=deque[str])
     lost: int = 0
     raised: int = 0
     last_error: str = ""
     undo: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
     told: tuple[int, ...] = ()
-    told_s: float = 0.0
+    told_s: float = -math.inf
 
     def look(self, task: int, stream: str, row: tuple[Any, ...]) -> bool:
         """Keeps a tuple if it fits. Whether it did. On the loop; never raises."""
@@ -69,7 +71,8 @@ class _Tap:
             self.lost += 1
             return False
         values = row_glimpse(spec.fields, row, self.masker)
-        self.rows.append([time.time(), task, stream, [repr(value) for value in values] if self.as_text else values])
+        shown = [repr(value) for value in values] if self.as_text else values
+        self.rows.append(json.dumps([time.time(), task, stream, shown]))
         return True
 
     def counts(self) -> tuple[int, int, int]:
@@ -77,21 +80,30 @@ class _Tap:
         passed, skipped = self.gate.seen()
         return passed, skipped + self.lost, self.raised
 
-    def lines(self, *, now_s: float) -> list[dict[str, Any]]:
-        """What is to be told: the kept tuples, and the counts from time to time."""
-        lines: list[dict[str, Any]] = []
-        while rows := [self.rows.popleft() for _ in range(min(ROWS_A_LINE, len(self.rows)))]:
-            lines.append(self._line(rows))
-        if not lines and now_s - self.told_s >= TELL_EVERY_S and self.told != self.counts():
-            lines.append(self._line([]))
-        if lines:
-            self.told, self.told_s = self.counts(), now_s
-        return lines
+    def lines(self, *, now_s: float) -> Iterator[tuple[bytes, int]]:
+        """What is to be told, each line with its number of tuples: what was kept, and the counts now and then."""
+        if not self.rows and (now_s - self.told_s < TELL_EVERY_S or self.told == self.counts()):
+            return
+        self.told, self.told_s = self.counts(), now_s
+        rows = self._taken()
+        yield self._line(rows), len(rows)
+        while rows := self._taken():
+            yield self._line(rows), len(rows)
 
-    def _line(self, rows: list[list[Any]]) -> dict[str, Any]:
+    def _taken(self) -> list[str]:
+        """As many of the kept tuples as go into a line."""
+        rows: list[str] = []
+        chars = 0
+        while self.rows and chars < MAX_LINE_CHARS:
+            rows.append(self.rows.popleft())
+            chars += len(rows[-1])
+        return rows
+
+    def _line(self, rows: list[str]) -> bytes:
         passed, skipped, raised = self.counts()
         counts = {"passed": passed, "skipped": skipped, "raised": raised, "last_error": self.last_error}
-        return {"event": "tap", "tap": self.number, "rows": rows, "counts": counts}
+        head = json.dumps({"event": "tap", "tap": self.number, "counts": counts})
+        return f'{head[:-1]}, "rows": [{", ".join(rows)}]}}'.encode()
 
 
 class Taps:
@@ -100,7 +112,7 @@ class Taps:
     Args:
         send: sends a line that may be lost; says whether it was taken.
 
-    Bound: eight taps; each is sent 1,000 tuples a second and may take a tenth of the loop's time, keeps 2,000 tuples
+    Bound: eight taps; each is sent 1,000 tuples a second and may take a tenth of the loop's time, keeps 500 tuples
         that are not sent yet. What is beyond is skipped and counted.
     """
 
@@ -109,13 +121,14 @@ class Taps:
         self._masker = Masker.of(graph.settings["topology.mask.fields"])
         self._built: Built | None = None
         self._taps: dict[int, _Tap] = {}
-        self._sending = threading.Lock()
+        self._switching, self._sending = threading.Lock(), threading.Lock()
 
     def attach(self, built: Built) -> None:
         """The tasks are there now; taps that were asked for before see their first tuples."""
-        self._built = built
-        for tap in self._taps.values():
-            self._switch_on(tap, built)
+        with self._switching:
+            self._built = built
+            for tap in self._taps.values():
+                self._switch_on(tap, built)
 
     def open(self, number: int, request: Mapping[str, Any]) -> dict[str, Any]:
         """Switches a tap on. The answer to who asked: its streams with their fields, or what is wrong."""
@@ -123,24 +136,26 @@ class Taps:
             tap = self._wanted(number, request)
         except SquallError as error:
             return {"defects": [asdict(one) for one in error.defects]}
-        self._taps[number] = tap
-        if self._built is not None:
-            self._switch_on(tap, self._built)
+        with self._switching:
+            self._taps[number] = tap
+            if self._built is not None:
+                self._switch_on(tap, self._built)
         if len(self._taps) == 1:
             threading.Thread(target=self._serve, name="squall-taps", daemon=True).start()
         return {"tap": number, "streams": {name: spec.fields for name, (spec, _) in tap.streams.items()}}
 
     def close(self, number: int) -> dict[str, Any]:
         """Switches a tap off."""
-        if tap := self._taps.pop(number, None):
-            for undo in tap.undo:
-                undo()
+        with self._switching:
+            if tap := self._taps.pop(number, None):
+                for undo in tap.undo:
+                    undo()
         return {}
 
     def end(self) -> None:
         """The run ends: what is kept is sent."""
-        for tap in self._taps.values():
-            tap.told_s = 0.0
+        for tap in list(self._taps.values()):
+            tap.told_s = -math.inf
         self._flush()
 
     def _switch_on(self, tap: _Tap, built: Built) -> None:
@@ -177,9 +192,10 @@ class Taps:
         )
 
     def _component(self, name: str) -> ComponentSpec:
-        if spec := self._graph.components.get(name):
-            return spec
+        # Those of the system are not shown: a dead letter names the fields of its values beside them.
         known = [known for known in self._graph.components if not known.startswith("__")]
+        if name in known:
+            return self._graph.components[name]
         near = did_you_mean(name, known)
         fix = f'did you mean "{near}"?' if near else "use the name of a component"
         facts = (("components", ", ".join(known)),)
@@ -195,9 +211,9 @@ class Taps:
         with self._sending:
             now_s = time.monotonic()
             for tap in list(self._taps.values()):
-                for line in tap.lines(now_s=now_s):
-                    if not self._send(json.dumps(line, default=repr).encode()):
-                        tap.lost += len(line["rows"])
+                for line, rows in tap.lines(now_s=now_s):
+                    if not self._send(line):
+                        tap.lost += rows
 
 
 def _streams(spec: ComponentSpec, wanted: str | None) -> dict[str, StreamSpec]:

@@ -84,6 +84,13 @@ class Control:
         if viewer and not viewer.show(sockets.line({"rows": event["rows"], "counts": event["counts"]})):
             self._close(viewer.connection)
 
+    def tell_stuck(self, component: str, running_s: float) -> None:
+        """Tells those who look at taps why nothing comes, perhaps."""
+        line = sockets.line({"stuck": [component, round(running_s, 1)]})
+        for viewer in list(self._taps.values()):
+            if not viewer.show(line):
+                self._close(viewer.connection)
+
     def pass_time(self, busy_with: Callable[[], list[str]]) -> None:
         """Looks at who waits; called a few times a second."""
         for viewer in list(self._taps.values()):

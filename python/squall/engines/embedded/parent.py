@@ -23,7 +23,6 @@ from squall.engines.embedded import outcome, sockets
 from squall.engines.embedded.control import Answered, Control
 from squall.engines.embedded.followers import Followers
 from squall.engines.embedded.outcome import Do, Run
-from squall.engines.embedded.process_figures import ProcessFigures
 from squall.engines.embedded.runs import CONTROL_SOCKET, remove_dead_runs, remove_old_logs, usable
 from squall.engines.embedded.tail import Tail
 from squall.engines.embedded.worker_process import Wanted, WorkerProcess
@@ -159,7 +158,6 @@ class EmbeddedRun:
     def _follow(self, worker: WorkerProcess, listener: socket.socket, tail: Tail) -> None:
         """Serves the worker until its process has ended and everything it said is heard."""
         lines = sockets.LineBuffer()
-        figures = ProcessFigures(0, worker.pid)
         ended = False
 
         def exited() -> None:
@@ -167,7 +165,7 @@ class EmbeddedRun:
             ended = True
 
         def session() -> None:
-            if not self._hear(worker, lines, figures):
+            if not self._hear(worker, lines, control):
                 selector.unregister(worker.session)
 
         with self._selector as selector:
@@ -185,7 +183,7 @@ class EmbeddedRun:
                     self._say(tail.lines())
                 self._pass_time(worker)
                 control.pass_time(lambda: self._names(worker.ran()))
-        while self._hear(worker, lines, figures):
+        while self._hear(worker, lines, control):
             pass
         control.end()
         self._say(tail.rest())
@@ -215,17 +213,17 @@ class EmbeddedRun:
         if lines:
             self._tell({"event": "log", "text": "\n".join(lines)})
 
-    def _hear(self, worker: WorkerProcess, lines: sockets.LineBuffer, figures: ProcessFigures) -> bool:
+    def _hear(self, worker: WorkerProcess, lines: sockets.LineBuffer, control: Control) -> bool:
         """Takes what the worker said; whether it may say more."""
         try:
             data = worker.session.recv(1 << 16, socket.MSG_DONTWAIT)
         except OSError:
             return False
         for event in lines.feed(data):
-            self._heard(worker, event, figures)
+            self._heard(worker, event, control)
         return bool(data)
 
-    def _heard(self, worker: WorkerProcess, event: Event, figures: ProcessFigures) -> None:
+    def _heard(self, worker: WorkerProcess, event: Event, control: Control) -> None:
         match event.get("event"):
             case "ready":
                 self._step(worker, outcome.Ready())
@@ -234,7 +232,7 @@ class EmbeddedRun:
             case "progress":
                 self._report = event
                 known = {"topology": self._graph.name, "phase": self._run.phase.value}
-                self._tell({**event, **known, "workers": [figures.now()], "dead_letters": self._letters.now()})
+                self._tell({**event, **known, "workers": [worker.figures()], "dead_letters": self._letters.now()})
             case "failed":
                 self._step(worker, outcome.Failed(Defect(**event["defect"])))
             case "ended":
@@ -244,10 +242,13 @@ class EmbeddedRun:
                 component = self._names([event["component"]])[0]
                 self._stuck = Stuck(component, worker.calls(), time.monotonic() - event["running_s"])
                 self._tell({**event, "component": component})
-            case "tap" if self._control is not None:
-                self._control.tapped(event)
-            case None if "id" in event and self._control is not None:
-                self._control.answered(event)
+                control.tell_stuck(component, event["running_s"])
+            case "tap":
+                control.tapped(event)
+            case None if "id" in event:
+                control.answered(event)
+                if "tap" in event and self._stuck is not None:
+                    control.tell_stuck(self._stuck.component, time.monotonic() - self._stuck.since_s)
             case _:
                 pass
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from squall import _core
+from squall.engines.embedded.process_figures import ProcessFigures
 from squall.engines.embedded.runs import usable
 from squall.runtime.bootstrap import Bootstrap
 from squall.runtime.marks import marked
@@ -79,6 +80,7 @@ class WorkerProcess:
             start_new_session=True,
         )
         self.pidfd = os.pidfd_open(self._process.pid)
+        self._figures = ProcessFigures(0, self._process.pid)
         for fd in (log, stdout, dump):
             os.close(fd)
         theirs.close()
@@ -87,6 +89,10 @@ class WorkerProcess:
     def pid(self) -> int:
         """Its process id."""
         return self._process.pid
+
+    def figures(self) -> dict[str, Any]:
+        """What the operating system knows of it; see `ProcessFigures`."""
+        return self._figures.now()
 
     def kill(self) -> None:
         """Ends it and everything that it started."""
