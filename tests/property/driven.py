@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from random_graphs import KEYS, TIME_OUT_S, Graph, Part, chosen, outputs
+from random_graphs import KEYS, TIME_OUT_S, Graph, Output, Part, chosen, mixed, outputs
 from squall import Batch, Bolt, DeadLetter, DropTuple, Emit, Fields, RetryTuple, Spout, Topology, TopologyContext, Tuple
 from squall.testing import LocalCluster
 
@@ -201,20 +201,16 @@ class World:
         if part.kind in ("batch", "shared"):
             return
         order = Order(part.name, kind, key, times)
+        index = 0 if part.tasks == 1 and part.kind not in ("async", "ordered") else -1
+        # An interceptor is not told whose input it sees, and those of calls that wait to begin it sees early.
 
         def when(tup: Tuple) -> bool:
             if self.calm or not order.takes(part.name, tup["key"]):
                 return False
-            rids = tup.roots
-            index = self.task_of_input(part, tup)
-            self.fails(self.begin(part, index, *tup.values, rids=rids), kind)
+            self.fails(self.begin(part, index, *tup.values, rids=tup.roots), kind)
             return True
 
         self.cluster.inject(part.name, error_of(kind), times=times, when=when)
-
-    def task_of_input(self, part: Part, tup: Tuple) -> int:
-        """An interceptor is not told whose input it sees: -1, unless there is one task only."""
-        return 0 if part.tasks == 1 else -1
 
     def release(self, which: int, how: str) -> None:
         """Has a bolt ack or fail a tuple that it holds, or hold it for longer."""
@@ -433,9 +429,9 @@ class Shared(Batches):
     def process_batch(self, tuples: list[Tuple]) -> list[Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
         batch = [self.begin(tup) for tup in tuples]
         roots = tuple(dict.fromkeys(root for seen in batch for root in seen.roots))
-        from random_graphs import Output
-
-        one = self.world.row(self.part, self.index, batch[0], Output("side", batch[0].key, "shared"), roots)
+        first = batch[0]
+        output = Output("side", first.key, mixed("shared", max((seen.path for seen in batch), key=len)))
+        one = self.world.row(self.part, self.index, first, output, roots)
         self.emit(*one.values, stream="side")
         return self.answer(batch)
 
@@ -494,7 +490,7 @@ class Joining(Holding):
         seen.end = "held"
         if self.first and (self.first[1].end != "held" or self.first[1].at + self.part.hold_s <= self.world.now):
             self.first = None
-        if self.world.calm or self.first is None or self.first[0].source == tup.source:
+        if self.world.calm or self.first is None or self.is_alike(self.first[0], tup):
             self.let_go(tup, seen, "ack") if self.world.calm else self.keep(tup, seen)
             return
         (other, earlier), self.first = self.first, None
@@ -505,15 +501,17 @@ class Joining(Holding):
         seen.end = earlier.end = "ok"
         self.ack(other, tup)
 
+    def is_alike(self, one: Tuple, other: Tuple) -> bool:
+        return (one.source, one.stream) == (other.source, other.stream)
+
     def keep(self, tup: Tuple, seen: Seen) -> None:
         if self.first is None:
             self.first = tup, seen
         self.world.holding.append((self, tup, seen))
 
     def joined(self, seen: Seen, roots: tuple[str, ...]) -> list[Emit]:
-        from random_graphs import Output
-
-        found = [Output(o.stream, o.key, "joined") for o in outputs(self.part, seen.key, seen.path) if o.stream != "to"]
+        path = mixed("joined", seen.path)
+        found = [Output(o.stream, o.key, path) for o in outputs(self.part, seen.key, seen.path) if o.stream != "to"]
         return [self.world.row(self.part, self.index, seen, output, roots) for output in found]
 
     def let_go(self, tup: Tuple, seen: Seen, how: str) -> None:
@@ -534,11 +532,11 @@ class Async(Work):
 
     async def process(self, tup: Tuple) -> Any:
         seen = self.begin(tup)
-        if seen.key == 1 and not self.part.kind == "ordered" and not self.world.calm:
+        if seen.key == 1 and self.part.kind != "ordered" and not self.world.calm:
             gate = asyncio.Event()
             self.world.gates.append(gate)
             await gate.wait()
-        elif seen.key % 3:
+        elif seen.key % 3 and not self.world.calm:
             await asyncio.sleep(seen.key / 4)
         return self.work(seen)
 

@@ -10,7 +10,9 @@ KEYS = 7
 """Keys are 0 … 6."""
 GROUPINGS = ("shuffle", "fields", "all", "global", "none", "partial_key", "local_or_shuffle", "custom")
 SPOUTS = ("fed", "fed", "anonymous", "replaying", "generator")
-BOLTS = ("function", "bare", "plain", "generator", "batch", "shared", "hold", "join", "async", "ordered", "blocking")
+BOLTS = (
+    "plain", "function", "bare", "generator", "batch", "shared", "hold", "join", "join", "async", "ordered", "blocking",
+)  # fmt: skip
 ON_ERROR = ("retry", "retry", "dead", "drop", "mapped")
 TIME_OUT_S = 7.3
 HOLD_MAX_S = 3.1
@@ -95,6 +97,11 @@ def outputs(part: Part, key: int, path: str) -> list[Output]:
     return found[: MOST[min(path.count(">"), len(MOST) - 1)]]
 
 
+def mixed(word: str, path: str) -> str:
+    """The path of a row that comes of several: as far from the spout, and as often round a loop, as `path`."""
+    return word + ">" * (path.count(">") + 1) + "back" * path.count("back")
+
+
 def copies(edge: Edge, bolt: Part, key: int) -> int:
     """How many tasks of a bolt get a row."""
     if edge.grouping == "all":
@@ -115,7 +122,7 @@ def graphs(draw: st.DrawFn) -> Graph:
     spouts = tuple(draw(spout_parts(f"s{i}")) for i in range(draw(st.integers(1, 3))))
     sources = [(spout.name, stream) for spout in spouts for stream, _ in spout.fan]
     bolts: list[Part] = []
-    for i in range(draw(st.integers(1, 6))):
+    for i in range(draw(st.integers(2, 6))):
         bolt = draw(bolt_parts(f"b{i}", tuple(sources), bool(bolts)))
         bolts.append(bolt)
         taken = {(edge.source, edge.stream) for edge in bolt.edges if edge.grouping == "direct"}

@@ -29,6 +29,7 @@ QUICK = settings(
 WHICH = st.integers(0, 11)
 KEYS = st.integers(0, 6)
 KEY = st.none() | KEYS
+SOME_KEYS = st.lists(KEYS, min_size=2, max_size=8)
 TIMES = st.integers(1, 6)
 
 
@@ -40,17 +41,22 @@ class Machine(RuleBasedStateMachine):
         self.steps: list[tuple[Any, ...]] = []
         self.world: World | None = None
 
-    @initialize(graph=graphs(), seed=st.integers(0, 9))
-    def begin(self, graph: Graph, seed: int) -> None:
+    @initialize(graph=graphs(), seed=st.integers(0, 9), keys=SOME_KEYS)
+    def begin(self, graph: Graph, seed: int, keys: list[int]) -> None:
         self.graph, self.seed = graph, seed
         self.world = World(graph, seed)
+        self.feed_all(keys)
+
+    def feed_all(self, keys: list[int]) -> None:
+        for which in range(len(self.graph.spouts)):
+            self.step("feed", which, tuple(keys), which % 2 == 1)
 
     def step(self, *step: Any) -> None:
         assert self.world is not None
         self.steps.append(step)
         self.world.apply(step)
 
-    @rule(which=WHICH, keys=st.lists(KEYS, min_size=1, max_size=8), side=st.booleans())
+    @rule(which=WHICH, keys=SOME_KEYS, side=st.booleans())
     def feed(self, which: int, keys: list[int], side: bool) -> None:
         self.step("feed", which, tuple(keys), side)
 
@@ -65,6 +71,11 @@ class Machine(RuleBasedStateMachine):
     @rule(which=WHICH, kind=st.sampled_from(("error", "again", "after", "dead", "drop", "mapped", "again")), key=KEY, times=TIMES)
     def inject(self, which: int, kind: str, key: int | None, times: int) -> None:
         self.step("inject", which, kind, key, times)
+
+    @rule(which=WHICH, kind=st.sampled_from(TROUBLES), key=KEY, times=TIMES, keys=SOME_KEYS)
+    def trouble_at_once(self, which: int, kind: str, key: int | None, times: int, keys: list[int]) -> None:
+        self.step("trouble", which, kind, key, times)
+        self.feed_all(keys)
 
     @precondition(lambda self: self.world and self.world.holding)
     @rule(which=WHICH, how=st.sampled_from(("ack", "ack", "fail", "reset")))
