@@ -122,7 +122,9 @@ def judged(change: Callable[[tuple[int, bool, Any]], tuple[int, bool, Any]]) -> 
 def letters_of_one_more_try(patch: pytest.MonkeyPatch) -> None:
     """Dead letters tell of one try too many."""
     put = MemoryLetters.put
-    patch.setattr(MemoryLetters, "put", lambda self, handle, one: put(self, handle, replace(one, attempts=one.attempts + 1)))
+    patch.setattr(
+        MemoryLetters, "put", lambda self, handle, one: put(self, handle, replace(one, attempts=one.attempts + 1))
+    )
 
 
 def told_twice(patch: pytest.MonkeyPatch) -> None:
@@ -147,7 +149,9 @@ MUTANTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "loses rows": worker(bind=wraps(never)),
     "swaps rows": worker(bind=wraps(swapped)),
     "sends a key to any task": worker(subscribe=sets("grouping", "none", where=lambda o: o["grouping"] == "fields")),
-    "sends to one task, not to all": worker(subscribe=sets("grouping", "shuffle", where=lambda o: o["grouping"] == "all")),
+    "sends to one task, not to all": worker(
+        subscribe=sets("grouping", "shuffle", where=lambda o: o["grouping"] == "all")
+    ),
     "sends to the last task, not the first": worker(
         subscribe=sets("targets", lambda targets: targets[::-1], where=lambda o: o["grouping"] == "global")
     ),

@@ -9,14 +9,15 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import Any
 
-from driven import Fed, Seen, Sent, World
-from random_graphs import Graph, Part, chosen, copies, outputs
+from driven import World
+from facts import STREAMS, Facts, age_of
+from fates import tries_follow_from_failures
+from random_graphs import Graph, chosen, copies, outputs
+from records import Fed, Seen, Sent
 
-STREAMS = ("default", "side", "to", "back")
 SYNCHRONOUS = ("function", "bare", "plain", "batch", "shared", "blocking", "ordered")
 """Kinds whose outputs leave in the order of their inputs."""
 HANDS = ("hold", "join")
-SLACK_S = 1e-6
 
 
 def check(world: World) -> None:
@@ -33,43 +34,6 @@ def check(world: World) -> None:
     timers_are_kept(facts)
 
 
-class Facts:
-    """What the cluster says, read once."""
-
-    def __init__(self, world: World) -> None:
-        self.world, self.graph = world, world.graph
-        cluster = world.cluster
-        self.metrics: Any = cluster.metrics()
-        self.letters = cluster.dead_letters()
-        self.acked = {part.name: cluster.acked(part.name) for part in self.graph.spouts}
-        self.failed = {part.name: cluster.failed(part.name) for part in self.graph.spouts}
-        self.rows: dict[tuple[str, str], list[int]] = {}
-        """The numbers of the rows that a component emitted on a stream, in order."""
-        for part in (*self.graph.spouts, *self.graph.bolts):
-            for stream in STREAMS:
-                self.rows[part.name, stream] = [row[3] for row in cluster.emitted(part.name, stream)]
-        self.tries = Counter(n for (name, _), rows in self.rows.items() if name.startswith("s") for n in rows)
-        self.failed_roots = {root for ids in self.failed.values() for root in ids}
-        self.has_loop = any(edge.stream == "back" for bolt in self.graph.bolts for edge in bolt.edges)
-        self.calls: dict[tuple[str, int], list[Seen]] = defaultdict(list)
-        for seen in world.seen:
-            self.calls[seen.component, seen.n].append(seen)
-
-    def origin(self, n: int) -> Fed | Sent:
-        """Who made a row."""
-        return self.world.sent[n] if n > 0 else self.world.fed_by_n[n]
-
-
-    def may_be_lost(self, n: int) -> bool:
-        """On an edge of a loop the rows of a tree that has failed go nowhere: it shall not go round for ever."""
-        roots = self.world.sent[n].roots if n > 0 and self.has_loop else ()
-        return any(root in self.failed_roots or self.is_anonymous(root) for root in roots)
-
-    def is_anonymous(self, root: str) -> bool:
-        """Whether nobody is told which root it is."""
-        return self.graph.part(self.world.fed[root].spout).kind == "anonymous"
-
-
 def roots_are_conserved(facts: Facts) -> None:
     """Semantics 36: each try of a root is one emission: emitted = acked + failed + pending; and who is told what."""
     for part in facts.graph.spouts:
@@ -77,7 +41,7 @@ def roots_are_conserved(facts: Facts) -> None:
         emitted = sum(len(facts.rows[part.name, stream]) for stream in STREAMS)
         assert row["emitted"] == emitted == row["acked"] + row["failed"] + row["pending"], (part, row)
         assert row["acked"] == len(facts.acked[part.name]) + facts.world.untracked[part.name], (part, row)
-        assert row["failed"] == len(facts.failed[part.name]) - row["burying"] if "burying" in row else True
+        assert row["failed"] == len(facts.failed[part.name]), (part, row)
         assert row["dead"] == sum(letter.spout == part.name for letter in facts.letters)
         if part.pending is not None:
             assert row["pending"] + row["retrying"] <= part.pending * part.tasks, (part, row)
@@ -123,12 +87,15 @@ def counters_are_exact(facts: Facts) -> None:
         ended = row["failed"], row["dropped"], row["acked"]
         if bolt.kind == "ordered":  # what has ended out of turn is in flight still
             assert sum(ended) + row["in_flight"] == row["executed"], (bolt, row)
-            assert all(a <= b for a, b in zip(ended, (end["failed"], end["dropped"], end["ok"]), strict=True)), (bolt, row)
+            assert all(a <= b for a, b in zip(ended, (end["failed"], end["dropped"], end["ok"]), strict=True)), (
+                bolt,
+                row,
+            )
         else:
             assert ended == (end["failed"], end["dropped"], end["ok"]), (bolt, row, end)
         sent = {n for stream in STREAMS for n in facts.rows[bolt.name, stream]}
         assert row["emitted"] == len(sent), (bolt, row)
-        done = {seen.number for seen in world.seen if seen.component == bolt.name and seen.end == "ok" and not seen.late}
+        done = {seen.number for seen in world.seen if seen.component == bolt.name and seen.end == "ok"}
         lost = [n for n, one in world.sent.items() if one.call in done and n not in sent]
         assert not lost or bolt.kind == "ordered", f"{bolt.name} gave rows that were not sent: {lost}"
     for part in (*facts.graph.spouts, *facts.graph.bolts):
@@ -148,7 +115,7 @@ def channels_are_first_in_first_out(facts: Facts) -> None:
     newest: dict[Any, int] = {}
     for seen in facts.world.seen:
         origin = facts.origin(seen.n)
-        if seen.n < 0 and facts.tries[seen.n] > 1 or seen.task < 0:
+        if (seen.n < 0 and facts.tries[seen.n] > 1) or seen.task < 0:
             continue  # a later try may come to another task
         source = origin.spout if isinstance(origin, Fed) else origin.component
         channel = source, origin.task, origin.stream, seen.component, seen.task
@@ -223,7 +190,9 @@ def trees_are_whole(facts: Facts) -> None:
     for seen in world.seen:
         for root in seen.roots:
             seen_of[root].append(seen)
-        assert seen.rids is None or len(set(seen.rids)) >= len(set(seen.roots)), f"{seen} does not hang on all its roots"
+        assert seen.rids is None or len(set(seen.rids)) >= len(set(seen.roots)), (
+            f"{seen} does not hang on all its roots"
+        )
         if seen.end == "dropped":
             skip.add((seen.component, seen.path))
     acked = {root for part in facts.graph.spouts for root in facts.acked[part.name]}
@@ -243,102 +212,6 @@ def trees_are_whole(facts: Facts) -> None:
         going_on = [seen for seen in seen_of[root] if seen.end in ("running", "held")]
         still = [seen for seen in going_on if root not in failed or last in (seen.rids or ())]
         assert not still, f"{root} was acked while {still} went on"
-
-
-def age_of(rid: int) -> tuple[int, int]:
-    """Trees in the order in which they were opened, as long as no slot is used twice (semantics 14)."""
-    return rid >> 20 & (1 << 28) - 1, rid & (1 << 20) - 1
-
-
-BACK_OFF_S, BACK_OFF_MAX_S = 0.1, 10.0
-
-
-@dataclass
-class Fate:
-    """What must have become of a root after its failures."""
-
-    attempt: int = 1
-    dead_at: str | None = None
-    """The component that gave it up."""
-    due: float = 0.0
-    """When its next try is due."""
-    failed: int = 0
-
-
-def fate_of(failures: list[Any], graph: Graph) -> Fate:
-    """Semantics 7, 8, 10, told in order."""
-    fate, alone = Fate(), False
-    for failure in failures:
-        part: Part = graph.part(failure.component)
-        fate.failed += 1
-        together = failure.together and failure.counts
-        fate.due = failure.at
-        if together and not alone:
-            alone = True
-            continue
-        alone = alone or together
-        if failure.action == "dead" or (failure.counts and fate.attempt > part.retries):
-            fate.dead_at = failure.component
-            return fate
-        if failure.counts:
-            pause = min(BACK_OFF_S * 2 ** (fate.attempt - 1), BACK_OFF_MAX_S)
-            fate.attempt += 1
-        else:
-            pause = 0.0
-        fate.due += pause if failure.after_s is None else failure.after_s
-    return fate
-
-
-def tries_follow_from_failures(facts: Facts) -> None:
-    """Semantics 7 and 8: no try fails without a reason, tries end at the limit, letters tell the truth."""
-    world = facts.world
-    letters = {letter.root_values[1][0] if letter.root_values else letter.message_id: letter for letter in facts.letters}
-    assert len(letters) == len(facts.letters), "a root has two dead letters"
-    reasons: dict[str, list[Any]] = defaultdict(list)
-    for failure in sorted(world.failures, key=lambda failure: failure.at):
-        for root in failure.roots:
-            reasons[root].append(failure)
-    failed = Counter(root for part in facts.graph.spouts for root in facts.failed[part.name])
-    acked = {root for part in facts.graph.spouts for root in facts.acked[part.name]}
-    for root, fed in world.fed.items():
-        part, why, letter = facts.graph.part(fed.spout), reasons[root], letters.get(root)
-        if part.kind == "anonymous":
-            continue  # its acks and fails tell no id
-        open_tries = facts.tries[fed.n] - failed[root] - (root in acked)
-        if fed.tracked:
-            assert open_tries in (0, 1), f"{root}: {facts.tries[fed.n]} tries, {failed[root]} failed"
-        assert failed[root] <= len(why), f"{root} failed {failed[root]} times for {len(why)} reasons: {why}"
-        assert not (letter and root in acked), f"{root} is dead and acked"
-        if letter:
-            assert not open_tries, f"{root} is dead and goes on"
-            assert any(letter.component == reason.component for reason in why), (root, letter, why)
-            assert 1 <= letter.attempts <= 1 + max(bolt.retries for bolt in facts.graph.bolts), (root, letter)
-        if failed[root] != len(why):
-            continue  # several reasons for one try: which of them came first is the engine's affair
-        fate = fate_of(why, facts.graph)
-        assert fate.failed == failed[root], f"{root} was tried again after its last try: {why}"
-        dead = (letter.component, letter.attempts) if letter else None
-        assert dead == ((fate.dead_at, fate.attempt) if fate.dead_at else None), (root, dead, fate, why)
-        if failed[root] and not letter and not world.draining:
-            again = facts.tries[fed.n] > failed[root]
-            if again:
-                next_try_is_in_time(facts, fed, fate)
-                assert world.now >= fate.due - SLACK_S, f"{root} was tried again at {world.now}, before {fate.due}"
-            elif part.kind == "fed" and all(facts.graph.part(reason.component).kind != "ordered" for reason in why):
-                assert world.now < fate.due + SLACK_S, f"{root} was not tried again at {fate.due}: it is {world.now}"
-
-
-def next_try_is_in_time(facts: Facts, fed: Fed, fate: Fate) -> None:
-    """Semantics 8: it begins when the back-off is over, and at once then, where nothing can hold it up."""
-    calls = [call for (_, n), there in facts.calls.items() if n == fed.n for call in there if call.rids]
-    if len(trees := sorted({call.rids[0] for call in calls if call.rids}, key=age_of)) <= fate.failed:
-        return
-    for call in calls:
-        bolt = facts.graph.part(call.component)
-        if call.rids == (trees[-1],) and bolt.kind in ("plain", "generator", "blocking"):
-            assert call.at >= fate.due - SLACK_S, f"{fed.root} was tried again at {call.at}, not at {fate.due}"
-            free = facts.graph.inbox > 1000 and not bolt.pauses and facts.graph.part(fed.spout).kind == "fed"
-            assert not free or call.at <= fate.due + SLACK_S, f"{fed.root} was tried again at {call.at}, not at {fate.due}"
 
 
 def timers_are_kept(facts: Facts) -> None:
@@ -366,4 +239,12 @@ def check_end(world: World) -> None:
 def signature(world: World) -> list[Any]:
     """All that a run showed; two runs of one seed must agree in it. Ids of trees and rows included."""
     facts = Facts(world)
-    return [world.seen, world.failures, facts.acked, facts.failed, facts.rows, [str(x) for x in facts.letters], world.told]
+    return [
+        world.seen,
+        world.failures,
+        facts.acked,
+        facts.failed,
+        facts.rows,
+        [str(x) for x in facts.letters],
+        world.told,
+    ]

@@ -74,7 +74,9 @@ class Graph:
 
     def edges_from(self, source: str, stream: str) -> list[tuple[Part, Edge]]:
         """Who subscribes to a stream."""
-        return [(bolt, edge) for bolt in self.bolts for edge in bolt.edges if (edge.source, edge.stream) == (source, stream)]
+        return [
+            (bolt, edge) for bolt in self.bolts for edge in bolt.edges if (edge.source, edge.stream) == (source, stream)
+        ]
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,8 @@ def bolt_parts(draw: st.DrawFn, name: str, sources: tuple[tuple[str, str], ...],
     if kind == "join" and len(picked) < 2 and len(fits) > 1:
         picked = draw(st.permutations(fits))[:2]
     edges = tuple(
-        Edge(source, stream, "direct" if stream == "to" else draw(st.sampled_from(GROUPINGS))) for source, stream in picked
+        Edge(source, stream, "direct" if stream == "to" else draw(st.sampled_from(GROUPINGS)))
+        for source, stream in picked
     )
     streams = {"default": draw(st.integers(-1, 3)), "side": draw(st.integers(0, 2)), "to": draw(st.integers(0, 1))}
     if may_loop and kind != "join":
