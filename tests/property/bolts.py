@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from random_graphs import Output, Part, mixed, outputs
-from records import ROW, STREAMS, Seen, error_of
+from records import ROW, SLACK_S, STREAMS, Seen, error_of
 from squall import Bolt, Emit, TopologyContext, Tuple
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ class Joining(Holding):
             self.world.fails(seen, kind)
             raise error_of(kind)
         seen.end = "held"
-        if self.first and (self.first[1].end != "held" or self.first[1].at + self.part.hold_s <= self.world.now):
+        if self.first and self.is_over(self.first[1]):
             self.first = None
         if self.world.calm or self.first is None or self.is_alike(self.first[0], tup):
             self.let_go(tup, seen, "ack") if self.world.calm else self.keep(tup, seen)
@@ -202,6 +202,10 @@ class Joining(Holding):
             self.emit(*one.values, stream=one.stream, task=one.task, anchors=[other, tup])
         seen.end = earlier.end = "ok"
         self.ack(other, tup)
+
+    def is_over(self, seen: Seen) -> bool:
+        """Whether a row was let go, or was held for too long."""
+        return seen.end != "held" or seen.at + self.part.hold_s <= self.world.now + SLACK_S
 
     def is_alike(self, one: Tuple, other: Tuple) -> bool:
         return (one.source, one.stream) == (other.source, other.stream)

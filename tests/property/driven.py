@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from random_graphs import TIME_OUT_S, Graph, Part, outputs
-from records import Failure, Fed, Order, Seen, Sent, consequence, error_of, row_of
+from records import SLACK_S, Failure, Fed, Order, Seen, Sent, consequence, error_of, row_of
 from squall import Emit, Tuple
 from squall.testing import LocalCluster
 from wired import topology_of
@@ -119,19 +119,23 @@ class World:
 
     def settle_down(self) -> None:
         """From now on nothing fails and nothing is held; what is pending ends."""
-        self.calm = True
-        self.orders.clear()
+        self.let_all_go()
         for _ in range(100):
-            while self.holding or self.gates:
-                while self.gates:
-                    self.gates.pop().set()
-                while self.holding:
-                    bolt, tup, seen = self.holding.pop()
-                    bolt.let_go(tup, seen, "ack")
-                self.cluster.run_until_idle()
             if not self.busy():
                 return
             self.cluster.advance(1.0)
+
+    def let_all_go(self) -> None:
+        """From now on nothing fails and nothing is held; time stands still."""
+        self.calm = True
+        self.orders.clear()
+        while self.holding or self.gates:
+            while self.gates:
+                self.gates.pop().set()
+            while self.holding:
+                bolt, tup, seen = self.holding.pop()
+                bolt.let_go(tup, seen, "ack")
+            self.cluster.run_until_idle()
 
     def busy(self) -> bool:
         """Whether anything is on its way."""
@@ -198,6 +202,6 @@ class World:
         """Writes down the failures of what was held for too long."""
         for seen in self.seen:
             part = self.graph.part(seen.component)
-            if seen.end in ("held", "running") and seen.at + part.hold_s <= self.now + 1e-6:
+            if seen.end in ("held", "running") and seen.at + part.hold_s <= self.now + SLACK_S:
                 self.fails(seen, "error", at=seen.at + part.hold_s)
                 self.holding = [held for held in self.holding if held[2] is not seen]

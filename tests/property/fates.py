@@ -8,9 +8,8 @@ from typing import Any
 
 from facts import Facts, age_of
 from random_graphs import Graph, Part
-from records import Fed
+from records import SLACK_S, Fed
 
-SLACK_S = 1e-6
 BACK_OFF_S, BACK_OFF_MAX_S = 0.1, 10.0
 
 

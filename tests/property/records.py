@@ -17,6 +17,8 @@ TROUBLES = ("error", "late", "arity", "dead", "drop", "again", "after", "mapped"
 """What can go wrong in a call: an exception before or after its outputs, a row that does not fit, an exception that
 says what is to happen."""
 AFTER_S = 1.7
+SLACK_S = 1e-6
+"""What the core counts in nanoseconds is compared with floats."""
 
 
 class Mapped(ValueError):

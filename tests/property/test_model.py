@@ -50,9 +50,10 @@ class Machine(RuleBasedStateMachine):
         self.steps: list[tuple[Any, ...]] = []
         self.world: World | None = None
 
-    @initialize(graph=graphs(), seed=st.integers(0, 9), keys=SOME_KEYS)
-    def begin(self, graph: Graph, seed: int, keys: list[int]) -> None:
-        self.graph, self.seed = graph, seed
+    @initialize(graph=graphs(), seed=st.integers(0, 9), keys=SOME_KEYS, in_a_hurry=st.booleans())
+    def begin(self, graph: Graph, seed: int, keys: list[int], in_a_hurry: bool) -> None:
+        """`in_a_hurry`: the drain in the end finds much on its way."""
+        self.graph, self.seed, self.in_a_hurry = graph, seed, in_a_hurry
         self.world = World(graph, seed)
         self.feed_all(keys)
 
@@ -110,10 +111,10 @@ class Machine(RuleBasedStateMachine):
         if self.world is None:
             return
         try:
-            self.step("settle_down")
+            self.step("let_all_go" if self.in_a_hurry else "settle_down")
             check(self.world)
             self.step("drain")
-            check_end(self.world)
+            check_end(self.world, all_fed=not self.in_a_hurry)
         finally:
             self.world.cluster.close()
         if len(self.steps) % 4 == 0:
