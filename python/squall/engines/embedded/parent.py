@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from squall.config.load import local_dir
-from squall.engines.embedded import outcome, sockets
+from squall.engines.embedded import events, outcome, sockets
 from squall.engines.embedded.control import Answered, Control
 from squall.engines.embedded.followers import Followers
 from squall.engines.embedded.outcome import Do, Run
@@ -30,7 +30,6 @@ from squall.errors import Defect
 from squall.model.addresses import address_of
 from squall.model.graph import Graph
 from squall.planner.describe import describe
-from squall.planner.shape import shape
 from squall.runtime import stats
 from squall.runtime.dead_log import log_path
 from squall.runtime.open_letters import OpenLetters
@@ -189,19 +188,7 @@ class EmbeddedRun:
         self._say(tail.rest())
 
     def _started(self, worker: WorkerProcess, wanted: Wanted, addresses: dict[str, str]) -> None:
-        self._tell(
-            {
-                "event": "started",
-                "topology": self._graph.name,
-                "workers": [{"id": 0, "pid": worker.pid}],
-                "listening": addresses,
-                "log": str(wanted.log_file),
-                "control": str(wanted.run_dir / CONTROL_SOCKET),
-                "pid": os.getpid(),
-                "at_epoch_ms": int(time.time() * 1000),
-                "graph": shape(self._graph),
-            }
-        )
+        self._tell(events.started(self._graph, wanted, worker, addresses))
         if self._order.for_s is not None:
             self._run = Run(self._order.drain_s, stop_at_s=time.monotonic() + self._order.for_s)
 
