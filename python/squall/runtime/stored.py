@@ -51,6 +51,7 @@ class _Line(msgspec.Struct):
     changed_at: str | None = None
 
 
+_NONE = Change(0, OPEN)
 _DECODER = msgspec.json.Decoder(_Line)
 
 
@@ -65,7 +66,7 @@ class Stored:
     number: int
     head: Head
     body: bytes = field(repr=False)
-    change: Change = field(default_factory=lambda: Change(0, OPEN))
+    change: Change = _NONE
     edited: tuple[Any, ...] | None = None
     began_at: datetime | None = None
     tries: tuple[str, ...] = ()

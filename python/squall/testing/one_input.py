@@ -51,16 +51,16 @@ class Outcome:
 
 
 class OneInput(Spout):
-    """Gives one row to one task."""
+    """Gives one row to one task; its tasks share what is left to give."""
 
-    def __init__(self, stream: str, values: tuple[Any, ...], task: int) -> None:
-        self._row: tuple[str, tuple[Any, ...], int] | None = (stream, values, task)
+    def __init__(self, left: list[tuple[str, tuple[Any, ...], int]]) -> None:
+        self._left = left
 
     def next_tuple(self) -> None:
         """Emits it the first time."""
-        if self._row is None:
+        if not self._left:
             raise Exhausted
-        (stream, values, task), self._row = self._row, None
+        stream, values, task = self._left.pop()
         self.emit(*values, stream=stream, task=task)
 
 
@@ -144,8 +144,10 @@ def _alone(graph: Graph, letter: Letter, around: Around) -> Graph:
     wanted = letter.task if letter.task in tasks else tasks[0]
     fields = graph.components[letter.source].streams[letter.stream].fields
 
+    left = [(letter.stream, letter.values, wanted)]
+
     def give(_context: object) -> OneInput:
-        return OneInput(letter.stream, letter.values, wanted)
+        return OneInput(left)
 
     specs[source] = replace(
         _still(graph.components[letter.source]),

@@ -48,6 +48,7 @@ def debug_letter(
     graph = _graph(letter, run, target, parameters, overrides)
     _check(number, letter, graph)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
+    logging.getLogger("squall.worker").setLevel(logging.CRITICAL)  # what it would report is told here
     typer.echo(f'letter {number}: "{letter.component}" on {letter.source}/{letter.stream}({letter.inputs()})')
     typer.echo("its state is that of a new component; what it emits is shown and not sent\n")
     debugger = Debugger()
@@ -55,10 +56,9 @@ def debug_letter(
         outcome = run_one(graph, letter, lambda function: Debugged(function, debugger, step=step))
     except OpenFailed as failed:
         typer.echo("".join(traceback.format_exception(failed.error)) + f'"{failed.component}" cannot be opened')
-        debugger.reset()
-        debugger.interaction(None, failed.error.__traceback__)
+        debugger.look_at(failed.error)
         return 1
-    return 0 if step and debugger.was_left else _tell(outcome)
+    return 0 if debugger.was_left else _tell(outcome)
 
 
 def _graph(
@@ -113,21 +113,21 @@ def _tell(outcome: Outcome) -> int:
 
 
 class Debugger(pdb.Pdb):
-    """Python's debugger, which remembers whether it has stopped, and whether it was left by `quit`."""
+    """Python's debugger, which remembers whether it was told to go on, and whether it was left while code ran."""
 
     def __init__(self) -> None:
         super().__init__(skip=["squall.*", "contextlib"])
-        self.has_stopped = self.was_left = False
+        self.goes_on = self.was_left = False
 
-    def interaction(self, frame: Any, traceback: Any) -> None:
-        """Talks to its user."""
-        self.has_stopped = True
-        super().interaction(frame, traceback)
+    def set_continue(self) -> None:
+        """Its user does not want to step any more."""
+        self.goes_on = True
+        super().set_continue()
 
-    def set_quit(self) -> None:
-        """Its user leaves."""
-        self.was_left = True
-        super().set_quit()
+    def look_at(self, error: Exception) -> None:
+        """Stops where the exception was raised."""
+        self.reset()
+        self.interaction(None, error.__traceback__)
 
 
 class Debugged:
@@ -164,18 +164,20 @@ class Debugged:
     def _watched(self) -> Generator[None]:
         """Inside, the debugger stops; what is raised fails the input for good."""
         try:
-            if self._step and not self._debugger.has_stopped:
+            if self._step and not self._debugger.goes_on:
                 self._debugger.reset()
                 sys.settrace(self._debugger.trace_dispatch)
             yield
-        except (bdb.BdbQuit, DropTuple):
+        except bdb.BdbQuit:
+            self._debugger.was_left = True
+            raise
+        except DropTuple:
             raise
         except Exception as error:
             sys.settrace(None)
+            error.__traceback__ = _own(error)
             typer.echo("".join(traceback.format_exception(error)).rstrip())
-            if not self._debugger.has_stopped:
-                self._debugger.reset()
-                self._debugger.interaction(None, _own(error))
+            self._debugger.look_at(error)
             raise DeadLetter(f"{type(error).__name__}: {error}") from error
         finally:
             sys.settrace(None)

@@ -20,6 +20,8 @@ SHOWN = 100
 """Characters of an input that a line shows."""
 ON_A_TERMINAL = 100
 """Newest letters that are listed on a terminal when nothing else is said."""
+COLUMNS = ("#", "given up", "state", "component", "error", "input")
+TIME_WIDTH, COMPONENT_WIDTH, LEAST_WIDTH = 14, 20, 10
 LINKED = 20
 """Other letters of a failure that are named."""
 
@@ -93,24 +95,30 @@ def _input(stored: Stored) -> str:
     return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
 
 
-def _print_table(letters: Iterable[Stored], is_running: bool) -> None:
+def _print_table(letters: Sequence[Stored], is_running: bool) -> None:
     """A table that fits the terminal: long cells are cut, none is wrapped."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("#", justify="right", no_wrap=True)
-    table.add_column("given up", no_wrap=True, min_width=19)
-    table.add_column("state", no_wrap=True, min_width=7)
-    table.add_column("component", no_wrap=True, min_width=8, max_width=20, overflow="ellipsis")
-    table.add_column("error", no_wrap=True, min_width=12, ratio=3, overflow="ellipsis")
-    table.add_column("input", no_wrap=True, min_width=8, ratio=2, overflow="ellipsis")
-    for stored in letters:
-        cells = (stored.head.component, stored.head.error, _input(stored))
-        when = f"{stored.at:%Y-%m-%d %H:%M:%S}"
-        table.add_row(str(stored.number), when, state_of(stored, is_running), *map(Text, cells))
-    Console().print(table)
+    console = Console()
+    states = [state_of(stored, is_running) for stored in letters]
+    widths = [
+        max([1, *(len(str(stored.number)) for stored in letters)]),
+        TIME_WIDTH,
+        max([len("state"), *map(len, states)]),
+        min(COMPONENT_WIDTH, max([len("component"), *(len(stored.head.component) for stored in letters)])),
+    ]
+    rest = max(2 * LEAST_WIDTH, console.width - sum(widths) - 2 * (len(COLUMNS) - 1))
+    widths += [rest * 3 // 5, rest - rest * 3 // 5]
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for name, width in zip(COLUMNS, widths, strict=True):
+        table.add_column(name, width=width, no_wrap=True, overflow="ellipsis")
+    for stored, state in zip(letters, states, strict=True):
+        when = f"{stored.at:%m-%d %H:%M:%S}"
+        cells = (str(stored.number), when, state, stored.head.component, stored.head.error, _input(stored))
+        table.add_row(*map(Text, cells))
+    console.print(table, soft_wrap=False)
 
 
 def _print_groups(letters: Iterable[Stored], by: str, as_lines: bool) -> None:
@@ -138,7 +146,7 @@ def show_letter(base: Path, topology: str, number: int, *, as_lines: bool) -> No
     lines = [
         f"dead letter {number} of {topology}: {state_of(stored, letters.is_running())}{_why(stored)}",
         f"  component: {letter.component} (task {letter.task})",
-        f"  given up: {letter.at:%Y-%m-%d %H:%M:%S %Z}, after {letter.attempts} tries",
+        f"  given up: {letter.at:%Y-%m-%d %H:%M:%S %Z}, after {_tries(letter.attempts)}",
         f"  failure: {letter.failure}{_linked(stored, letters.reader.letters.values())}",
         *([f"  replay of: letter {letter.replay_of}"] if letter.replay_of else []),
         *(f"  on the way: {one}" for one in stored.tries),
@@ -150,6 +158,10 @@ def show_letter(base: Path, topology: str, number: int, *, as_lines: bool) -> No
         letter.traceback.rstrip(),
     ]
     typer.echo("\n".join(lines))
+
+
+def _tries(count: int) -> str:
+    return "1 try" if count == 1 else f"{count} tries"
 
 
 def _why(stored: Stored) -> str:
