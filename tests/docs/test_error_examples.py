@@ -145,7 +145,7 @@ def run_topology(topology: Topology, caplog: pytest.LogCaptureFixture) -> set[st
             letters = "".join(letter.traceback for letter in cluster.dead_letters())
     except SquallError as error:
         return told_by(error)
-    return set(re.findall(r"code: (\w+)", caplog.text + letters))
+    return set(re.findall(r"code(?:: |=)(\w+)", caplog.text + letters))
 
 
 def run_command(line: str, capsys: pytest.CaptureFixture[str]) -> set[str]:

@@ -11,7 +11,7 @@ from math import inf
 from typing import Any, Protocol
 
 from squall import _core
-from squall.errors import Exhausted
+from squall.errors import Exhausted, SquallError
 from squall.model.graph import DEAD_LETTERS
 from squall.runtime.build import Built
 from squall.runtime.failures import classify, summary, traceback_text
@@ -137,7 +137,8 @@ class Hooks:
         self.errors.setdefault(name, deque(maxlen=KEPT_ERRORS)).append(report)
         extra = {"component": name, "task": built.task.task_id}
         if again:
-            log.warning("event=retry where=%s attempt=%d error=%r", where, attempt, report.error, extra=extra)
+            code = f" code={error.code}" if isinstance(error, SquallError) else ""
+            log.warning("event=retry where=%s attempt=%d error=%r%s", where, attempt, report.error, code, extra=extra)
             log.debug("event=retried_error where=%s\n%s", where, report.traceback, extra=extra)
             return
         tries = f" attempt={attempt}" if attempt else ""

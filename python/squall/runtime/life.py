@@ -24,7 +24,7 @@ class OpenFailed(Exception):
 
     component: str
     task: int
-    error: Exception
+    error: BaseException
 
 
 def call(task: Task, name: str, *args: object) -> Any:

@@ -30,6 +30,7 @@ from squall.runtime.build import Built, Task, build, core_settings
 from squall.runtime.context import WorkerServices
 from squall.runtime.dead_stream import DeadLetterSpout
 from squall.runtime.failures import summary
+from squall.runtime.hints import Hints
 from squall.runtime.hooks import Hooks
 from squall.runtime.letter_lines import Run
 from squall.runtime.letters import Letter
@@ -117,6 +118,7 @@ class WorkerProcess:
         self.hooks.replays = self.replays = Replays(
             Path(boot.dead_log), self.built, self.worker.replay, lambda change: self._log_of_letters().change(change)
         )
+        self.hints = Hints(graph.components.values())
         self.running = Running(self.worker.current_component, self.built)
 
     # -- dead letters ------------------------------------------------------------------------------------------
@@ -239,7 +241,9 @@ class WorkerProcess:
     def report(self) -> None:
         """Sends one progress event."""
         self.worker_log.keep()
-        self.send("progress", **self.totals())
+        totals = self.totals()
+        self.hints.look(totals["components"])
+        self.send("progress", **totals)
 
     def stuck(self, component: str, running_s: float, stack: str) -> None:
         """Tells of a call that does not return, as the core's watchdog does."""

@@ -124,7 +124,7 @@ class Debugger(pdb.Pdb):
         self.goes_on = True
         super().set_continue()
 
-    def look_at(self, error: Exception) -> None:
+    def look_at(self, error: BaseException) -> None:
         """Stops where the exception was raised."""
         self.reset()
         self.interaction(None, error.__traceback__)
