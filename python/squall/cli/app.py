@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -26,7 +27,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help=(
         "Real-time stream processing: Storm's model, in Python, on a Rust core.\n\n"
-        "Start with: squall run examples/word_count.py --for 10s"
+        "Start with: squall new my-topology, or squall run examples/word_count.py --for 10s"
     ),
 )
 app.add_typer(dead, name="dead")
@@ -145,6 +146,22 @@ def run(
 
     asked = Asked(target, parameters or [], settings or [], for_, drain, as_json, summary, log_level)
     raise typer.Exit(run_topology(asked))
+
+
+@app.command()
+def new(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to make; it may be there if it is empty.")],
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="Name of the topology.  [default: the folder's]")
+    ] = None,
+) -> None:
+    """Makes a project to begin from: a small topology that runs, its tests, settings, a Dockerfile.
+
+    Example: squall new warm-rooms
+    """
+    from squall.cli.creating import new_project
+
+    new_project(folder, name)
 
 
 @app.command()
