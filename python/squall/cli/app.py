@@ -27,7 +27,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help=(
         "Real-time stream processing: Storm's model, in Python, on a Rust core.\n\n"
-        "Start with: squall new my-topology, or squall run examples/word_count.py --for 10s"
+        "Start with: squall new my-topology"
     ),
 )
 app.add_typer(dead, name="dead")

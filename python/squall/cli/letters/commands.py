@@ -48,7 +48,10 @@ class State(StrEnum):
     DROPPED = "dropped"
 
 
-States = Annotated[list[State] | None, typer.Option("--state", help="Only letters in this state; may be repeated.")]
+States = Annotated[
+    list[State] | None,
+    typer.Option("--state", metavar="STATE", help=f"Only letters in this state ({', '.join(State)}); may be repeated."),
+]
 Every = Annotated[bool, typer.Option("--all", help="Those that ended or were dropped, too.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
@@ -84,7 +87,8 @@ def dead_list(
     state: States = None,
     every: Every = False,
     by: Annotated[
-        Literal["error", "component"] | None, typer.Option("--by", help="Count them by error or by component.")
+        Literal["error", "component"] | None,
+        typer.Option("--by", metavar="error|component", help="Count them by that."),
     ] = None,
     limit: Annotated[
         int | None,
