@@ -236,3 +236,19 @@ def test_letters_are_exported_with_their_values(squall: Squall, tmp_path: Path) 
     rows: list[dict[str, Any]] = list(csv.DictReader(file.open()))
     assert [(row["number"], row["error"], row["input"]) for row in rows] == [("2", "ValueError: eight", '{"n": 1}')]
     assert not list(tmp_path.glob(".*"))
+
+
+def test_edit_asks_for_its_terminal_before_the_editor_opens(squall: Squall, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was typed must not be lost to a question that nobody can answer."""
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setenv("EDITOR", "no-such-editor")
+    code, _, err = squall("edit", "orders", "1")
+    assert code == 2
+    assert "code: unconfirmed" in err
+
+
+def test_value_that_is_kept_as_text_only_is_replayed_once_it_is_replaced(squall: Squall, path: Path) -> None:
+    path.write_bytes(letter_lines.letter_line(replace(LETTER, root_values=(object(), Decimal(1), {}))))
+    assert squall("replay", "orders", "1", "--set", "price=2")[0] == 1
+    assert squall("replay", "orders", "1", "--set", "n=2")[0] == 0
+    assert read(path)[0].root_values == (2, Decimal(1), {})

@@ -26,8 +26,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
     help=(
-        "Real-time stream processing: Storm's model, in Python, on a Rust core.\n\n"
-        "Start with: squall new my-topology"
+        "Real-time stream processing: Storm's model, in Python, on a Rust core.\n\nStart with: squall new my-topology"
     ),
 )
 app.add_typer(dead, name="dead")

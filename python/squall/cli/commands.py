@@ -36,7 +36,7 @@ def control_socket(base: Path, topology: str) -> Path:
     )
 
 
-def command(base: Path, topology: str, request: dict[str, Any]) -> dict[str, Any]:
+def command(base: Path, topology: str, request: dict[str, Any], within_s: float = ANSWER_WITHIN_S) -> dict[str, Any]:
     """Asks a running topology.
 
     Raises:
@@ -44,11 +44,11 @@ def command(base: Path, topology: str, request: dict[str, Any]) -> dict[str, Any
     """
     path = control_socket(base, topology)
     try:
-        answer = ask(path, request, ANSWER_WITHIN_S)
+        answer = ask(path, request, within_s)
     except OSError as error:
         facts = (("because", str(error) or type(error).__name__),)
         fix = "see what holds it up: squall stacks " + topology
-        message = f'"{topology}" did not answer in {ANSWER_WITHIN_S:g} s'
+        message = f'"{topology}" did not answer in {within_s:g} s'
         raise ClusterError(Defect("no_answer", message, facts, fix), retryable=True) from error
     if because := answer.get("error"):
         fix = "shorten it, or use the squall that the topology was started with"

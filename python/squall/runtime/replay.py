@@ -18,7 +18,7 @@ from squall.runtime import dead_log
 from squall.runtime.build import Built
 from squall.runtime.letter_lines import ACKED, AGAIN, ASKED, OPEN, RUNNING, Change
 from squall.runtime.letters import Letter
-from squall.runtime.stored import LogReader, Stored
+from squall.runtime.stored import Stored, read
 
 log = logging.getLogger("squall.dead")
 
@@ -109,7 +109,6 @@ class Replays:
 
     def __init__(self, path: Path, built: Built, emit: Emit, tell: Callable[[Change], None]) -> None:
         self._path, self._built, self._emit, self._tell = path, built, emit, tell
-        self._reader = LogReader(path)
         self._lock = Lock()
         self._under_way: set[int] = set()
 
@@ -125,8 +124,7 @@ class Replays:
         with self._lock:
             # A copy from before the log is read: one that ends meanwhile may still be asked for in what is read.
             under_way = self._under_way.copy()
-            letters = self._reader.refresh()
-            asked = [one for one in letters if one.state in waiting and one.number not in under_way]
+            asked = [one for one in read(self._path) if one.state in waiting and one.number not in under_way]
             found = {one.number: root_of(one, self._built) for one in asked}
             refused = {number: one.why for number, one in found.items() if isinstance(one, Refused)}
             roots = {number: one for number, one in found.items() if isinstance(one, Root)}

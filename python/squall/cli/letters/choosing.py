@@ -149,8 +149,17 @@ def ask(question: str) -> None:
         ConfigError: `unconfirmed`, where there is nobody to ask.
         typer.Abort: the answer is no.
     """
+    must_have_terminal(question)
+    typer.confirm(question, abort=True, err=True)
+
+
+def must_have_terminal(question: str) -> None:
+    """Asks nothing yet.
+
+    Raises:
+        ConfigError: `unconfirmed`, where there is nobody to ask.
+    """
     if not sys.stdin.isatty():
         facts = (("question", question),)
         fix = "say so: --yes"
         raise ConfigError(Defect("unconfirmed", "this is to be confirmed, and there is no terminal", facts, fix))
-    typer.confirm(question, abort=True, err=True)

@@ -12,18 +12,22 @@ from typing import Any
 
 import typer
 
-from squall.cli.commands import command, control_socket
-from squall.cli.letters.choosing import Filter, Letters, ask, confirm
+from squall.cli.commands import ANSWER_WITHIN_S, command, control_socket
+from squall.cli.letters.choosing import Filter, Letters, ask, confirm, must_have_terminal
 from squall.cli.letters.editing import changed_by, changes, edited
 from squall.cli.letters.viewing import as_json, row
 from squall.engines.embedded.runs import usable
 from squall.errors import ConfigError, Defect
+from squall.runtime.letter_codec import is_known
 from squall.runtime.letter_lines import ACKED, AGAIN, ASKED, DROPPED, OPEN, RUNNING, Change
 from squall.runtime.stored import Stored
 
 LOOK_EVERY_S = 0.05
 TOLD = 20
 """Letters whose good end is told one by one; of more, only what is not well."""
+EACH_WITHIN_S = 0.001
+"""What a running topology may take for each letter that it emits again."""
+QUESTION = "replay letter {} with these values?"
 NOT_KEPT = "not all of its root's values are kept"
 
 
@@ -55,6 +59,8 @@ def edit_letter(base: Path, topology: str, number: int, manner: Manner) -> int:
     """Opens the root's values in an editor and has them emitted; the exit code."""
     letters = Letters(base, topology)
     stored = letters.one(number)
+    if not manner.yes:
+        must_have_terminal(QUESTION.format(number))
     values = edited(stored)
     if values is None:
         typer.echo("nothing was changed", err=True)
@@ -62,7 +68,7 @@ def edit_letter(base: Path, topology: str, number: int, manner: Manner) -> int:
     for line in changes(stored, values):
         typer.echo(line, err=True)
     if not manner.yes:
-        ask(f"replay letter {number} with these values?")
+        ask(QUESTION.format(number))
     return _replayed(letters, [stored], {number: values}, manner)
 
 
@@ -86,7 +92,7 @@ def _print_plan(chosen: Sequence[Stored], values: dict[int, tuple[Any, ...]]) ->
     """What a replay would emit."""
     for one in chosen:
         letter, emits = one.letter, values.get(one.number, one.root_values)
-        if emits is None or (not one.replayable and one.number not in values):
+        if emits is None or not is_known(emits):
             typer.echo(f"letter {one.number} cannot be replayed: {NOT_KEPT}")
             continue
         typer.echo(f"letter {one.number} would be emitted: {letter.spout}/{letter.spout_stream} {row(emits)}")
@@ -98,14 +104,15 @@ def _replayed(letters: Letters, chosen: Sequence[Stored], values: dict[int, tupl
     is_running = letters.is_running()
     if is_running or manner.wait:
         control_socket(letters.base, letters.topology)  # before anything is written: it must run, and once only
-    able = [one for one in chosen if one.replayable or one.number in values]
-    refused = {one.number: NOT_KEPT for one in chosen if one not in able}
+    refused = {one.number: why for one in chosen if (why := _why_not(one, values, is_running))}
+    able = [one for one in chosen if one.number not in refused]
     letters.mark([Change(one.number, ASKED, values=values.get(one.number)) for one in able])
-    if is_running and able:
-        done = command(letters.base, letters.topology, {"cmd": "replay"})
+    if is_running:
+        within_s = ANSWER_WITHIN_S + len(able) * EACH_WITHIN_S
+        done = command(letters.base, letters.topology, {"cmd": "replay"}, within_s)
         refused |= {int(number): why for number, why in done["refused"].items()}
         _say(manner, f"letters emitted again: {done['replayed']}")
-    elif not is_running:
+    else:
         _say(manner, f"letters that will be emitted again when {letters.topology} starts: {len(able)}")
     _refuse(refused)
     followed = [one for one in able if one.number not in refused]
@@ -115,6 +122,14 @@ def _replayed(letters: Letters, chosen: Sequence[Stored], values: dict[int, tupl
         letters.read()
         _print_json(letters, chosen)
     return 0 if well and not refused else 1
+
+
+def _why_not(one: Stored, values: dict[int, tuple[Any, ...]], is_running: bool) -> str | None:
+    """Why a letter is not asked for."""
+    if is_running and one.state == RUNNING:
+        return "its replay is under way"
+    emits = values.get(one.number, one.root_values)
+    return None if emits is not None and is_known(emits) else NOT_KEPT
 
 
 def _followed(letters: Letters, chosen: Sequence[Stored], manner: Manner) -> bool:
