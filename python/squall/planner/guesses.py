@@ -28,12 +28,22 @@ PACKAGES = {
 """What pip calls a module whose name is another one."""
 VERY_NEAR = 0.85
 """There are very many names of modules: one that is only like another is another."""
+EXTRAS = {
+    "httpx": "http",
+    "opentelemetry": "otel",
+    "pyarrow": "parquet",
+    "uvicorn": "http",
+    "zstandard": "zstd",
+}
+"""Modules that an extra of squall brings."""
 UNEXPECTED = re.compile(r"(\w+)\.(\w+)\(\) got an unexpected keyword argument '(\w+)'")
 
 
 def how_to_install(module: str) -> str:
     """The fix for an import that found nothing."""
     top = module.split(".")[0]
+    if extra := EXTRAS.get(top):
+        return f'install the extra that brings it: pip install "squall[{extra}]"'
     if "." in module and importlib.util.find_spec(top) is not None:
         return f'"{top}" is there and has no such part: look for another version, or mend the name'
     known = [*sys.stdlib_module_names, *packages_distributions()]
