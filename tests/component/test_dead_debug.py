@@ -30,7 +30,10 @@ DEBUGGED = """
         raise ValueError("generator", local)
 
     async def coroutine(n: int):
-        await asyncio.sleep(5)
+        ends = asyncio.Event()
+        server = await asyncio.start_server(lambda _reader, _writer: ends.set(), "127.0.0.1", 0)
+        await asyncio.open_connection(*server.sockets[0].getsockname())
+        await ends.wait()
         local = n + 2
         raise ValueError("coroutine", local)
 
@@ -143,7 +146,7 @@ def test_debugger_stops_where_it_raised(debug: Debugger, name: str, typed: str, 
     [
         ("function", ("p n", "n", "p half", "q"), "-> half = n / 2"),
         ("generator", ("p n", "n", "n", "n", "p local", "q"), "-> yield n"),
-        ("coroutine", ("p n", "q"), "-> await asyncio.sleep(5)"),
+        ("coroutine", ("p n", "q"), "-> ends = asyncio.Event()"),
     ],
 )
 def test_debugger_stops_at_the_first_line(debug: Debugger, name: str, typed: tuple[str, ...], shown: str) -> None:

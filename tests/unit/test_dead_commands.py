@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -252,3 +253,23 @@ def test_value_that_is_kept_as_text_only_is_replayed_once_it_is_replaced(squall:
     assert squall("replay", "orders", "1", "--set", "price=2")[0] == 1
     assert squall("replay", "orders", "1", "--set", "n=2")[0] == 0
     assert read(path)[0].root_values == (2, Decimal(1), {})
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_list_fits_a_terminal_whatever_the_letters_hold(
+    squall: Squall, path: Path, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    """One line a letter: long cells are cut, none is wrapped, nothing is taken for markup."""
+    long = replace(LETTER, component="c" * 100, error="ValueError: [red]" + "e" * 300, values=("v" * 300,))
+    path.write_bytes(b"".join(map(letter_lines.letter_line, [LETTER, long, *[LETTER] * 150])))
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    _, out, err = squall("list", "orders")
+    lines = re.sub(r"\x1b\[[\d;]*m", "", out).splitlines()
+    assert len(lines) == 101  # the head, the newest hundred
+    assert max(map(len, lines)) <= columns
+    assert err.startswith("and 52 older ones")
+    lines = squall("list", "orders", "--limit", "0")[1].splitlines()
+    assert len(lines) == 153
+    if columns == 200:
+        assert "ValueError: [red]ee" in lines[2]

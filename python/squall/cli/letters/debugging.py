@@ -108,7 +108,7 @@ def _tell(outcome: Outcome) -> int:
     if outcome.error is not None:
         typer.echo(f"failed: {outcome.error.error.removeprefix('DeadLetter: ')}")
         return 1
-    typer.echo("ended well")
+    typer.echo("still holds its input: nothing acked it" if outcome.is_held else "ended well")
     return 0
 
 
