@@ -12,7 +12,7 @@ from typing import Any
 
 import typer
 
-from squall.cli.commands import ANSWER_WITHIN_S, command, control_socket
+from squall.cli.commands import command, control_socket
 from squall.cli.letters.choosing import Filter, Letters, ask, confirm, must_have_terminal
 from squall.cli.letters.editing import changed_by, changes, edited
 from squall.cli.letters.viewing import as_json, row
@@ -25,8 +25,6 @@ from squall.runtime.stored import Stored
 LOOK_EVERY_S = 0.05
 TOLD = 20
 """Letters whose good end is told one by one; of more, only what is not well."""
-EACH_WITHIN_S = 0.001
-"""What a running topology may take for each letter that it emits again."""
 QUESTION = "replay letter {} with these values?"
 NOT_KEPT = "not all of its root's values are kept"
 
@@ -108,8 +106,7 @@ def _replayed(letters: Letters, chosen: Sequence[Stored], values: dict[int, tupl
     able = [one for one in chosen if one.number not in refused]
     letters.mark([Change(one.number, ASKED, values=values.get(one.number)) for one in able])
     if is_running:
-        within_s = ANSWER_WITHIN_S + len(able) * EACH_WITHIN_S
-        done = command(letters.base, letters.topology, {"cmd": "replay"}, within_s)
+        done = command(letters.base, letters.topology, {"cmd": "replay"})
         refused |= {int(number): why for number, why in done["refused"].items()}
         _say(manner, f"letters emitted again: {done['replayed']}")
     else:
