@@ -162,7 +162,7 @@ def run_one(graph: Graph, letter: Letter, around: Around) -> Outcome:
         task = _task(built, letter)
         rows: dict[str, list[tuple[Any, ...]]] = {}
         for number, stream in enumerate(task.spec.streams):
-            built.worker.record(task.index, number, rows.setdefault(stream, []))
+            built.worker.tap(task.index, number, rows.setdefault(stream, []).append)
         try:
             life.call(task, "open", task.context)
         except Exception as error:
