@@ -118,7 +118,7 @@ def test_open_letters_are_followed_as_the_log_grows(tmp_path: Path) -> None:
     for number in range(3):
         log.put(number, letter(f"ValueError: {number}"))
     log.close()
-    last = {"number": 3, "component": "parse", "error": "ValueError: 2", "at": "2026-01-02T03:04:05.000+00:00"}
+    last = {"number": 3, "component": "parse", "error": "ValueError: 2", "at": "2026-01-02T03:04:05+00:00"}
     assert letters.now() == {"open": 3, "last": last}
     dead_log.mark(path, [Change(number, DROPPED) for number in (1, 3)])
     assert letters.now() == {"open": 1, "last": last}
