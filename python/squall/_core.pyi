@@ -190,8 +190,12 @@ class Worker:
         idle_wait: float,
         max_pending: int | None,
         submit: Callable[[Call], None] | None,
+        ordered: bool = False,
     ) -> None:
-        """`source`: the bound method, the iterator, or the `TcpSource`. `submit`: the offloader of a blocking spout."""
+        """`source`: the bound method, the iterator, or the `TcpSource`. `submit`: the offloader of a blocking spout.
+
+        `ordered`: `ended_prefix` is kept.
+        """
     def configure_bolt(
         self,
         task: int,
@@ -257,6 +261,8 @@ class Worker:
         """Sources give what they hold already and then nothing; back-offs and batch waits are cut short."""
     def wake_spout(self, task: int, /) -> bool:
         """Polls a spout again that rests after it had nothing. Whether it was resting. Any thread."""
+    def ended_prefix(self, task: int, /) -> int | None:
+        """How many outputs of a spout have ended such that all before them have; None where their order is not kept."""
     def end_emission(self) -> None:
         """The tasks are about to be closed: from now on `emit` raises."""
     def spout_ended(self, task: int, /) -> bool:
