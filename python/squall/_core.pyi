@@ -208,10 +208,12 @@ class Worker:
         max_in_flight: int,
         submit: Callable[[Call], None] | None,
         cancel: Callable[[Call], None] | None = None,
+        drains: bool = False,
     ) -> None:
         """`batch_max` 0: one call a tuple. `submit`: the offloader of an async or blocking bolt.
 
         `cancel` is given a call whose inputs have failed by the time-out: it should end soon.
+        `drains`: what it holds when the sources have ended is for its `drain`, so the run ends.
         """
     def bind(
         self,

@@ -210,7 +210,8 @@ impl Worker {
     }
 
     #[allow(clippy::too_many_arguments)]
-    #[pyo3(signature = (task, /, *, manual_ack, hold_max, batch_max, batch_wait, max_in_flight, submit, cancel = None))]
+    #[pyo3(signature = (task, /, *, manual_ack, hold_max, batch_max, batch_wait, max_in_flight, submit, cancel = None,
+        drains = false))]
     fn configure_bolt(
         &self,
         task: u32,
@@ -221,6 +222,7 @@ impl Worker {
         max_in_flight: u32,
         submit: Option<Py<PyAny>>,
         cancel: Option<Py<PyAny>>,
+        drains: bool,
     ) -> PyResult<()> {
         let task = self.task(task)?;
         let state = task.bolt();
@@ -228,6 +230,7 @@ impl Worker {
             return Err(PyRuntimeError::new_err("a bolt is configured before its inputs are bound"));
         }
         state.manual_ack.set(manual_ack);
+        state.drains.set(drains);
         state.hold_ns.set(seconds_ns(hold_max));
         state.batch_max.set(batch_max);
         state.batch_wait_ns.set(seconds_ns(batch_wait));

@@ -200,6 +200,7 @@ def _configure_bolt(worker: _core.Worker, task: Task, bolt: Bolt) -> None:
         max_in_flight=bolt.max_in_flight if task.spec.mode is Mode.ASYNC else 1,
         submit=task.offloader.submit if task.offloader else None,
         cancel=_callback(task.offloader, "cancel"),
+        drains=_callback(bolt, "drain") is not None,
     )
 
 
