@@ -62,6 +62,10 @@ def is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
+def _is_delimiter(value: object) -> bool:
+    return isinstance(value, bytes) and len(value) > 0
+
+
 def check_framing(framing: object, max_record: int) -> None:
     """Refuses what the core could not cut records by.
 
@@ -72,8 +76,8 @@ def check_framing(framing: object, max_record: int) -> None:
         case Lines():
             return
         case Delimiter():
-            delimiter: object = framing.delimiter
-            is_right = isinstance(delimiter, bytes) and len(delimiter) > 0
+            delimiter = framing.delimiter
+            is_right = _is_delimiter(delimiter)
             fix = f"give at least one byte: Delimiter({str(delimiter or '|').encode(errors='replace')!r})"
         case Fixed(size=size):
             is_right = is_count(size) and size <= max_record
