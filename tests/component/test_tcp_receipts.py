@@ -42,7 +42,7 @@ def received(client: socket.socket) -> list[int]:
 
 
 def test_sender_that_half_closes_learns_that_all_is_done(squall: Squall) -> None:
-    """The last receipt counts every record, the dead letters on disk too; receipts only grow, a few for many records."""
+    """The last receipt counts every record, the dead letters too; receipts only grow, a few for many records."""
     run, client = connect(squall)
     with client:
         client.sendall(b"good\n" * 2000 + b"bad\n" * 3 + b"good\n" * 2000)

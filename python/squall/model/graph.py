@@ -15,6 +15,8 @@ from typing import Any
 DEFAULT_STREAM = "default"
 DEAD_LETTERS = "__dead_letters"
 """The system spout that gives a topology its own dead letters, one stream for each set of components asked for."""
+UNDECODED = "__record"
+"""In a letter, in place of a stream: a record that its decoder refused."""
 DEAD_LETTER_FIELDS = (
     "component",
     "source",
