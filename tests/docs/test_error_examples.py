@@ -21,7 +21,7 @@ import squall
 from squall import Bolt, Spout, SpoutDeclarer, Topology
 from squall.cli.app import app
 from squall.cli.explaining import pages
-from squall.connectors.tcp import LengthPrefix, Lines, TcpSpout
+from squall.connectors.tcp import LengthPrefix, Lines, TcpSpout, Tls
 from squall.errors import SquallError
 from squall.planner.validate import validate
 from squall.testing import LocalCluster
@@ -33,6 +33,7 @@ NEEDS_THE_WORLD = {
     "call_overdue",
     "command_refused",
     "component_failed",
+    "datagrams_lost",
     "dead_letter_unknown",
     "drain_unfinished",
     "duration_invalid",
@@ -43,6 +44,7 @@ NEEDS_THE_WORLD = {
     "port_taken",
     "record_refused",
     "running_twice",
+    "tls_handshake",
     "topology_differs",
     "tree_too_old",
     "worker_build_failed",
@@ -106,6 +108,7 @@ def run_python(code: str, caplog: pytest.LogCaptureFixture) -> set[str]:
         "TcpSpout": TcpSpout,
         "Lines": Lines,
         "LengthPrefix": LengthPrefix,
+        "Tls": Tls,
     }
     with LocalCluster(running, mock_sources={"words": []}) as cluster:
         try:
