@@ -114,6 +114,12 @@ fn without_reconnecting_the_source_ends_when_its_servers_have_closed() {
 }
 
 #[test]
+fn a_source_without_servers_that_calls_nobody_twice_has_ended() {
+    let calling = calling(&[], false);
+    calling.until(|_, _| calling.source.finished());
+}
+
+#[test]
 fn a_source_that_is_dropped_calls_nobody_any_more() {
     let (listener, port) = server();
     let calling = calling(&[("127.0.0.1", port)], true);

@@ -216,7 +216,7 @@ impl TcpReader {
     }
 
     /// Takes up to `room` records, and opens as many roots or a few more. Whether there were any.
-    pub fn poll(&mut self, py: Python<'_>, task: &Task, room: u32) -> PyResult<bool> {
+    pub fn poll(&mut self, py: Python<'_>, task: &Task, room: u32) -> bool {
         let state = task.spout();
         let mut taken = 0;
         while taken < room && state.emitted_in_poll.get() < room {
@@ -251,7 +251,7 @@ impl TcpReader {
                 Sent::Ends => break, // the worker dies
             }
         }
-        Ok(taken > 0)
+        taken > 0
     }
 
     fn begin_chunk(&mut self, py: Python<'_>, task: &Task, chunk: Chunk) {

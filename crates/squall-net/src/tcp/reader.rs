@@ -131,11 +131,13 @@ impl Reader {
     pub fn run(mut self) {
         let mut ready = Vec::new();
         while !self.queue.is_abandoned() {
+            if self.status.stopping.load(Relaxed) || self.has_nobody_to_read() {
+                self.finish();
+                break;
+            }
             let timeout = if self.buffered.is_empty() { self.next_due() } else { Some(Duration::ZERO) };
             self.data.wait(&mut ready, timeout);
-            if ready.is_empty() {
-                self.do_what_is_due();
-            }
+            self.do_what_is_due();
             for Ready { number, .. } in ready.drain(..) {
                 match number {
                     CONTROL => self.serve_control(Some(Duration::ZERO)),
@@ -146,10 +148,6 @@ impl Reader {
             }
             for number in std::mem::take(&mut self.buffered) {
                 self.read(number, self.read_bytes);
-            }
-            if self.status.stopping.load(Relaxed) || self.has_nobody_to_read() {
-                self.finish();
-                break;
             }
         }
         self.part();
@@ -184,7 +182,11 @@ impl Reader {
         self.do_what_is_due();
     }
 
+    /// Cost: three looks when nothing waits for its time.
     fn do_what_is_due(&mut self) {
+        if self.accept_again.is_none() && self.receipts_due.is_none() && self.shaking.is_empty() {
+            return;
+        }
         let now = Instant::now();
         if self.accept_again.is_some_and(|at| now >= at)
             && let Some(listener) = &self.listener
@@ -319,8 +321,7 @@ impl Reader {
         let Some(connection) = self.connections.get(&number) else { return };
         if connection.server.is_none() {
             let peer = sys::peer(connection.fd()).unwrap_or_else(|| "a client".to_owned());
-            let news = News::Handshake { peer, because: because.clone() };
-            self.queue.push(number, Buffer::default(), Beside::news(news));
+            self.queue.push_news(number, News::Handshake { peer, because: because.clone() });
         }
         self.close(number, &format!("the TLS hand-shake failed: {because}"));
     }
