@@ -2,7 +2,7 @@
 
 use squall_core::framing::Framing;
 use squall_core::tally::Outputs;
-use squall_net::tcp::{Origin, REST_BYTES, Receipts, Source, StreamOptions};
+use squall_net::tcp::{HANDSHAKE, Origin, REST_BYTES, Receipts, Source, StreamOptions};
 use squall_net::wake::Waiter;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -37,6 +37,7 @@ fn options() -> StreamOptions {
         queue_bytes: 1 << 20,
         rest_bytes: REST_BYTES,
         tls: None,
+        handshake: HANDSHAKE,
         receipts: true,
     }
 }
