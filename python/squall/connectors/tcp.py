@@ -4,53 +4,37 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar
 
 from squall import _core
 from squall.api.components import Spout
+from squall.connectors.framing import Delimiter, Fixed, Framing, LengthPrefix, Lines, check_framing, is_count
+from squall.connectors.sending.peer import ClientTls
+from squall.connectors.tcp_address import parse_address
+from squall.connectors.tcp_feeder import TcpFeeder
+from squall.connectors.tcp_sink import TcpSink
+from squall.connectors.udp_sink import UdpSink
 from squall.errors import ClusterError, Defect, TopologyError
 from squall.model.addresses import address_of
+
+__all__ = [
+    "ClientTls",
+    "Delimiter",
+    "Fixed",
+    "Framing",
+    "LengthPrefix",
+    "Lines",
+    "TcpFeeder",
+    "TcpSink",
+    "TcpSpout",
+    "UdpSink",
+    "parse_address",
+]
 
 DEFAULT_MAX_RECORD = 1 << 20
 DEFAULT_MAX_CONNECTIONS = 10_000
 DEFAULT_CLIENT_BUFFER = 256 << 10
 BACKLOG = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Lines:
-    """Records ended by a line feed (or carriage return and line feed), as text."""
-
-    field: str = "line"
-
-
-@dataclass(frozen=True, slots=True)
-class Delimiter:
-    """Records ended by these bytes, as bytes."""
-
-    delimiter: bytes
-    field: str = "record"
-
-
-@dataclass(frozen=True, slots=True)
-class Fixed:
-    """Records of `size` bytes each, as bytes."""
-
-    size: int
-    field: str = "record"
-
-
-@dataclass(frozen=True, slots=True)
-class LengthPrefix:
-    """Records led by their length in `bytes` (1, 2, 4 or 8) bytes, as bytes."""
-
-    bytes: int = 4
-    big_endian: bool = True
-    field: str = "record"
-
-
-Framing: TypeAlias = Lines | Delimiter | Fixed | LengthPrefix
 
 
 class TcpSpout(Spout):
@@ -104,10 +88,10 @@ class TcpSpout(Spout):
             ("max_connections", max_connections),
             ("client_buffer", client_buffer),
         ):
-            if not _is_count(value) or value >= 1 << 31:
+            if not is_count(value) or value >= 1 << 31:
                 message = f"TcpSpout.listen has {name}={value!r}"
                 raise TopologyError(Defect("tcp_limit", message, (), "give a whole number from 1 to 2147483647"))
-        _check_framing(framing, max_record)
+        check_framing(framing, max_record)
         return cls(host, port, framing, max_record, max_connections, client_buffer)
 
     @property
@@ -162,54 +146,6 @@ class TcpSpout(Spout):
             client_buffer=self.client_buffer,
             **options,
         )
-
-
-def parse_address(address: str) -> tuple[str, int]:
-    """HOST and PORT of `HOST:PORT`; IPv6 in brackets.
-
-    Raises:
-        TopologyError: `tcp_address`.
-    """
-    host, colon, port = str(address).rpartition(":")
-    if not colon or not port.isdecimal() or int(port) > 65_535 or not host:
-        raise TopologyError(
-            Defect(
-                "tcp_address",
-                f'"{address}" is no address',
-                (),
-                'write HOST:PORT with a port up to 65535: "127.0.0.1:9999"',
-            )
-        )
-    return host.strip("[]"), int(port)
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-
-
-def _is_delimiter(value: object) -> bool:
-    return isinstance(value, bytes) and len(value) > 0
-
-
-def _check_framing(framing: object, max_record: int) -> None:
-    """Refuses what the core could not cut records by."""
-    match framing:
-        case Lines():
-            return
-        case Delimiter(delimiter=delimiter):
-            is_right = _is_delimiter(delimiter)
-            fix = f"give at least one byte: Delimiter({str(delimiter or '|').encode(errors='replace')!r})"
-        case Fixed(size=size):
-            is_right = _is_count(size) and size <= max_record
-            fix = f"give a size in bytes, from 1 to max_record ({max_record})"
-        case LengthPrefix(bytes=width):
-            is_right = _is_count(width) and width in (1, 2, 4, 8)
-            fix = "give 1, 2, 4 or 8 bytes"
-        case _:
-            is_right = False
-            fix = "give Lines(), Delimiter(b'|'), Fixed(16) or LengthPrefix(4)"
-    if not is_right:
-        raise TopologyError(Defect("tcp_framing", f"records cannot be told apart by {framing!r}", (), fix))
 
 
 def _cannot_bind(address: str, error: OSError) -> ClusterError:
