@@ -21,7 +21,7 @@ import squall
 from squall import Bolt, Spout, SpoutDeclarer, Topology
 from squall.cli.app import app
 from squall.cli.explaining import pages
-from squall.connectors.tcp import LengthPrefix, Lines, TcpSpout
+from squall.connectors.tcp import ClientTls, LengthPrefix, Lines, TcpFeeder, TcpSink, TcpSpout
 from squall.errors import SquallError
 from squall.planner.validate import validate
 from squall.testing import LocalCluster
@@ -43,6 +43,10 @@ NEEDS_THE_WORLD = {
     "port_taken",
     "record_refused",
     "running_twice",
+    "sending_failed",
+    "tcp_no_receipts",
+    "tcp_receipt",
+    "tls_refused",
     "topology_differs",
     "tree_too_old",
     "worker_build_failed",
@@ -103,6 +107,9 @@ def run_python(code: str, caplog: pytest.LogCaptureFixture) -> set[str]:
     names |= {
         "asyncio": asyncio,
         "LocalCluster": LocalCluster,
+        "ClientTls": ClientTls,
+        "TcpFeeder": TcpFeeder,
+        "TcpSink": TcpSink,
         "TcpSpout": TcpSpout,
         "Lines": Lines,
         "LengthPrefix": LengthPrefix,

@@ -87,7 +87,7 @@ class TcpFeeder:
 
         Raises:
             TopologyError: `tcp_record`, if the framing could not cut it out again; `tcp_feeder_closed`.
-            ClusterError: `tcp_full` if there was no room within `timeout`; why the feeder gave up.
+            ClusterError: `tcp_unreceipted` if there was no room within `timeout`; why the feeder gave up.
         """
         data = self._wire.kept(record)
         with self._changed:
@@ -142,6 +142,10 @@ class TcpFeeder:
         finally:
             self._sender.stop()
 
+    def abort(self) -> None:
+        """Ends the connection now; what is not receipted is given up."""
+        self._sender.stop()
+
     def __enter__(self) -> TcpFeeder:
         return self
 
@@ -150,7 +154,7 @@ class TcpFeeder:
         if kind is None:
             self.close()
         else:
-            self._sender.stop()
+            self.abort()
 
     def _takes(self, records: int, size: int) -> bool:
         """Whether records may be added now; what is larger than the window is taken alone."""

@@ -60,7 +60,7 @@ def no_room(peer: str, kept: int, timeout_s: float, trouble: str | None) -> Clus
     facts += [("not connected", trouble)] if trouble else []
     fix = "send it again later: it was not taken"
     message = f"{peer} receipts more slowly than records are sent"
-    return ClusterError(Defect("tcp_full", message, tuple(facts), fix), retryable=True)
+    return ClusterError(Defect("tcp_unreceipted", message, tuple(facts), fix), retryable=True)
 
 
 def closed(peer: str) -> TopologyError:
@@ -71,6 +71,6 @@ def closed(peer: str) -> TopologyError:
 
 def defect_of_ours(error: Exception) -> SquallInternalError:
     """What should not happen."""
-    internal = SquallInternalError(Defect("internal", f"sending failed: {type(error).__name__}: {error}"))
+    internal = SquallInternalError(Defect("sending_failed", f"sending failed: {type(error).__name__}: {error}"))
     internal.__cause__ = error
     return internal
