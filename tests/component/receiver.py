@@ -136,7 +136,8 @@ def _reset(link: socket.socket) -> None:
     link.close()
 
 
-def at_random(seed: int, most: int) -> Callable[[], int]:
-    """Breaks after a random number of records."""
+def at_random(seed: int, most: int, times: int = 4) -> Callable[[], int | None]:
+    """Breaks so many times, after a random number of records."""
     chance = random.Random(seed)
-    return lambda: chance.randrange(1, most)
+    breaks = iter([chance.randrange(1, most) for _ in range(times)])
+    return lambda: next(breaks, None)

@@ -22,7 +22,7 @@ class ReceiptReader:
             NoReceipt: it is no number.
         """
         *lines, self._rest = (self._rest + data).split(b"\n")
-        for text in (*lines, self._rest):
-            if len(text) > MOST_DIGITS or not (text.isdigit() or (not text and text is self._rest)):
+        for text in [*lines, self._rest] if self._rest else lines:
+            if not text.isdigit() or len(text) > MOST_DIGITS:
                 raise NoReceipt(text[:60].decode("ascii", "backslashreplace"))
         return int(lines[-1]) if lines else None
