@@ -46,7 +46,8 @@ class Receiver:
         self.records: list[bytes] = []
         self.connections = 0
         self.garbage = b""
-        self._port = 0
+        self._kept_port = _bound(0)  # never listens: the port is nobody else's while this one is stopped
+        self._port = self._kept_port.getsockname()[1]
         self._open: set[socket.socket] = set()
         self._listener: socket.socket | None = None
         self.start()
@@ -63,10 +64,7 @@ class Receiver:
             listener = socket.socket(socket.AF_UNIX)
             listener.bind(str(self._path))
         else:
-            listener = socket.socket()
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(("127.0.0.1", self._port))
-            self._port = listener.getsockname()[1]
+            listener = _bound(self._port)
         listener.listen()
         self._listener = listener
         threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
@@ -78,7 +76,8 @@ class Receiver:
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for link in list(self._open):
-            _reset(link)
+            with contextlib.suppress(OSError):
+                link.shutdown(socket.SHUT_RDWR)  # its thread, which may wait for it, closes it
 
     def __enter__(self) -> Receiver:
         return self
@@ -86,6 +85,7 @@ class Receiver:
     def __exit__(self, *_: object) -> None:
         self.reads.set()
         self.stop()
+        self._kept_port.close()
 
     def _accept(self, listener: socket.socket) -> None:
         while True:
@@ -128,11 +128,15 @@ class Receiver:
                 link.sendall(b"%d\n" % count)
 
 
+def _bound(port: int) -> socket.socket:
+    bound = socket.socket()
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.bind(("127.0.0.1", port))
+    return bound
+
+
 def _reset(link: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    with contextlib.suppress(OSError):
-        link.shutdown(socket.SHUT_RDWR)
+    link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     link.close()
 
 

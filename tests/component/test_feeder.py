@@ -52,9 +52,8 @@ def test_a_break_loses_nothing(most: int) -> None:
 
 def test_a_receiver_that_is_away_is_waited_for() -> None:
     """Before the first connection, and after it."""
-    receiver = Receiver()
-    receiver.stop()
-    with TcpFeeder(receiver.address) as feeder:
+    with Receiver() as receiver, TcpFeeder(receiver.address) as feeder:
+        receiver.stop()
         feeder.send("early")
         wait_until(lambda: feeder.sending.trouble == "Connection refused", what="the trouble")
         receiver.start()
@@ -63,8 +62,8 @@ def test_a_receiver_that_is_away_is_waited_for() -> None:
         feeder.send("late")
         wait_until(lambda: not feeder.sending.connected, what="the break")
         receiver.start()
-    assert receiver.records == [b"early", b"late"]
-    receiver.stop()
+        feeder.flush(WITHIN_S)
+        assert receiver.records == [b"early", b"late"]
 
 
 @pytest.mark.parametrize("window", [{"window_records": 10}, {"window_bytes": 100}], ids=["records", "bytes"])

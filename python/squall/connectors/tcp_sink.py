@@ -100,9 +100,10 @@ class TcpSink(Bolt):
         """Tells, once, why there is no connection."""
         trouble = self._outbox.sending().trouble
         if trouble is not None and trouble != self._told:
-            facts = (("because", trouble), ("waiting", f"{len(self._held)} tuples"))
+            facts = (("waiting", f"{len(self._held)} tuples"),)
             fix = "start the receiver, or check its address; what waits is sent when it is there"
-            error = Defect("tcp_unreachable", f"{self._sender.peer} cannot be reached", facts, fix)
+            message = f"{self._sender.peer} cannot be reached: {trouble}"  # its first line is what views show
+            error = Defect("tcp_unreachable", message, facts, fix)
             self.context.report_error(ClusterError(error, retryable=True))
         self._told = trouble
 

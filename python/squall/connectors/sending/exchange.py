@@ -63,7 +63,8 @@ class Exchange:
             batches = self._kept.take(WRITE_BYTES)
             self._outbox.is_idle = not batches
             is_last = not batches and self._outbox.is_ending
-        if is_last and not self._is_half_closed:
+        may_end = self._link.reads_after_half_close or not self._receipts
+        if is_last and may_end and not self._is_half_closed:
             self._is_half_closed = True
             self._linger_until_s = time.monotonic() + LINGER_S
             self._link.half_close()

@@ -35,6 +35,9 @@ class Wake:
 class Link:
     """A plain connection."""
 
+    reads_after_half_close = True
+    """Whether what the other side still has to say is not lost by ending this half."""
+
     def __init__(self, sock: socket.socket, wake: Wake) -> None:
         self._sock, self._wake = sock, wake
         self._poll = select.poll()
@@ -83,6 +86,8 @@ class Link:
 class TlsLink(Link):
     """A connection with TLS."""
 
+    reads_after_half_close = False  # OpenSSL looks for the other side's answer, and drops what comes before it
+
     def read(self) -> bytes | None:
         """As of a plain connection."""
         import ssl
@@ -107,9 +112,14 @@ class TlsLink(Link):
             return 0
 
     def half_close(self) -> None:
-        """Tells the other side that nothing more will come; it may still send."""
+        """Tells the other side that nothing more will come."""
         import ssl
 
         assert isinstance(self._sock, ssl.SSLSocket)
-        with suppress(OSError):  # the other side's answer is not there yet
+        with suppress(OSError, ValueError):  # the other side's answer is not there yet, or it is gone
             self._sock.unwrap()
+
+    def close(self) -> None:
+        """Ends it, in a way that tells the other side that nothing was cut off."""
+        self.half_close()
+        super().close()

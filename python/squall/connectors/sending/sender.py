@@ -24,8 +24,11 @@ from squall.connectors.sending.wire import Wire
 from squall.errors import SquallError
 
 log = logging.getLogger("squall.feed")
-SILENT_ENDS = 2
-"""How often a receiver may take everything and close without any receipt, before it is said to have none."""
+SILENT_ENDS = 3
+"""How often in a row a receiver may take everything and close without any receipt, before it is said to have none.
+
+One that crashed is away or resets the connection in between.
+"""
 
 
 class Sender:
@@ -124,7 +127,7 @@ class Sender:
 
     def _judge(self, error: Exception) -> None:
         """Raises what ends the sender, if trying again is of no use."""
-        self._silent_ends += isinstance(error, SilentEnd)
+        self._silent_ends = self._silent_ends + 1 if isinstance(error, SilentEnd) else 0
         if self._is_patient:
             return
         if self._silent_ends >= SILENT_ENDS:
