@@ -54,7 +54,7 @@ def test_the_lines_of_files_arrive_in_order(squall: Squall, numbers: Path) -> No
     [
         ("fixed:3", b"abcdef", b"abcdef"),
         ("delimiter:00", b"a\n\0b", b"a\n\0b\0"),
-        ("length:2:little", b"\1\0a\0\0", None),
+        ("length:2:little", b"\1\0a\0\0", b"\1\0a\0\0"),
     ],
 )
 def test_framings_are_those_of_the_file(squall: Squall, framing: str, data: bytes, wire: bytes) -> None:

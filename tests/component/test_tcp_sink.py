@@ -86,7 +86,9 @@ def test_a_run_whose_receiver_stays_away_ends_by_its_drain(squall: Squall) -> No
     with Receiver() as receiver:
         receiver.stop()
         text = TOPOLOGY.format(count=10, row="n", outputs=("n",), sink="TcpSink(address)")
-        run = squall.run(text, "-p", f"address={receiver.address}", "--for", "1s", "--drain", "1s")
+        run = squall.run(text, "-p", f"address={receiver.address}", "--drain", "1s")
+        wait_until(lambda: run.events("progress") and run.events("progress")[-1]["pending"] == 10, what="all inputs")
+        run.interrupt()
         assert run.end() == 1
         assert run.summary()["pending"] == 10
         receiver.start()
