@@ -137,6 +137,13 @@ def test_a_receiver_that_cannot_be_reached_is_exit_code_1(squall: Squall, number
         receiver.start()
 
 
+def test_a_file_for_tls_that_is_not_there_is_exit_code_1(squall: Squall, numbers: Path) -> None:
+    run = squall.done("feed", "127.0.0.1:1", numbers, "--ca", "gone.pem")
+    assert run.process.returncode == 1
+    assert "gone.pem: No such file or directory" in run.err.replace("[Errno 2] ", "")
+    assert "tls_unusable" in run.err
+
+
 def test_a_receiver_without_receipts_is_exit_code_1(squall: Squall, numbers: Path) -> None:
     with Receiver(receipts=False) as receiver:
         run = squall.done("feed", receiver.address, numbers)
@@ -154,7 +161,6 @@ def test_a_receiver_without_receipts_is_exit_code_1(squall: Squall, numbers: Pat
         (["nowhere:1", "numbers", "--give-up-after", "soon"], "duration_invalid"),
         (["nowhere:1", "-", "numbers"], "feed_input"),
         (["nowhere:1", "-", "--repeat", "2"], "feed_input"),
-        (["nowhere:1", "numbers", "--ca", "gone.pem"], "tls_files"),
         (["nowhere:1", "numbers", "--connections", "0"], "Invalid value"),
         (["nowhere:1"], "Missing argument"),
     ],

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import trustme
 from squall.connectors.sending.cutting import cutter_of
-from squall.connectors.tcp import ClientTls, Delimiter, Fixed, LengthPrefix, TcpFeeder
+from squall.connectors.tcp import Delimiter, Fixed, LengthPrefix, TcpFeeder, Tls
 from squall.errors import ClusterError, TopologyError
 
 from .conftest import WITHIN_S, free_port, wait_until
@@ -168,7 +168,7 @@ def certificates(tmp_path: Path) -> Certificates:
 
 def test_tls_with_certificates_on_both_sides(certificates: Certificates) -> None:
     """Large writes and receipts at the same time, over one TLS connection."""
-    tls = ClientTls(ca=certificates.ca, cert=certificates.cert, key=certificates.key)
+    tls = Tls(ca=certificates.ca, certificate=certificates.cert, key=certificates.key)
     with Receiver(tls=certificates.server(wants_certificate=True)) as receiver:
         with TcpFeeder(receiver.address, tls=tls) as feeder:
             feeder.send_many(numbered(100_000))
@@ -176,7 +176,7 @@ def test_tls_with_certificates_on_both_sides(certificates: Certificates) -> None
 
 
 def test_tls_for_another_name(certificates: Certificates) -> None:
-    tls = ClientTls(ca=certificates.ca, server_name="feeds.example.org")
+    tls = Tls(ca=certificates.ca, server_name="feeds.example.org")
     with Receiver(tls=certificates.server("feeds.example.org")) as receiver:
         with TcpFeeder(receiver.address, tls=tls) as feeder:
             feeder.send("named")
@@ -185,7 +185,7 @@ def test_tls_for_another_name(certificates: Certificates) -> None:
 
 @pytest.mark.parametrize("trust", [False, True], ids=["unknown authority", "no certificate of its own"])
 def test_tls_that_is_refused_ends_the_feeder(certificates: Certificates, trust: bool) -> None:
-    tls = ClientTls(ca=certificates.ca) if trust else True
+    tls = Tls(ca=certificates.ca) if trust else True
     with Receiver(tls=certificates.server(wants_certificate=trust)) as receiver:
         feeder = TcpFeeder(receiver.address, tls=tls)
         feeder.send("secret")

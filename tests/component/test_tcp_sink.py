@@ -19,7 +19,8 @@ from .receiver import Receiver, at_random
 
 TOPOLOGY = """
     from squall import Topology, Tuple
-    from squall.connectors.tcp import ClientTls, LengthPrefix, TcpSink, UdpSink
+    from squall.connectors.tcp import TcpSink, Tls
+    from squall.connectors.udp import UdpSink
 
     def rows():
         for n in range({count}):
@@ -127,7 +128,7 @@ def test_tls_and_a_unix_socket(squall: Squall) -> None:
     authority.cert_pem.write_to_path(str(ca))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
-    sinks = {"tls": f"TcpSink(address, receipts=True, tls=ClientTls(ca={str(ca)!r}))", "unix": "TcpSink(address)"}
+    sinks = {"tls": f"TcpSink(address, receipts=True, tls=Tls(ca={str(ca)!r}))", "unix": "TcpSink(address)"}
     for kind, options in (("tls", {"tls": context}), ("unix", {"path": squall.folder / "sock", "receipts": False})):
         with Receiver(**options) as receiver:
             assert started(squall, receiver.address, sinks[kind], 1000).end() == 0
@@ -181,6 +182,6 @@ def test_datagrams_that_nobody_takes_are_lost(squall: Squall) -> None:
 
 
 def test_a_file_for_tls_that_is_not_there_fails_the_run(squall: Squall, tmp_path: Path) -> None:
-    run = started(squall, "127.0.0.1:1", 'TcpSink(address, tls=ClientTls(ca="nowhere.pem"))')
+    run = started(squall, "127.0.0.1:1", 'TcpSink(address, tls=Tls(ca="nowhere.pem"))')
     assert run.end() == 1
-    assert "tls_files" in run.err
+    assert "tls_unusable" in run.err

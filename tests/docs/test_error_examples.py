@@ -21,7 +21,7 @@ import squall
 from squall import Bolt, Spout, SpoutDeclarer, Topology
 from squall.cli.app import app
 from squall.cli.explaining import pages
-from squall.connectors.tcp import ClientTls, LengthPrefix, Lines, TcpFeeder, TcpSink, TcpSpout
+from squall.connectors.tcp import LengthPrefix, Lines, TcpFeeder, TcpSink, TcpSpout, Tls
 from squall.errors import SquallError
 from squall.planner.validate import validate
 from squall.testing import LocalCluster
@@ -107,7 +107,7 @@ def run_python(code: str, caplog: pytest.LogCaptureFixture) -> set[str]:
     names |= {
         "asyncio": asyncio,
         "LocalCluster": LocalCluster,
-        "ClientTls": ClientTls,
+        "Tls": Tls,
         "TcpFeeder": TcpFeeder,
         "TcpSink": TcpSink,
         "TcpSpout": TcpSpout,

@@ -17,7 +17,8 @@ from squall.connectors.sending.kept import Kept
 from squall.connectors.sending.peer import peer_of
 from squall.connectors.sending.receipts import NoReceipt, ReceiptReader
 from squall.connectors.sending.wire import wire_of
-from squall.connectors.tcp import TcpFeeder, TcpSink, UdpSink
+from squall.connectors.tcp import TcpFeeder, TcpSink
+from squall.connectors.udp import UdpSink
 from squall.errors import ConfigError, TopologyError
 
 FRAMINGS: list[tuple[Framing, st.SearchStrategy[bytes]]] = [
@@ -168,7 +169,7 @@ def test_addresses_that_nobody_can_be_reached_at(address: str) -> None:
 
 def test_addresses_are_shown_as_they_were_given() -> None:
     for address in ("127.0.0.1:5", "[::1]:5", "unix:/run/feed.sock"):
-        assert str(peer_of(address, None)) == address
+        assert str(peer_of("TcpFeeder", address, None)) == address
 
 
 @pytest.mark.parametrize(

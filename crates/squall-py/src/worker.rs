@@ -5,10 +5,11 @@ use crate::component::{self, Component};
 use crate::core::{Clock, Core, Due, RealClock, Replay, Settings, UserTimer};
 use crate::gil::{Fixed, Gil};
 use crate::method::Method;
+use crate::order::Order;
 use crate::run_loop::Ended;
 use crate::spout::{Source, SpoutOptions};
 use crate::task::{Cur, Fast, Out, Task};
-use crate::tcp::TcpSource;
+use crate::tcp::SocketSource;
 use crate::wiring::{self, NewTask};
 use pyo3::conversion::FromPyObjectOwned;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
@@ -19,6 +20,7 @@ use squall_core::cell::Local;
 use squall_core::ids::{EdgeIds, Incarnation, mix};
 use squall_core::route::Route;
 use squall_core::timers::Timers;
+use squall_core::tracker::Tracker;
 use squall_net::page::Page;
 use squall_net::wake::{Waiter, Wake};
 use std::cell::Cell;
@@ -185,15 +187,22 @@ impl Worker {
         ordered: bool,
     ) -> PyResult<()> {
         let task = self.task(task)?;
+        let mut order = ordered.then(|| Order::Whole(Tracker::new()));
+        let mut is_unknown_pace = matches!(kind, "next_tuple" | "iterator");
         let source = match kind {
             "next_tuple" => Source::NextTuple(Method::of(source)),
             "next_batch" => Source::NextBatch(Method::of(source)),
             "iterator" => Source::Iterator(source.clone().unbind()),
-            "tcp" => Source::Tcp(source.cast::<TcpSource>()?.get().open(self.core().wake.clone())?),
+            "tcp" => {
+                let mut reader = source.cast::<SocketSource>()?.get().open(self.core().wake.clone())?;
+                order = reader.order();
+                is_unknown_pace = reader.is_unknown_pace();
+                Source::Tcp(reader)
+            }
             other => return Err(PyValueError::new_err(format!("unknown kind of spout {other:?}"))),
         };
         let options = SpoutOptions {
-            is_unknown_pace: matches!(source, Source::NextTuple(_) | Source::Iterator(_)) && !self.core().is_virtual(),
+            is_unknown_pace: is_unknown_pace && !self.core().is_virtual(),
             source,
             collects_acks: ack_many.is_some(),
             ack: ack_many.or(ack).as_ref().map(Method::of),
@@ -202,7 +211,7 @@ impl Worker {
             rate_per_s,
             idle_ns: seconds_ns(idle_wait).max(1),
             max_pending,
-            ordered,
+            order,
         };
         task.spout().configure(options, submit.is_some());
         task.submit.replace(submit);
@@ -210,7 +219,8 @@ impl Worker {
     }
 
     #[allow(clippy::too_many_arguments)]
-    #[pyo3(signature = (task, /, *, manual_ack, hold_max, batch_max, batch_wait, max_in_flight, submit, cancel = None))]
+    #[pyo3(signature = (task, /, *, manual_ack, hold_max, batch_max, batch_wait, max_in_flight, submit, cancel = None,
+        drains = false))]
     fn configure_bolt(
         &self,
         task: u32,
@@ -221,6 +231,7 @@ impl Worker {
         max_in_flight: u32,
         submit: Option<Py<PyAny>>,
         cancel: Option<Py<PyAny>>,
+        drains: bool,
     ) -> PyResult<()> {
         let task = self.task(task)?;
         let state = task.bolt();
@@ -228,6 +239,7 @@ impl Worker {
             return Err(PyRuntimeError::new_err("a bolt is configured before its inputs are bound"));
         }
         state.manual_ack.set(manual_ack);
+        state.drains.set(drains);
         state.hold_ns.set(seconds_ns(hold_max));
         state.batch_max.set(batch_max);
         state.batch_wait_ns.set(seconds_ns(batch_wait));

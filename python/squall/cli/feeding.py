@@ -13,8 +13,8 @@ from squall.cli.feed_input import FeedInput, framing_of
 from squall.cli.feed_texts import FeedState
 from squall.cli.feed_views import BarView, FeedView, JsonLinesView, LineView, QuietView, Watching
 from squall.cli.running import duration
-from squall.connectors.sending.peer import ClientTls
 from squall.connectors.tcp_feeder import TcpFeeder
+from squall.connectors.tls import Tls
 from squall.errors import SquallError
 
 NEVER = "never"
@@ -66,11 +66,11 @@ class Feed:
             words += [option] if is_given else []
         return shlex.join([*words, "--skip", str(skip)])
 
-    def secured(self) -> ClientTls | None:
+    def secured(self) -> Tls | None:
         """What is asked of TLS; one of its options alone asks for it."""
         if not (self.tls or self.ca or self.cert or self.server_name):
             return None
-        return ClientTls(self.ca, self.cert, self.key, self.server_name)
+        return Tls(ca=self.ca, certificate=self.cert, key=self.key or self.cert, server_name=self.server_name)
 
 
 def feed(asked: Feed) -> None:

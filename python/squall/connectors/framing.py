@@ -1,9 +1,9 @@
-"""How records are told apart on a connection: what the TCP source cuts by, and what senders write by."""
+"""How the records of a byte stream are told apart."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from squall.errors import Defect, TopologyError
 
@@ -43,8 +43,22 @@ class LengthPrefix:
 Framing: TypeAlias = Lines | Delimiter | Fixed | LengthPrefix
 
 
+def native_framing(framing: Framing) -> dict[str, Any]:
+    """The framing as the core takes it."""
+    match framing:
+        case Lines():
+            return {"framing": "lines"}
+        case Delimiter():
+            return {"framing": "delimiter", "delimiter": framing.delimiter}
+        case Fixed():
+            return {"framing": "fixed", "size": framing.size}
+        case LengthPrefix():
+            big_endian = bool(framing.big_endian)
+            return {"framing": "length_prefix", "prefix_bytes": framing.bytes, "big_endian": big_endian}
+
+
 def is_count(value: object) -> bool:
-    """Whether a value is a whole number from 1."""
+    """Whether it is a whole number from 1 on."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
@@ -53,7 +67,7 @@ def _is_delimiter(value: object) -> bool:
 
 
 def check_framing(framing: object, max_record: int) -> None:
-    """Refuses what records cannot be cut by.
+    """Refuses what the core could not cut records by.
 
     Raises:
         TopologyError: `tcp_framing`.
@@ -61,7 +75,8 @@ def check_framing(framing: object, max_record: int) -> None:
     match framing:
         case Lines():
             return
-        case Delimiter(delimiter=delimiter):
+        case Delimiter():
+            delimiter = framing.delimiter
             is_right = _is_delimiter(delimiter)
             fix = f"give at least one byte: Delimiter({str(delimiter or '|').encode(errors='replace')!r})"
         case Fixed(size=size):

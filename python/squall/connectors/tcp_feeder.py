@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from types import TracebackType
 
-from squall.connectors.framing import Framing, Lines, is_count
+from squall.connectors.framing import Framing, Lines
 from squall.connectors.sending import errors
 from squall.connectors.sending.outbox import Sending
-from squall.connectors.sending.peer import ClientTls, Dialer, peer_of
+from squall.connectors.sending.peer import Dialer, peer_of
 from squall.connectors.sending.sender import Sender
 from squall.connectors.sending.wire import Record, wire_of
-from squall.errors import Defect, SquallError, TopologyError
+from squall.connectors.sockets import check_limit
+from squall.connectors.tls import Tls
+from squall.errors import SquallError
 from squall.model.durations import Seconds, seconds
 
 WINDOW_RECORDS, WINDOW_BYTES = 200_000, 32 << 20
@@ -40,12 +42,12 @@ class TcpFeeder:
         address: `HOST:PORT`, or `unix:PATH`.
         framing: how the receiver tells records apart; lines if not given.
         receipts: whether the receiver sends receipts (`TcpSpout.listen(…, receipts="processed")`).
-        tls: `ClientTls(…)`, or True for the certificates that the system trusts.
+        tls: `Tls(ca=…)`, or True for the certificates that the system trusts.
         give_up_after: how long there may be no connection; None: it is tried for ever.
 
     Raises:
-        TopologyError: `tcp_address`, `tcp_framing` or `tcp_limit`.
-        ConfigError: `tls_files`.
+        TopologyError: `tcp_address`, `tcp_framing`, `tcp_limit` or `tls_invalid`.
+        ClusterError: `tls_unusable`.
     """
 
     def __init__(
@@ -55,19 +57,17 @@ class TcpFeeder:
         *,
         framing: Framing | None = None,
         receipts: bool = True,
-        tls: ClientTls | bool | None = None,
+        tls: Tls | bool | None = None,
         window_records: int = WINDOW_RECORDS,
         window_bytes: int = WINDOW_BYTES,
         give_up_after: Seconds | None = None,
     ) -> None:
         for name, value in (("window_records", window_records), ("window_bytes", window_bytes)):
-            if not is_count(value):
-                message = f"TcpFeeder has {name}={value!r}"
-                raise TopologyError(Defect("tcp_limit", message, (), "give a whole number from 1"))
+            check_limit("TcpFeeder", name, value)
         self._window_records, self._window_bytes = window_records, window_bytes
         self._wire = wire_of(Lines() if framing is None else framing)
         give_up_after_s = None if give_up_after is None else seconds(give_up_after)
-        dialer = Dialer(peer_of(address, tls))
+        dialer = Dialer(peer_of("TcpFeeder", address, tls))
         self._sender = Sender(dialer, self._wire, receipts=receipts, give_up_after_s=give_up_after_s)
         self._outbox = self._sender.outbox
         self._changed, self._kept = self._outbox.lock, self._outbox.kept

@@ -7,11 +7,13 @@ from typing import Any
 
 from squall._core import Tuple
 from squall.api.components import Bolt
-from squall.connectors.framing import Framing, Lines, is_count
+from squall.connectors.framing import Framing, Lines
 from squall.connectors.record_encoders import Encoder, encoder_of
-from squall.connectors.sending.peer import ClientTls, Dialer, peer_of
+from squall.connectors.sending.peer import Dialer, peer_of
 from squall.connectors.sending.sender import Sender
 from squall.connectors.sending.wire import wire_of
+from squall.connectors.sockets import check_limit
+from squall.connectors.tls import Tls
 from squall.errors import ClusterError, DeadLetter, Defect, TopologyError
 
 FOR_EVER_S = 1e9
@@ -35,10 +37,10 @@ class TcpSink(Bolt):
         framing: how the receiver tells records apart; lines if not given.
         encoder: how a tuple becomes a record: "text", "json", "raw", or a function.
         receipts: whether the receiver sends receipts, as a `TcpSpout` with `receipts` does.
-        tls: `ClientTls(…)`, or True for the certificates that the system trusts.
+        tls: `Tls(ca=…)`, or True for the certificates that the system trusts.
 
     Raises:
-        TopologyError: `tcp_address`, `tcp_framing`, `tcp_limit` or `encoder_unknown`.
+        TopologyError: `tcp_address`, `tcp_framing`, `tcp_limit`, `tls_invalid` or `encoder_unknown`.
     """
 
     manual_ack = True
@@ -53,15 +55,13 @@ class TcpSink(Bolt):
         framing: Framing | None = None,
         encoder: Encoder = "text",
         receipts: bool = False,
-        tls: ClientTls | bool | None = None,
+        tls: Tls | bool | None = None,
         window_records: int = WINDOW_RECORDS,
         window_bytes: int = WINDOW_BYTES,
     ) -> None:
         for name, value in (("window_records", window_records), ("window_bytes", window_bytes)):
-            if not is_count(value):
-                message = f"TcpSink has {name}={value!r}"
-                raise TopologyError(Defect("tcp_limit", message, (), "give a whole number from 1"))
-        self._peer, self._receipts = peer_of(address, tls), receipts
+            check_limit("TcpSink", name, value)
+        self._peer, self._receipts = peer_of("TcpSink", address, tls), receipts
         self._wire = wire_of(Lines() if framing is None else framing)
         self._encode = encoder_of(encoder, "TcpSink")
         self._window_records, self._window_bytes = window_records, window_bytes

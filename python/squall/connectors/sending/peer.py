@@ -7,8 +7,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from squall.connectors.tcp_address import parse_address
-from squall.errors import ConfigError, Defect, TopologyError
+from squall.connectors.sockets import parse_address
+from squall.connectors.tls import Tls, unusable
+from squall.errors import Defect, TopologyError
 from squall.model.addresses import address_of
 
 if TYPE_CHECKING:
@@ -19,49 +20,13 @@ CONNECT_WITHIN_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class ClientTls:
-    """TLS for connections that are made: the other side is checked, and told who this one is if it asks.
-
-    Args:
-        ca: file with the certificates that are trusted; the system's if not given.
-        cert: file with this side's certificate (and key), for receivers that want to know their senders.
-        key: file with its key, if that is not in `cert`.
-        server_name: the name that the certificate must be for; the address's host if not given.
-    """
-
-    ca: str | None = None
-    cert: str | None = None
-    key: str | None = None
-    server_name: str | None = None
-
-    def context(self) -> ssl.SSLContext:
-        """What `ssl` needs.
-
-        Raises:
-            ConfigError: `tls_files`.
-        """
-        import ssl
-
-        try:
-            context = ssl.create_default_context(cafile=self.ca)
-            if self.cert is not None:
-                context.load_cert_chain(self.cert, self.key)
-        except (OSError, ssl.SSLError) as error:
-            files = ", ".join(f"{name} {path}" for name in ("ca", "cert", "key") if (path := getattr(self, name)))
-            facts = (("files", files), ("because", str(error)))
-            fix = "give PEM files that can be read, and the key that belongs to the certificate"
-            raise ConfigError(Defect("tls_files", "the files for TLS are of no use", facts, fix)) from None
-        return context
-
-
-@dataclass(frozen=True, slots=True)
 class Peer:
     """Where to connect to; `path` is that of a Unix socket, else there are host and port."""
 
     host: str
     port: int
     path: str | None = None
-    tls: ClientTls | None = None
+    tls: Tls | None = None
 
     def __str__(self) -> str:
         return f"{UNIX}{self.path}" if self.path is not None else address_of(self.host, self.port)
@@ -71,12 +36,12 @@ class Dialer:
     """Makes connections to one peer.
 
     Raises:
-        ConfigError: `tls_files`.
+        ClusterError: `tls_unusable`.
     """
 
     def __init__(self, peer: Peer) -> None:
         self.peer = peer
-        self._context = peer.tls.context() if peer.tls is not None else None
+        self._context = _context(peer.tls) if peer.tls is not None else None
 
     def connect(self) -> socket.socket:
         """A connection that does not block.
@@ -106,6 +71,21 @@ class Dialer:
             raise
 
 
+def _context(tls: Tls) -> ssl.SSLContext:
+    """What Python's own TLS needs of the files."""
+    import ssl
+
+    try:
+        context = ssl.create_default_context(cafile=tls.ca)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if tls.certificate is not None:
+            context.load_cert_chain(tls.certificate, tls.key)
+    except OSError as error:
+        files = ", ".join(str(file) for file in (tls.ca, tls.certificate, tls.key) if file is not None)
+        raise unusable(f"{files}: {error}") from error
+    return context
+
+
 def _local(path: str) -> socket.socket:
     link = socket.socket(socket.AF_UNIX)
     link.settimeout(CONNECT_WITHIN_S)
@@ -117,13 +97,15 @@ def _local(path: str) -> socket.socket:
     return link
 
 
-def peer_of(address: str, tls: ClientTls | bool | None) -> Peer:
+def peer_of(who: str, address: str, tls: Tls | bool | None) -> Peer:
     """The other side at `HOST:PORT` or `unix:PATH`; `tls=True` trusts what the system trusts.
 
     Raises:
-        TopologyError: `tcp_address`.
+        TopologyError: `tcp_address` or `tls_invalid`.
     """
-    secured = ClientTls() if tls is True else tls or None
+    secured = Tls() if tls is True else tls or None
+    if secured is not None:
+        secured.check_client(who)
     if str(address).startswith(UNIX):
         path = address.removeprefix(UNIX)
         if not path or len(path.encode()) > 107 or "\0" in path:
