@@ -235,8 +235,8 @@ def test_what_is_no_receipt_ends_the_feeder(garbage: bytes) -> None:
         feeder.send("one")
         with pytest.raises(ClusterError) as caught:
             feeder.flush(WITHIN_S)
-        assert caught.value.code == "tcp_receipt"
-        with pytest.raises(ClusterError, match="tcp_receipt"):
+        assert caught.value.code == "receipt_invalid"
+        with pytest.raises(ClusterError, match="receipt_invalid"):
             feeder.send("two")
 
 

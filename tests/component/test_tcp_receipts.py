@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import time
+from pathlib import Path
+from threading import Thread
+from typing import Any
 
-from .conftest import Squall, free_port
+from .conftest import Running, Squall, free_port, wait_until
 
 TOPOLOGY = """
     import time
@@ -25,7 +30,21 @@ TOPOLOGY = """
 """
 
 
-def connect(squall: Squall) -> tuple[object, socket.socket]:
+DELIVERED = """
+    from squall import Topology
+    from squall.connectors.files import FileSink
+    from squall.connectors.tcp import TcpSpout
+
+    def make(port: int) -> Topology:
+        topology = Topology("delivered")
+        spout = TcpSpout.listen(f"127.0.0.1:{port}", receipts="processed")
+        topology.bolt("file", FileSink("records")).shuffle(topology.spout("lines", spout))
+        return topology
+"""
+REFERENCE = Path(__file__).parents[2] / "docs/reference/connectors.md"
+
+
+def connect(squall: Squall) -> tuple[Running, socket.socket]:
     port = free_port()
     run = squall.run(TOPOLOGY, "-p", f"port={port}")
     run.event("started")
@@ -85,3 +104,24 @@ def test_drain_sends_the_last_receipts_before_it_closes(squall: Squall) -> None:
     assert run.end() == 0, run.err
     summary = run.summary()
     assert receipts[-1] == summary["acked"] == summary["emitted"]
+
+
+def test_sender_of_the_reference_loses_nothing_when_the_run_is_killed(squall: Squall) -> None:
+    """What is shown to people works: all lines are there at the end, those that were under way perhaps twice."""
+    names: dict[str, Any] = {}
+    exec(REFERENCE.read_text().partition("```python\n")[2].partition("```")[0], names)
+    port, path = free_port(), squall.folder / "records"
+    lines = [f"line {number}" for number in range(30_000)]
+    sender = Thread(target=names["deliver"], args=(lines, "127.0.0.1", port), daemon=True)
+    run = squall.run(DELIVERED, "-p", f"port={port}")
+    worker = run.worker_pid()
+    sender.start()
+    wait_until(lambda: path.exists() and path.stat().st_size, what="the first lines")
+    os.kill(worker, signal.SIGKILL)
+    run.end()
+    run = squall.run(DELIVERED, "-p", f"port={port}")
+    sender.join(60)
+    assert not sender.is_alive()
+    assert set(path.read_text().split("\n")) - {""} >= set(lines)
+    run.interrupt()
+    assert run.end() == 0, run.err

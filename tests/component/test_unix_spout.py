@@ -88,3 +88,31 @@ def test_a_file_that_is_no_socket_is_kept(squall: Squall) -> None:
     assert run.process.returncode == 1
     assert "code: address_unusable" in run.err
     assert path.read_text() == "precious"
+
+
+def test_datagrams_come_and_their_senders_wait_for_a_slow_bolt(squall: Squall) -> None:
+    """Unlike UDP, nothing is lost."""
+    path = squall.folder / "intake"
+    run = squall.run(
+        """
+        import time
+        from squall import Topology
+        from squall.connectors.unix import UnixSpout
+
+        def make(path: str) -> Topology:
+            topology = Topology("unix")
+            spout = UnixSpout.datagrams(path, text=True)
+            topology.bolt("slow", lambda record: time.sleep(0.0005)).shuffle(topology.spout("records", spout))
+            return topology
+        """,
+        "-p", f"path={path}",
+    )  # fmt: skip
+    run.event("started")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
+        client.connect(str(path))
+        for number in range(3000):
+            client.send(b"record %d" % number)
+    run.interrupt()
+    assert run.end() == 0, run.err
+    assert run.summary()["acked"] == 3000
+    assert not path.exists()

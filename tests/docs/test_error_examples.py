@@ -33,6 +33,7 @@ NEEDS_THE_WORLD = {
     "call_overdue",
     "command_refused",
     "component_failed",
+    "datagrams_lost",
     "dead_letter_unknown",
     "drain_unfinished",
     "duration_invalid",
@@ -41,11 +42,12 @@ NEEDS_THE_WORLD = {
     "output_unwritable",
     "pending_full",
     "port_taken",
+    "receipt_invalid",
     "record_refused",
     "running_twice",
     "sending_failed",
     "tcp_no_receipts",
-    "tcp_receipt",
+    "tls_handshake",
     "tls_refused",
     "topology_differs",
     "tree_too_old",
@@ -113,6 +115,7 @@ def run_python(code: str, caplog: pytest.LogCaptureFixture) -> set[str]:
         "TcpSpout": TcpSpout,
         "Lines": Lines,
         "LengthPrefix": LengthPrefix,
+        "Tls": Tls,
     }
     with LocalCluster(running, mock_sources={"words": []}) as cluster:
         try:

@@ -28,7 +28,7 @@ impl Redial {
         }
         let whole_ns = self.next_ns;
         self.next_ns = whole_ns.saturating_mul(2).min(self.longest_ns);
-        whole_ns - (self.random.next_id() as u128 * (whole_ns / 2) as u128 >> 64) as u64
+        whole_ns - ((self.random.next_id() as u128 * (whole_ns / 2) as u128) >> 64) as u64
     }
 }
 

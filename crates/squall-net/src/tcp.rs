@@ -38,6 +38,9 @@ use std::time::Duration;
 /// Most memory of unfinished records if nothing else is asked for.
 pub const REST_BYTES: usize = 64 << 20;
 
+/// How long a TLS hand-shake may take if nothing else is asked for.
+pub const HANDSHAKE: Duration = Duration::from_secs(10);
+
 /// How records come from connections.
 #[derive(Clone, Debug)]
 pub struct StreamOptions {
@@ -60,6 +63,8 @@ pub struct StreamOptions {
     pub rest_bytes: usize,
     /// Connections are encrypted.
     pub tls: Option<Tls>,
+    /// How long a TLS hand-shake may take.
+    pub handshake: Duration,
     /// A receipt of the records that have ended is sent on each connection (semantics 32).
     pub receipts: bool,
 }

@@ -1,10 +1,12 @@
 //! A source that calls servers.
 
 use squall_core::framing::Framing;
-use squall_net::tcp::{CallOptions, News, Origin, REST_BYTES, Server, Source, StreamOptions};
+use squall_net::tcp::{CallOptions, HANDSHAKE, News, Origin, REST_BYTES, Server, Source, StreamOptions};
+use squall_net::tls::Tls;
 use squall_net::wake::Waiter;
 use std::io::Write;
 use std::net::TcpListener;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 struct Calling {
@@ -13,6 +15,11 @@ struct Calling {
 }
 
 fn calling(servers: &[(&str, u16)], reconnect: bool) -> Calling {
+    calling_by(servers, reconnect, None)
+}
+
+fn calling_by(servers: &[(&str, u16)], reconnect: bool, tls: Option<Tls>) -> Calling {
+    let handshake = if tls.is_some() { Duration::from_millis(50) } else { HANDSHAKE };
     let servers = servers.iter().map(|(host, port)| Server { host: host.to_string(), port: *port }).collect();
     let (first_pause_ns, longest_pause_ns, timeout) = (1_000_000, 20_000_000, Duration::from_secs(5));
     let calls = CallOptions { servers, reconnect, first_pause_ns, longest_pause_ns, timeout };
@@ -23,7 +30,8 @@ fn calling(servers: &[(&str, u16)], reconnect: bool) -> Calling {
         client_buffer: 1 << 16,
         queue_bytes: 1 << 20,
         rest_bytes: REST_BYTES,
-        tls: None,
+        tls,
+        handshake,
         receipts: false,
     };
     let waiter = Waiter::new().unwrap();
@@ -111,6 +119,25 @@ fn without_reconnecting_the_source_ends_when_its_servers_have_closed() {
     }
     let (records, _) = calling.until(|_, _| calling.source.finished());
     assert_eq!(records.len(), 4);
+}
+
+#[test]
+fn a_server_that_does_not_end_its_hand_shake_is_given_up_and_called_again() {
+    let ca = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/authority.pem");
+    let (listener, port) = server();
+    let calling = calling_by(&[("127.0.0.1", port)], true, Some(Tls::client(Some(&ca), None, None).unwrap()));
+    let silent = listener.accept().unwrap();
+    let (_, news) = calling.until(|_, news| !news.is_empty());
+    let late = |because: &str| because.contains("hand-shake failed: it took more than 50ms");
+    assert!(matches!(&news[0], News::Unreachable { because, .. } if late(because)), "{news:?}");
+    assert_eq!((calling.source.stats().handshakes, calling.source.stats().records), (1, 0));
+    drop((listener.accept().unwrap(), silent));
+}
+
+#[test]
+fn a_source_without_servers_that_calls_nobody_twice_has_ended() {
+    let calling = calling(&[], false);
+    calling.until(|_, _| calling.source.finished());
 }
 
 #[test]

@@ -86,7 +86,7 @@ fn what_the_kernel_drops_is_counted() {
 fn stopping_takes_what_the_socket_holds() {
     let (socket, client) = udp();
     let source = source(socket, 1 << 20);
-    (0..100).for_each(|_| drop(client.send(b"x").unwrap()));
+    (0..100).for_each(|_| assert_eq!(client.send(b"x").unwrap(), 1));
     source.0.stop_accepting();
     assert_eq!(until(&source, |_| source.0.finished()).0.len(), 100);
 }
@@ -95,8 +95,9 @@ fn stopping_takes_what_the_socket_holds() {
 fn senders_of_unix_datagrams_wait_instead() {
     let (socket, client) = UnixDatagram::pair().unwrap();
     let source = source(socket, 1);
-    let sender =
-        std::thread::spawn(move || (0..2000).for_each(|n| drop(client.send(&[b'x'; 500][..n % 500]).unwrap())));
+    let sender = std::thread::spawn(move || {
+        (0..2000).for_each(|n| assert_eq!(client.send(&[b'x'; 500][..n % 500]).unwrap(), n % 500))
+    });
     assert_eq!(until(&source, |taken| taken.0.len() == 2000).0.len(), 2000);
     sender.join().unwrap();
     assert_eq!(source.0.stats().dropped, 0);

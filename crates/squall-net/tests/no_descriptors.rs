@@ -1,7 +1,7 @@
 //! A process that has no descriptors left. In a process of its own, as the limit is the whole process's.
 
 use squall_core::framing::Framing;
-use squall_net::tcp::{Origin, REST_BYTES, Source, StreamOptions};
+use squall_net::tcp::{HANDSHAKE, Origin, REST_BYTES, Source, StreamOptions};
 use squall_net::wake::Waiter;
 use std::fs;
 use std::io::Write;
@@ -41,6 +41,7 @@ fn a_connection_waits_quietly_until_there_are_descriptors_again() {
         queue_bytes: 1000,
         rest_bytes: REST_BYTES,
         tls: None,
+        handshake: HANDSHAKE,
         receipts: false,
     };
     let waiter = Waiter::new().unwrap();

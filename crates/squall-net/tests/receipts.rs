@@ -2,10 +2,12 @@
 
 use squall_core::framing::Framing;
 use squall_core::tally::Outputs;
-use squall_net::tcp::{Origin, REST_BYTES, Receipts, Source, StreamOptions};
+use squall_net::tcp::{HANDSHAKE, Origin, REST_BYTES, Receipts, Source, StreamOptions};
 use squall_net::wake::Waiter;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// A source, and a loop that keeps the tickets of what it took.
@@ -35,6 +37,7 @@ fn options() -> StreamOptions {
         queue_bytes: 1 << 20,
         rest_bytes: REST_BYTES,
         tls: None,
+        handshake: HANDSHAKE,
         receipts: true,
     }
 }
@@ -128,6 +131,33 @@ fn a_receipt_comes_within_100_ms_although_the_loop_takes_nothing() {
     assert_eq!(next(&client), "1\n");
     assert!(began.elapsed() < Duration::from_millis(1000), "a busy machine is given time: {:?}", began.elapsed());
     drop(late);
+}
+
+// semantics 32
+#[test]
+fn receipts_come_while_bytes_never_stop() {
+    let mut serving = serving(options());
+    let (client, stop) = (serving.connect(), Arc::new(AtomicBool::new(false)));
+    let (mut sender, stopped) = (client.try_clone().unwrap(), stop.clone());
+    let sending = std::thread::spawn(move || {
+        while !stopped.load(Relaxed) {
+            let _ = sender.write_all(&b"line\n".repeat(1000));
+        }
+    });
+    client.set_nonblocking(true).unwrap();
+    let (mut told, deadline) = (Vec::new(), Instant::now() + Duration::from_secs(10));
+    while told.iter().filter(|byte| **byte == b'\n').count() < 5 {
+        assert!(Instant::now() < deadline, "{:?}", String::from_utf8(told));
+        serving.take_chunk();
+        for (_, ticket) in std::mem::take(&mut serving.tickets) {
+            serving.receipts.end(ticket);
+        }
+        let _ = (&client).read_to_end(&mut told);
+    }
+    stop.store(true, Relaxed);
+    drop(serving);
+    drop(client);
+    sending.join().unwrap();
 }
 
 // semantics 32

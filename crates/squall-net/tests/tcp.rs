@@ -1,7 +1,7 @@
 //! The TCP source against real sockets on loopback.
 
 use squall_core::framing::{Framing, RecordFault};
-use squall_net::tcp::{Origin, REST_BYTES, Source as Reading, StreamOptions};
+use squall_net::tcp::{HANDSHAKE, Origin, REST_BYTES, Source as Reading, StreamOptions};
 use squall_net::wake::{Waiter, Wake};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -23,6 +23,7 @@ fn options() -> StreamOptions {
         queue_bytes: 8 << 20,
         rest_bytes: REST_BYTES,
         tls: None,
+        handshake: HANDSHAKE,
         receipts: false,
     }
 }

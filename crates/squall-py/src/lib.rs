@@ -25,6 +25,7 @@ mod run_loop;
 mod session;
 mod spout;
 mod stats;
+mod streams;
 mod task;
 mod tcp;
 mod trees;
@@ -102,8 +103,8 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<call::Call>()?;
     m.add_class::<worker::Worker>()?;
     m.add_class::<tcp::SocketSource>()?;
-    m.add_class::<tcp::StreamSettings>()?;
-    m.add_class::<tcp::TlsSide>()?;
+    m.add_class::<streams::StreamSettings>()?;
+    m.add_class::<streams::TlsSide>()?;
     m.add_class::<session::Session>()?;
     component::install_slots(py)?;
     m.add_function(wrap_pyfunction!(keyhash::stable_hash, m)?)?;

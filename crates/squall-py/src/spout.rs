@@ -31,7 +31,7 @@ pub enum Source {
     NextTuple(Method),
     NextBatch(Method),
     Iterator(Py<PyAny>),
-    Tcp(TcpReader),
+    Tcp(Box<TcpReader>),
 }
 
 /// What a spout's task knows beside what every task knows.
@@ -455,10 +455,9 @@ impl Core {
             Source::NextBatch(method) => self.poll_next_batch(py, task, method, room),
             Source::Iterator(iterator) => self.poll_iterator(py, task, iterator.as_ptr(), room),
             Source::Tcp(reader) => match reader.poll(py, task, room) {
-                Err(error) => Polled::Raised(error),
-                Ok(true) => Polled::Some,
-                Ok(false) if reader.finished() => Polled::Ended,
-                Ok(false) => {
+                true => Polled::Some,
+                false if reader.finished() => Polled::Ended,
+                false => {
                     // It wakes the loop itself; meanwhile there is nothing to ask for.
                     let pause_ns = if self.draining.get() { 1_000_000 } else { u64::MAX / 4 };
                     state.next_poll_ns.set(self.now_ns.get() + pause_ns);

@@ -3,21 +3,19 @@
 use crate::decode::{Decode, Sent};
 use crate::fault;
 use crate::order::Order;
+use crate::streams::StreamSettings;
 use crate::task::Task;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use squall_core::framing::Framing;
-use squall_net::tcp::{CallOptions, Chunk, DatagramOptions, News, Origin, REST_BYTES, Server, Source, StreamOptions};
-use squall_net::tls::{Tls, TlsDefect};
+use squall_net::tcp::{CallOptions, Chunk, DatagramOptions, News, Origin, Server, Source, StreamOptions};
 use squall_net::wake::Wake;
 use std::os::fd::{FromRawFd, OwnedFd};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Bytes that may wait for the loop, over all connections of one source.
-const QUEUE_BYTES: usize = 8 << 20;
+pub const QUEUE_BYTES: usize = 8 << 20;
 
 /// How a source begins.
 enum Start {
@@ -118,77 +116,6 @@ impl SocketSource {
     }
 }
 
-/// How records come from connections.
-#[pyclass(frozen, module = "squall._core")]
-pub struct StreamSettings(StreamOptions);
-
-#[pymethods]
-impl StreamSettings {
-    #[new]
-    #[allow(clippy::too_many_arguments)]
-    #[pyo3(signature = (*, framing, delimiter = Vec::new(), size = 0, prefix_bytes = 4, big_endian = true, max_record,
-        max_connections, client_buffer, tls = None, receipts = false))]
-    fn new(
-        framing: &str,
-        delimiter: Vec<u8>,
-        size: usize,
-        prefix_bytes: u8,
-        big_endian: bool,
-        max_record: usize,
-        max_connections: usize,
-        client_buffer: usize,
-        tls: Option<&TlsSide>,
-        receipts: bool,
-    ) -> PyResult<StreamSettings> {
-        let framing = match framing {
-            "lines" => Framing::Lines,
-            "delimiter" => Framing::Delimiter(delimiter),
-            "fixed" => Framing::Fixed(size),
-            "length_prefix" => Framing::LengthPrefix { bytes: prefix_bytes, big_endian },
-            other => return Err(PyValueError::new_err(format!("unknown framing {other:?}"))),
-        };
-        Ok(StreamSettings(StreamOptions {
-            framing,
-            max_record,
-            max_connections,
-            client_buffer,
-            queue_bytes: QUEUE_BYTES,
-            rest_bytes: REST_BYTES,
-            tls: tls.map(|side| side.0.clone()),
-            receipts,
-        }))
-    }
-}
-
-/// How one side does its TLS hand-shakes.
-#[pyclass(frozen, module = "squall._core")]
-pub struct TlsSide(Tls);
-
-#[pymethods]
-impl TlsSide {
-    #[staticmethod]
-    #[pyo3(signature = (certificate, key, client_ca, /))]
-    fn server(certificate: PathBuf, key: PathBuf, client_ca: Option<PathBuf>) -> PyResult<TlsSide> {
-        Tls::server(&certificate, &key, client_ca.as_deref()).map(TlsSide).map_err(unusable)
-    }
-
-    #[staticmethod]
-    #[pyo3(signature = (ca, certificate, key, server_name, /))]
-    fn client(
-        ca: Option<PathBuf>,
-        certificate: Option<PathBuf>,
-        key: Option<PathBuf>,
-        server_name: Option<String>,
-    ) -> PyResult<TlsSide> {
-        let identity = certificate.as_deref().zip(key.as_deref());
-        Tls::client(ca.as_deref(), identity, server_name).map(TlsSide).map_err(unusable)
-    }
-}
-
-fn unusable(defect: TlsDefect) -> PyErr {
-    PyValueError::new_err(defect.to_string())
-}
-
 /// The loop's end of a source of sockets.
 pub struct TcpReader {
     source: Arc<Source>,
@@ -216,7 +143,7 @@ impl TcpReader {
     }
 
     /// Takes up to `room` records, and opens as many roots or a few more. Whether there were any.
-    pub fn poll(&mut self, py: Python<'_>, task: &Task, room: u32) -> PyResult<bool> {
+    pub fn poll(&mut self, py: Python<'_>, task: &Task, room: u32) -> bool {
         let state = task.spout();
         let mut taken = 0;
         while taken < room && state.emitted_in_poll.get() < room {
@@ -251,7 +178,7 @@ impl TcpReader {
                 Sent::Ends => break, // the worker dies
             }
         }
-        Ok(taken > 0)
+        taken > 0
     }
 
     fn begin_chunk(&mut self, py: Python<'_>, task: &Task, chunk: Chunk) {

@@ -195,9 +195,9 @@ impl Worker {
             "iterator" => Source::Iterator(source.clone().unbind()),
             "tcp" => {
                 let mut reader = source.cast::<SocketSource>()?.get().open(self.core().wake.clone())?;
-                order = reader.order();
+                order = reader.order().or(order);
                 is_unknown_pace = reader.is_unknown_pace();
-                Source::Tcp(reader)
+                Source::Tcp(Box::new(reader))
             }
             other => return Err(PyValueError::new_err(format!("unknown kind of spout {other:?}"))),
         };

@@ -18,6 +18,8 @@ DEFAULT_MAX_RECORD = 1 << 20
 DEFAULT_MAX_CONNECTIONS = 10_000
 DEFAULT_CLIENT_BUFFER = 256 << 10
 BACKLOG = 1024
+LONGEST_DATAGRAM = 65_507
+"""Bytes of the longest datagram that UDP over IPv4 can carry; those of Unix sockets may be longer."""
 
 Receipts: TypeAlias = Literal["processed"]
 
@@ -110,6 +112,38 @@ class Streams:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Datagrams:
+    """How records come from datagrams, checked when it is made.
+
+    Raises:
+        TopologyError: `tcp_limit`.
+    """
+
+    who: str
+    max_record: int
+
+    def __post_init__(self) -> None:
+        check_limit(self.who, "max_record", self.max_record)
+        if self.max_record > LONGEST_DATAGRAM:
+            message = f"{self.who} has max_record={self.max_record}"
+            fix = f"give at most {LONGEST_DATAGRAM}, the longest datagram"
+            raise TopologyError(Defect("tcp_limit", message, (), fix))
+
+
+def datagram_decoding(who: str, field: str, text: bool, decoder: Decoder | None, outputs: Any) -> Decoding:
+    """What a datagram gives: one field, or what a decoder makes of it.
+
+    Raises:
+        TopologyError: `decoder_invalid`.
+    """
+    if decoder is not None:
+        return decoding_of(decoder, outputs, None)
+    if outputs is not None:
+        raise _no_decoder(who)
+    return Decoding((field,), "text" if text else "bytes")
+
+
 def decoding(who: str, decoder: Decoder | None, outputs: Any, framing: Framing) -> Decoding:
     """What a decoder gives, or the framing without one.
 
@@ -119,9 +153,13 @@ def decoding(who: str, decoder: Decoder | None, outputs: Any, framing: Framing) 
     if decoder is not None:
         return decoding_of(decoder, outputs, framing)
     if outputs is not None:
-        fix = "give the function that makes them of a record's bytes: decoder=parse"
-        raise TopologyError(Defect("decoder_invalid", f"{who} has outputs and no decoder", (), fix))
+        raise _no_decoder(who)
     return as_framed(framing)
+
+
+def _no_decoder(who: str) -> TopologyError:
+    fix = "give the function that makes them of a record's bytes: decoder=parse"
+    return TopologyError(Defect("decoder_invalid", f"{who} has outputs and no decoder", (), fix))
 
 
 def check_limit(who: str, name: str, value: object) -> None:

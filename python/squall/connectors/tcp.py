@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import socket
-from dataclasses import dataclass
 from typing import Any
 
 from squall import _core
 from squall.connectors.decoders import Decoder, Decoding, Json, MessagePack
 from squall.connectors.framing import Delimiter, Fixed, Framing, LengthPrefix, Lines
+from squall.connectors.origins import Calling, Listening
 from squall.connectors.sockets import (
     DEFAULT_CLIENT_BUFFER,
     DEFAULT_MAX_CONNECTIONS,
@@ -44,43 +44,6 @@ __all__ = [
     "Tls",
     "parse_address",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Listening:
-    """Connections are those of clients."""
-
-    host: str
-    port: int
-    tls: Tls | None
-
-    def native(self, fd: int, streams: Streams, decode: Any) -> _core.SocketSource:
-        """The native half, on a listening socket."""
-        return _core.SocketSource.listen(fd, streams.native(self.tls and self.tls.server()), decode)
-
-
-@dataclass(frozen=True, slots=True)
-class Calling:
-    """Connections are made to servers."""
-
-    servers: tuple[tuple[str, int], ...]
-    tls: Tls | None
-    reconnect: bool
-    backoff_s: float
-    backoff_max_s: float
-    timeout_s: float
-
-    def native(self, part: int, parts: int, streams: Streams, decode: Any) -> _core.SocketSource:
-        """The native half of one of several tasks, which share the servers out."""
-        return _core.SocketSource.connect(
-            self.servers[part::parts],
-            streams.native(self.tls and self.tls.client()),
-            decode,
-            reconnect=self.reconnect,
-            first_pause=self.backoff_s,
-            longest_pause=self.backoff_max_s,
-            timeout=self.timeout_s,
-        )
 
 
 FIGURES = ("connections", "accepted", "resets", "oversize", "half", "crowded")

@@ -6,16 +6,21 @@ import socket
 from typing import Any
 
 from squall import _core
-from squall.connectors.decoders import Decoder, Decoding, decoding_of
-from squall.connectors.sockets import SocketSpout, bound, check_limit, parse_address
+from squall.connectors.decoders import Decoder, Decoding
+from squall.connectors.sockets import (
+    LONGEST_DATAGRAM,
+    Datagrams,
+    SocketSpout,
+    bound,
+    check_limit,
+    datagram_decoding,
+    parse_address,
+)
 from squall.connectors.udp_sink import UdpSink
-from squall.errors import Defect, TopologyError
 from squall.model.addresses import address_of
 
 __all__ = ["UdpSink", "UdpSpout"]
 
-LONGEST = 65_507
-"""Bytes of the longest datagram that UDP over IPv4 can carry."""
 DEFAULT_RECEIVE_BUFFER = 4 << 20
 
 
@@ -33,10 +38,10 @@ class UdpSpout(SocketSpout):
 
     figures = ("records", "bytes", "oversize", "dropped")
 
-    def __init__(self, host: str, port: int, decoding: Decoding, max_record: int, receive_buffer: int) -> None:
+    def __init__(self, host: str, port: int, records: Datagrams, decoding: Decoding, receive_buffer: int) -> None:
         super().__init__(decoding)
         self._host, self._port = host, port
-        self._max_record, self._receive_buffer = max_record, receive_buffer
+        self._records, self._receive_buffer = records, receive_buffer
 
     @classmethod
     def listen(
@@ -48,7 +53,7 @@ class UdpSpout(SocketSpout):
         text: bool = False,
         decoder: Decoder | None = None,
         outputs: Any = None,
-        max_record: int = LONGEST,
+        max_record: int = LONGEST_DATAGRAM,
         receive_buffer: int = DEFAULT_RECEIVE_BUFFER,
     ) -> UdpSpout:
         """A spout that takes what is sent to `HOST:PORT`.
@@ -71,16 +76,8 @@ class UdpSpout(SocketSpout):
         who = "UdpSpout.listen"
         host, port = parse_address(address)
         check_limit(who, "receive_buffer", receive_buffer)
-        check_limit(who, "max_record", max_record)
-        if max_record > LONGEST:
-            message, fix = f"{who} has max_record={max_record}", f"give at most {LONGEST}, the longest datagram"
-            raise TopologyError(Defect("tcp_limit", message, (), fix))
-        if decoder is None and outputs is not None:
-            fix = "give the function that makes them of a datagram's bytes: decoder=parse"
-            raise TopologyError(Defect("decoder_invalid", f"{who} has outputs and no decoder", (), fix))
-        plain = Decoding((field,), "text" if text else "bytes")
-        decoded = plain if decoder is None else decoding_of(decoder, outputs, None)
-        return cls(host, port, decoded, max_record, receive_buffer)
+        decoded = datagram_decoding(who, field, text, decoder, outputs)
+        return cls(host, port, Datagrams(who, max_record), decoded, receive_buffer)
 
     @property
     def address(self) -> str:
@@ -102,4 +99,5 @@ class UdpSpout(SocketSpout):
         return address_of(*bound.getsockname()[:2])
 
     def _native(self, part: int, parts: int) -> _core.SocketSource:
-        return _core.SocketSource.datagrams(self._bound_fd(), self._decoding.native, max_record=self._max_record)
+        fd, max_record = self._bound_fd(), self._records.max_record
+        return _core.SocketSource.datagrams(fd, self._decoding.native, max_record=max_record)

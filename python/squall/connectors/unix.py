@@ -17,10 +17,13 @@ from squall.connectors.sockets import (
     DEFAULT_CLIENT_BUFFER,
     DEFAULT_MAX_CONNECTIONS,
     DEFAULT_MAX_RECORD,
+    LONGEST_DATAGRAM,
+    Datagrams,
     Receipts,
     SocketSpout,
     Streams,
     cannot_bind,
+    datagram_decoding,
     decoding,
 )
 from squall.errors import ClusterError, Defect
@@ -30,19 +33,19 @@ MODE = 0o600
 
 
 class UnixSpout(SocketSpout):
-    """Takes records from all connections to one Unix socket of the stream kind.
+    """Takes records from one Unix socket: from all connections to it, or each datagram that is sent to it.
 
-    Out, Delivery, Bound, Threading: those of `TcpSpout`.
+    Out, Delivery, Bound, Threading: those of `TcpSpout`. A sender of datagrams waits, too, when the topology cannot
+    take more: none is lost.
 
     Only the user who started the run may connect (mode 0600). A socket that is left over from a run that was killed is
     replaced, if nobody listens on it; at the end of the run the socket is removed.
     """
 
-    figures = FIGURES
-
-    def __init__(self, path: Path, streams: Streams, decoding: Decoding) -> None:
+    def __init__(self, path: str | os.PathLike[str], records: Streams | Datagrams, decoding: Decoding) -> None:
         super().__init__(decoding)
-        self._path, self._streams = path, streams
+        self._path, self._records = Path(path).absolute(), records
+        self.figures = FIGURES if isinstance(records, Streams) else ("records", "bytes", "oversize")
         self._made: tuple[int, int] | None = None
 
     @classmethod
@@ -67,7 +70,27 @@ class UnixSpout(SocketSpout):
         who = "UnixSpout.listen"
         framing = Lines() if framing is None else framing
         streams = Streams(who, framing, receipts, max_record, client_buffer, max_connections)
-        return cls(Path(path).absolute(), streams, decoding(who, decoder, outputs, framing))
+        return cls(path, streams, decoding(who, decoder, outputs, framing))
+
+    @classmethod
+    def datagrams(
+        cls,
+        path: str | os.PathLike[str],
+        /,
+        *,
+        field: str = "record",
+        text: bool = False,
+        decoder: Decoder | None = None,
+        outputs: Any = None,
+        max_record: int = LONGEST_DATAGRAM,
+    ) -> UnixSpout:
+        """A spout that takes the datagrams sent to the socket at `path`; the arguments are those of `UdpSpout.listen`.
+
+        Raises:
+            TopologyError: `tcp_limit` or `decoder_invalid`.
+        """
+        who = "UnixSpout.datagrams"
+        return cls(path, Datagrams(who, max_record), datagram_decoding(who, field, text, decoder, outputs))
 
     @property
     def address(self) -> str:
@@ -82,7 +105,7 @@ class UnixSpout(SocketSpout):
         """
         try:
             self._remove_left_over()
-            listener = _listening(self._path)
+            listener = _bound(self._path, self._kind())
             found = self._path.lstat()
         except OSError as error:
             raise cannot_bind(self.address, error) from error
@@ -97,7 +120,7 @@ class UnixSpout(SocketSpout):
         if not stat.S_ISSOCK(mode):
             fix = "choose another path: what is there is kept"
             raise ClusterError(Defect("address_unusable", f"{self.address} is there already, and no socket", (), fix))
-        if not _is_dead(self._path):
+        if not _is_dead(self._path, self._kind()):
             raise OSError(errno.EADDRINUSE, "somebody listens there")
         self._path.unlink()
 
@@ -115,18 +138,25 @@ class UnixSpout(SocketSpout):
         return self.address
 
     def _native(self, part: int, parts: int) -> _core.SocketSource:
-        return _core.SocketSource.listen(self._bound_fd(), self._streams.native(), self._decoding.native)
+        fd, decode = self._bound_fd(), self._decoding.native
+        if isinstance(self._records, Streams):
+            return _core.SocketSource.listen(fd, self._records.native(), decode)
+        return _core.SocketSource.datagrams(fd, decode, max_record=self._records.max_record)
+
+    def _kind(self) -> socket.SocketKind:
+        return socket.SOCK_STREAM if isinstance(self._records, Streams) else socket.SOCK_DGRAM
 
 
-def _listening(path: Path) -> socket.socket:
+def _bound(path: Path, kind: socket.SocketKind) -> socket.socket:
     from squall.engines.embedded.sockets import short_path
 
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener = socket.socket(socket.AF_UNIX, kind)
     old = os.umask(0o777 & ~MODE)
     try:
         with short_path(path) as name:
             listener.bind(name)
-        listener.listen(BACKLOG)
+        if kind == socket.SOCK_STREAM:
+            listener.listen(BACKLOG)
     except BaseException:
         listener.close()
         raise
@@ -135,11 +165,11 @@ def _listening(path: Path) -> socket.socket:
     return listener
 
 
-def _is_dead(path: Path) -> bool:
+def _is_dead(path: Path, kind: socket.SocketKind) -> bool:
     """Whether nobody listens on a socket."""
     from squall.engines.embedded.sockets import short_path
 
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe, short_path(path) as name:
+    with socket.socket(socket.AF_UNIX, kind) as probe, short_path(path) as name:
         try:
             probe.connect(name)
         except ConnectionRefusedError:

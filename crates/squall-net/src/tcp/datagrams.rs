@@ -164,7 +164,7 @@ impl Reader {
         }
         (self.reported, self.report_at) = (self.dropped, now + REPORT_EVERY);
         self.status.counts.dropped.fetch_add(new as u64, Relaxed);
-        self.queue.push(SOCKET, Buffer::default(), Beside::news(News::Dropped { datagrams: new as u64 }));
+        self.queue.push_news(SOCKET, News::Dropped { datagrams: new as u64 });
     }
 }
 

@@ -4,7 +4,7 @@
 //! decides how long it then waits.
 
 use super::news::News;
-use super::queue::{Beside, Buffer, Queue};
+use super::queue::Queue;
 use super::{CallOptions, Server, Status};
 use crate::sys;
 use squall_core::ids::mix;
@@ -198,7 +198,7 @@ impl Shared {
     }
 
     fn tell(&self, news: News) {
-        self.queue.push(NOBODY, Buffer::default(), Beside::news(news));
+        self.queue.push_news(NOBODY, news);
     }
 }
 

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::mem::size_of;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Buffers kept for reuse.
@@ -57,10 +57,6 @@ pub(super) struct Beside {
 impl Beside {
     pub fn fault(fault: RecordFault) -> Beside {
         Beside { faults: vec![fault], ..Beside::default() }
-    }
-
-    pub fn news(news: News) -> Beside {
-        Beside { news: Some(news), ..Beside::default() }
     }
 
     pub fn is_nothing(&self) -> bool {
@@ -136,8 +132,6 @@ struct State {
     held_bytes: usize,
     /// Reading has stopped until half of the limit is free.
     reader_waits: bool,
-    /// The reader will push nothing more.
-    ended: bool,
     /// The run loop will take nothing more.
     abandoned: bool,
 }
@@ -150,12 +144,15 @@ pub(super) struct Queue {
     command: Arc<OwnedFd>,
     /// How many chunks wait, to be looked at without the lock.
     waiting: AtomicUsize,
+    /// The reader will push nothing more.
+    ended: AtomicBool,
     wake: Wake,
 }
 
 impl Queue {
     pub fn new(limit_bytes: usize, wake: Wake, command: Arc<OwnedFd>) -> Queue {
-        Queue { limit_bytes, state: Mutex::default(), command, waiting: AtomicUsize::new(0), wake }
+        let (state, waiting, ended) = (Mutex::default(), AtomicUsize::new(0), AtomicBool::new(false));
+        Queue { limit_bytes, state, command, waiting, ended, wake }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -188,6 +185,14 @@ impl Queue {
         };
         scratch.clear();
         self.push(connection, buffer, beside);
+    }
+
+    /// Tells the run loop what happened to a connection, unless it has too much to take: so a flood of bad clients costs
+    /// no memory. It is counted in any case.
+    pub fn push_news(self: &Arc<Self>, connection: u64, news: News) {
+        if self.held_bytes() < self.limit_bytes.saturating_mul(2) {
+            self.push(connection, Buffer::default(), Beside { news: Some(news), ..Beside::default() });
+        }
     }
 
     #[inline]
@@ -236,14 +241,13 @@ impl Queue {
 
     /// The reader is done.
     pub fn end(&self) {
-        self.lock().ended = true;
+        self.ended.store(true, Ordering::Release);
         self.wake.wake();
     }
 
     /// Whether the reader is done and everything was taken.
     pub fn is_finished(&self) -> bool {
-        let state = self.lock();
-        state.ended && state.chunks.is_empty()
+        self.ended.load(Ordering::Acquire) && !self.has_chunks()
     }
 
     /// The run loop is done: what waits is dropped.

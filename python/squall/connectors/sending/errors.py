@@ -42,7 +42,7 @@ def not_a_receipt(peer: str, text: str) -> ClusterError:
     """The receiver sends something else."""
     facts = (("it sent", text),)
     fix = "check the address (a server with TLS needs tls), or do without receipts: receipts=False, --no-receipts"
-    return ClusterError(Defect("tcp_receipt", f"{peer} sent what is no receipt", facts, fix))
+    return ClusterError(Defect("receipt_invalid", f"{peer} sent what is no receipt", facts, fix))
 
 
 def unreceipted(peer: str, kept: int, timeout_s: float, trouble: str | None) -> ClusterError:
