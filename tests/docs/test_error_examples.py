@@ -115,7 +115,6 @@ def run_python(code: str, caplog: pytest.LogCaptureFixture) -> set[str]:
         "TcpSpout": TcpSpout,
         "Lines": Lines,
         "LengthPrefix": LengthPrefix,
-        "Tls": Tls,
     }
     with LocalCluster(running, mock_sources={"words": []}) as cluster:
         try:
