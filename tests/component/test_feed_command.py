@@ -63,6 +63,7 @@ def test_framings_are_those_of_the_file(squall: Squall, framing: str, data: byte
         run = squall.done("feed", receiver.address, "data", "--framing", framing, "--no-receipts")
         assert run.process.returncode == 0, run.err
         assert b"".join(receiver.records) == wire
+        assert "records handed to the system for 127.0.0.1" in run.out
 
 
 def test_standard_input_over_a_unix_socket(squall: Squall) -> None:

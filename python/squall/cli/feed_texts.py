@@ -23,6 +23,8 @@ class FeedState:
     read_bytes: int
     total_bytes: int
     uptime_s: float
+    receipts: bool = True
+    """Whether there are any; else `receipted` is what was handed to the operating system."""
 
     def event(self, kind: str) -> dict[str, Any]:
         """As an event of `--json`."""
@@ -61,7 +63,7 @@ def counts_text(now: FeedState, last: FeedState | None) -> str:
     """The figures of a look."""
     parts = [
         f"sent {now.sent:,}",
-        f"receipted {now.receipted:,}",
+        *([f"receipted {now.receipted:,}"] if now.receipts else []),
         f"{compact(rate_per_s(now, last))}/s",
         size_text(now.read_bytes) + (f" of {size_text(now.total_bytes)}" if now.total_bytes else ""),
     ]
@@ -78,7 +80,8 @@ def _duration(left_s: float) -> str:
 def summary_line(now: FeedState) -> str:
     """The end of a feed."""
     rate = now.receipted / now.uptime_s if now.uptime_s else 0.0
-    text = f"{now.receipted:,} records receipted by {now.address} in {now.uptime_s:.1f} s ({rate:,.0f}/s)"
+    done = "receipted by" if now.receipts else "handed to the system for"
+    text = f"{now.receipted:,} records {done} {now.address} in {now.uptime_s:.1f} s ({rate:,.0f}/s)"
     if now.skipped:
         text += f", after {now.skipped:,} that were skipped"
     if now.resent:

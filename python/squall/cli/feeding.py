@@ -106,6 +106,7 @@ def feed(asked: Feed) -> None:
             read_bytes=source.read_bytes,
             total_bytes=source.total_bytes,
             uptime_s=round(time.monotonic() - began_s, 3),
+            receipts=asked.receipts,
         )
 
     watching = Watching(_view(asked), look, receipts=asked.receipts)

@@ -37,7 +37,8 @@ class TcpFeeder:
         broke or the receiver was killed is lost.
     Bound: `window_records` and `window_bytes` are kept; beyond either `send` waits, so the receiver's pace is felt.
     Threading: any thread may send. One thread of its own does what concerns the connection; it is made at the first
-        record, and again after 0.1 s, doubled up to 5 s, when it breaks or cannot be had.
+        record, and again after 0.1 s, doubled up to 5 s, when it breaks or cannot be had; the logger `squall.feed`
+        tells.
     Args:
         address: `HOST:PORT`, or `unix:PATH`.
         framing: how the receiver tells records apart; lines if not given.

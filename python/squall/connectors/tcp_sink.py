@@ -97,8 +97,10 @@ class TcpSink(Bolt):
             self.context.pause(FOR_EVER_S)
 
     def tick(self) -> None:
-        """Tells, once, why there is no connection."""
-        trouble = self._outbox.sending().trouble
+        """Tells, once, why what waits cannot be sent."""
+        if self._outbox.error is not None:
+            raise self._outbox.error
+        trouble = self._outbox.sending().trouble if self._held else None
         if trouble is not None and trouble != self._told:
             facts = (("waiting", f"{len(self._held)} tuples"),)
             fix = "start the receiver, or check its address; what waits is sent when it is there"
