@@ -165,6 +165,7 @@ def test_a_function_gives_outputs_by_the_rules_of_an_output() -> None:
         letter = running.cluster.dead_letters()[0]
         assert letter.values == (b"what",)
         assert "in parse" in letter.traceback
+        running.cluster.run_until_idle()
         spout = running.cluster.metrics()["s"]
         assert (spout["emitted"], spout["dropped"], spout["dead"]) == (8, 1, 1)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
 from squall import Bolt, Topology, Tuple
-from squall.connectors.tcp import TcpSpout
+from squall.connectors.tcp import Json, TcpSpout
 from squall.testing import LocalCluster
 
 WITHIN_S = 20.0
@@ -33,11 +33,13 @@ class Hold(Bolt):
 class Serving:
     """A topology that listens and sends receipts, run by the test itself."""
 
-    def __init__(self, cluster: LocalCluster) -> None:
-        self.cluster, self.port = cluster, cluster.task("lines", TcpSpout)._listening.getsockname()[1]
+    def __init__(self, cluster: LocalCluster, port: int) -> None:
+        self.cluster, self.port = cluster, port
+        self.clients = ExitStack()
 
     def connect(self) -> Client:
-        return Client(self, socket.create_connection(("127.0.0.1", self.port), timeout=WITHIN_S))
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=WITHIN_S)
+        return Client(self, self.clients.enter_context(connection))
 
     def until(self, condition: Callable[[], Any]) -> Any:
         worker, deadline = self.cluster.worker, time.monotonic() + WITHIN_S
@@ -91,22 +93,22 @@ class Client:
         self.serving.until(self.receive)
 
 
-class Spout(TcpSpout):
-    """One that tells its port."""
-
-    def bind(self) -> socket.socket:
-        self._listening = super().bind()
-        return self._listening.dup()
-
-
 @contextmanager
-def serving(bolt: Any, *, settings: dict[str, Any] | None = None, **options: Any) -> Iterator[Serving]:
+def serving(
+    bolt: Any, *, settings: dict[str, Any] | None = None, on_error: Any = None, **options: Any
+) -> Iterator[Serving]:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
     topology = Topology("receipts", settings=settings or {})
-    spout = Spout.listen("127.0.0.1:0", receipts="processed", **options)
-    topology.bolt("bolt", bolt).shuffle(topology.spout("lines", spout))
+    spout = TcpSpout.listen(f"127.0.0.1:{port}", receipts="processed", **options)
+    lines = topology.spout("lines", spout, on_error=on_error)
+    if bolt is not None:
+        topology.bolt("bolt", bolt).shuffle(lines)
     with LocalCluster(topology, simulated_time=False) as cluster:
         cluster.open()
-        yield Serving(cluster)
+        server = Serving(cluster, port)
+        with server.clients:
+            yield server
 
 
 def test_32_two_connections_are_each_told_their_own_ended_prefix() -> None:
@@ -213,6 +215,13 @@ def test_32_a_record_with_several_outputs_has_ended_when_all_of_them_have() -> N
         client.told(4)
 
 
+def test_32_a_record_that_the_decoder_drops_has_ended() -> None:
+    with serving(lambda value: None, decoder=Json(), on_error="drop") as server:
+        client = server.connect()
+        client.send(b"1\nno JSON\n2\n")
+        client.told(3)
+
+
 def test_32_without_acking_what_was_sent_on_has_ended() -> None:
     with serving(lambda line: None, settings={"topology.acker.executors": 0}) as server:
         client = server.connect()
@@ -221,11 +230,8 @@ def test_32_without_acking_what_was_sent_on_has_ended() -> None:
 
 
 def test_32_a_record_that_no_bolt_takes_has_ended() -> None:
-    topology = Topology("receipts")
-    topology.spout("lines", Spout.listen("127.0.0.1:0", receipts="processed"))
-    with LocalCluster(topology, simulated_time=False) as cluster:
-        cluster.open()
-        client = Serving(cluster).connect()
+    with serving(None) as server:
+        client = server.connect()
         client.send(b"a\nb\n")
         client.told(2)
 

@@ -17,5 +17,6 @@ pub mod redial;
 pub mod retry;
 pub mod route;
 pub mod tally;
+pub mod tap;
 pub mod timers;
 pub mod tracker;

@@ -21,7 +21,7 @@ struct Record {
 /// How many outputs each record has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outputs {
-    /// Exactly one.
+    /// One, or none.
     One,
     /// Any number: each record is counted up and down.
     Any,
@@ -118,7 +118,11 @@ impl Tally {
     #[inline]
     pub fn end_record(&mut self) -> Option<Grown> {
         let record = std::mem::replace(&mut self.current, NOBODYS);
-        if self.outputs == Outputs::One { None } else { self.one_less(record) }
+        match self.outputs {
+            Outputs::One if record == NOBODYS => None, // its output has it now
+            Outputs::One => self.end_of(record),
+            Outputs::Any => self.one_less(record),
+        }
     }
 
     /// A record ended without having been one, as it was skipped and reported.
@@ -228,6 +232,14 @@ mod tests {
         assert_eq!(tally.skip(slot), None);
         assert_eq!(tally.end(first), grown(slot, 1, 2));
         assert_eq!(tally.skip(slot), grown(slot, 1, 3));
+    }
+
+    #[test]
+    fn a_record_without_its_output_has_ended() {
+        let mut tally = Tally::new(Outputs::One);
+        let slot = tally.slot(1);
+        tally.begin_record(slot);
+        assert_eq!(tally.end_record(), grown(slot, 1, 1));
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod session;
 mod spout;
 mod stats;
 mod streams;
+mod tap;
 mod task;
 mod tcp;
 mod trees;
@@ -105,6 +106,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<tcp::SocketSource>()?;
     m.add_class::<streams::StreamSettings>()?;
     m.add_class::<streams::TlsSide>()?;
+    m.add_class::<tap::TapGate>()?;
     m.add_class::<session::Session>()?;
     component::install_slots(py)?;
     m.add_function(wrap_pyfunction!(keyhash::stable_hash, m)?)?;

@@ -35,6 +35,7 @@ from squall.runtime.marks import Marks
 from squall.runtime.offload import Offloaders
 from squall.runtime.replay import Replays
 from squall.runtime.running import Running
+from squall.runtime.taps import Taps
 from squall.runtime.watch import Life, Watch
 
 log = logging.getLogger("squall.worker")
@@ -82,6 +83,7 @@ class WorkerProcess:
             settings=core_settings(graph.settings),
             page_fd=boot.page_fd,
         )
+        self.taps = Taps(graph, self.worker, lambda line: self.session.offer(line))
         self.session = _core.Session(
             self.worker,
             boot.session_fd,
@@ -114,6 +116,7 @@ class WorkerProcess:
         self.hooks.built = self.built
         self.replays = Replays(Path(boot.dead_log), self.built, self.worker.replay)
         self.running = Running(self.worker.current_component, self.built)
+        self.taps.attach(self.built)
 
     # -- dead letters ------------------------------------------------------------------------------------------
 
@@ -192,6 +195,7 @@ class WorkerProcess:
 
     def _end(self, failures: list[Failure], drained: bool = True) -> int:
         """Says the last word; the exit code."""
+        self.taps.end()
         ok = drained and not any(failure.where != "close" for failure in failures)
         told = [asdict(failure) for failure in failures]
         self.send("ended", ok=ok, drained=drained, failures=told, busy=self._busy(), **self.totals())
@@ -256,6 +260,10 @@ class WorkerProcess:
                 done = self.replays.begin()
             case "metrics":
                 done = self.totals()
+            case "tap":
+                done = self.taps.open(request["id"], request)
+            case "untap":
+                done = self.taps.close(request["tap"])
             case other:
                 done = {"error": f"unknown command {other!r}"}
         return json.dumps({"id": request.get("id"), **done}, default=repr).encode()
