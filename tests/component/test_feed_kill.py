@@ -12,7 +12,7 @@ from random import Random
 
 from .conftest import Running, Squall, free_port, wait_until
 
-LINES = int(os.environ.get("FEED_KILL_LINES", "100000"))
+LINES = int(os.environ.get("SQUALL_FEED_KILL_LINES", "100000"))
 KILLS = 3 if LINES <= 100_000 else 10
 WIDTH = 9
 WITHIN_S = 30 + LINES / 5000
