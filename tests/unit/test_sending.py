@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from squall.cli.feed_input import framing_of
+from squall.cli.feeding.source import framing_of
 from squall.connectors.framing import Delimiter, Fixed, Framing, LengthPrefix, Lines
 from squall.connectors.sending.backoff import Backoff
 from squall.connectors.sending.cutting import HalfRecord, cutter_of

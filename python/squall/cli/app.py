@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from squall.cli.feed_command import feed
+from squall.cli.feeding.command import feed
 from squall.cli.letters.commands import dead
 from squall.cli.options import Parameters, Settings, Target, TopologyName, local_dir_of
 from squall.errors import SquallError

@@ -8,10 +8,10 @@ import sys
 import time
 from dataclasses import dataclass
 
-from squall.cli.feed_dealing import Dealing, paced
-from squall.cli.feed_input import FeedInput, framing_of
-from squall.cli.feed_texts import FeedState
-from squall.cli.feed_views import BarView, FeedView, JsonLinesView, LineView, QuietView, Watching
+from squall.cli.feeding.dealing import Dealing, paced
+from squall.cli.feeding.source import FeedInput, framing_of
+from squall.cli.feeding.texts import FeedState
+from squall.cli.feeding.views import BarView, FeedView, JsonLinesView, LineView, QuietView, Watching
 from squall.cli.running import duration
 from squall.connectors.tcp_feeder import TcpFeeder
 from squall.connectors.tls import Tls

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from threading import Event, Thread
 from typing import Protocol
 
-from squall.cli.feed_texts import FeedState, counts_text, summary_line
+from squall.cli.feeding.texts import FeedState, counts_text, summary_line
 
 BAR_EVERY_S, LINE_EVERY_S, JSON_EVERY_S = 0.2, 3.0, 1.0
 SILENT_S = 10.0

@@ -55,8 +55,8 @@ def feed(
 
       squall feed 127.0.0.1:9999 - --no-receipts
     """
-    from squall.cli.feeding import Feed
-    from squall.cli.feeding import feed as feed_files
+    from squall.cli.feeding.feed import Feed
+    from squall.cli.feeding.feed import feed as feed_files
 
     receipts = not no_receipts
     options = (framing, rate, repeat, connections, skip, receipts, tls, ca, cert, key, server_name, give_up_after)
