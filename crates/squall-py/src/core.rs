@@ -379,13 +379,13 @@ impl Core {
 
     /// A record that no bolt could take: counted as a root that failed once and is dead.
     #[cold]
-    pub fn bury_unsent(&self, py: Python<'_>, task: &Task, stream: u16, row: PyRow, error: PyErr) {
+    pub fn bury_unsent(&self, py: Python<'_>, task: &Task, row: PyRow, error: PyErr) {
         task.counts.errors.set(task.counts.errors.get() + 1);
         let told = self.hooks(py).call_method1("error", (task.index, "decode", exception(py, &error)));
         if let Err(fault) = told {
             fault.write_unraisable(py, None);
         }
-        self.bury_judged(py, task, stream, row, error);
+        self.bury_judged(py, task, 0, row, error);
     }
 
     /// The same of an error that was judged and told.

@@ -139,7 +139,7 @@ fn send_row(py: Python<'_>, task: &Task, row: PyRow) -> PyResult<()> {
 fn bury_text(py: Python<'_>, task: &Task, record: &[u8]) -> Sent {
     let error = PyErr::fetch(py);
     let value = pyo3::types::PyBytes::new(py, record);
-    task.core().bury_unsent(py, task, 0, PyRow::single(value.into_any().into_ptr()), error);
+    task.core().bury_unsent(py, task, PyRow::single(value.into_any().into_ptr()), error);
     Sent::Dead
 }
 
@@ -148,7 +148,7 @@ fn bury_text(py: Python<'_>, task: &Task, record: &[u8]) -> Sent {
 #[cold]
 fn bury(py: Python<'_>, task: &Task, record: &[u8], error: PyErr) -> Sent {
     let core = task.core();
-    let Some(verdict) = core.judge(py, &core.task(task.index), &error, "decode") else { return Sent::Ends };
+    let Some(verdict) = core.judge(py, &core.task(task.index), &error, "decode", &[]) else { return Sent::Ends };
     if verdict.action == Action::Drop {
         task.counts.dropped.set(task.counts.dropped.get() + 1);
         return Sent::Emitted;

@@ -180,7 +180,7 @@ impl Core {
         letter.set_item("root_values", if kept { Some(pending.row.to_tuple(py)) } else { None })?;
         let id = (!pending.id.is_null()).then(|| unsafe { Bound::from_borrowed_ptr(py, pending.id) });
         letter.set_item("message_id", id)?;
-        letter.set_item("root_fields", pyo3::types::PyTuple::new(py, stream.fields.iter())?)?;
+        letter.set_item("root_fields", pyo3::types::PyTuple::new(py, fields.iter())?)?;
         letter.set_item("replay_of", pending.replay)?;
         Ok(letter)
     }
