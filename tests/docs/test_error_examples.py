@@ -21,7 +21,7 @@ import squall
 from squall import Bolt, Spout, SpoutDeclarer, Topology
 from squall.cli.app import app
 from squall.cli.explaining import pages
-from squall.connectors.tcp import LengthPrefix, Lines, TcpSpout, Tls
+from squall.connectors.tcp import LengthPrefix, Lines, TcpFeeder, TcpSink, TcpSpout, Tls
 from squall.errors import SquallError
 from squall.planner.validate import validate
 from squall.testing import LocalCluster
@@ -48,13 +48,17 @@ NEEDS_THE_WORLD = {
     "output_unwritable",
     "pending_full",
     "port_taken",
+    "receipt_invalid",
     "record_refused",
     "running_several",
     "running_twice",
+    "sending_failed",
+    "tcp_no_receipts",
     "tap_cut_off",
     "tap_limit",
     "tap_nothing",
     "tls_handshake",
+    "tls_refused",
     "topology_differs",
     "tree_too_old",
     "unconfirmed",
@@ -116,10 +120,12 @@ def run_python(code: str, caplog: pytest.LogCaptureFixture) -> set[str]:
     names |= {
         "asyncio": asyncio,
         "LocalCluster": LocalCluster,
+        "Tls": Tls,
+        "TcpFeeder": TcpFeeder,
+        "TcpSink": TcpSink,
         "TcpSpout": TcpSpout,
         "Lines": Lines,
         "LengthPrefix": LengthPrefix,
-        "Tls": Tls,
     }
     with LocalCluster(running, mock_sources={"words": []}) as cluster:
         try:

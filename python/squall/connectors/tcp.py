@@ -21,6 +21,8 @@ from squall.connectors.sockets import (
     decoding,
     parse_address,
 )
+from squall.connectors.tcp_feeder import TcpFeeder
+from squall.connectors.tcp_sink import TcpSink
 from squall.connectors.tls import Tls
 from squall.errors import Defect, TopologyError
 from squall.model.addresses import address_of
@@ -36,6 +38,8 @@ __all__ = [
     "Lines",
     "MessagePack",
     "Receipts",
+    "TcpFeeder",
+    "TcpSink",
     "TcpSpout",
     "Tls",
     "parse_address",

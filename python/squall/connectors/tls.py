@@ -67,7 +67,7 @@ class Tls:
         try:
             return _core.TlsSide.server(self.certificate, self.key, self.client_ca)
         except ValueError as error:
-            raise _unusable(error) from error
+            raise unusable(str(error)) from error
 
     def client(self) -> _core.TlsSide:
         """Reads the files of a client.
@@ -78,9 +78,10 @@ class Tls:
         try:
             return _core.TlsSide.client(self.ca, self.certificate, self.key, self.server_name)
         except ValueError as error:
-            raise _unusable(error) from error
+            raise unusable(str(error)) from error
 
 
-def _unusable(error: ValueError) -> ClusterError:
+def unusable(because: str) -> ClusterError:
+    """Files that TLS cannot use."""
     fix = "give PEM files that can be read, and a key that belongs to its certificate"
-    return ClusterError(Defect("tls_unusable", "TLS cannot be used", (("because", str(error)),), fix))
+    return ClusterError(Defect("tls_unusable", "TLS cannot be used", (("because", because),), fix))

@@ -16,7 +16,10 @@ from squall.connectors.sockets import (
     datagram_decoding,
     parse_address,
 )
+from squall.connectors.udp_sink import UdpSink
 from squall.model.addresses import address_of
+
+__all__ = ["UdpSink", "UdpSpout"]
 
 DEFAULT_RECEIVE_BUFFER = 4 << 20
 
