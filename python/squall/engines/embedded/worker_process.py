@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from squall import _core
 from squall.engines.embedded.runs import usable
 from squall.runtime.bootstrap import Bootstrap
 from squall.runtime.marks import marked
+from squall.runtime.positions import StoredPosition
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class Wanted:
     dead_log: Path
     drain_s: float
     stdout_fd: int
+    positions: Sequence[StoredPosition]
 
 
 class WorkerProcess:
@@ -66,6 +68,7 @@ class WorkerProcess:
             run_dir=str(wanted.run_dir),
             dead_log=str(wanted.dead_log),
             drain_s=wanted.drain_s,
+            positions=[position.json() for position in wanted.positions],
         )
         path = wanted.run_dir / "worker-0.json"
         with usable(path):
