@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Mapping
@@ -23,7 +24,7 @@ from squall.planner.describe import describe, differences
 from squall.planner.load import load_topology
 from squall.planner.plan import plan
 from squall.planner.validate import validate
-from squall.runtime import dead_log, life, logs, output, stats
+from squall.runtime import dead_log, life, logs, output, standard_input, stats
 from squall.runtime.bootstrap import Bootstrap
 from squall.runtime.build import Built, Task, build, core_settings
 from squall.runtime.context import WorkerServices
@@ -61,6 +62,8 @@ class WorkerProcess:
         self.levels = logs.Levels()
         self.began_s = time.monotonic()
         self._output_closed = False
+        if boot.stdin_fd is not None:
+            standard_input.SOURCE = socket.socket(fileno=boot.stdin_fd)
         output.STANDARD = output.StandardOutput(boot.stdout_fd, self.output_closed)
         try:
             topology = load_topology(boot.file, boot.name, boot.parameters)

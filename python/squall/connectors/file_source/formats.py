@@ -80,8 +80,11 @@ class Lines:
 
     def reader(self, path: str, place: Place, opening: Opening) -> Reader | None:
         """Lines of a file."""
-        parse = text_lines(self.encoding, self.errors)
-        return LineReader(path, opening.blocks(path, place), place, opening.max_record, parse)
+        return self.records(path, opening.blocks(path, place), place, opening.max_record)
+
+    def records(self, name: str, blocks: Blocks, place: Place, max_record: int) -> LineReader:
+        """The lines of blocks."""
+        return LineReader(name, blocks, place, max_record, text_lines(self.encoding, self.errors))
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,8 +200,11 @@ class JsonLines:
 
     def reader(self, path: str, place: Place, opening: Opening) -> Reader | None:
         """Records of a file."""
-        parse = self._parse()
-        return LineReader(path, opening.blocks(path, place), place, opening.max_record, parse)
+        return self.records(path, opening.blocks(path, place), place, opening.max_record)
+
+    def records(self, name: str, blocks: Blocks, place: Place, max_record: int) -> LineReader:
+        """The records of blocks."""
+        return LineReader(name, blocks, place, max_record, self._parse())
 
     def _parse(self) -> Parse:
         import msgspec

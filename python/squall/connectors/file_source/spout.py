@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from squall.api.components import Spout
 from squall.api.context import TopologyContext
-from squall.connectors.file_source.chunks import Bad
 from squall.connectors.file_source.formats import Format, Lines, Opening
 from squall.connectors.file_source.found import Order, check_patterns, found_by
+from squall.connectors.file_source.outgoing import Outgoing
 from squall.connectors.file_source.progress import Progress
 from squall.connectors.file_source.raw import Compression
 from squall.connectors.file_source.task_files import TaskFiles, Wanted
@@ -90,9 +90,7 @@ class FileSpout(Spout):
         self._context = context
         self._progress = Progress(type(self._wanted.format).__name__)
         self._files = TaskFiles(self._wanted, context, self._progress)
-        self._rows: list[Any] = []
-        self._bad: Mapping[int, Bad] = {}
-        self._at = self._given = 0
+        self._outgoing = Outgoing(context)
         check_patterns(self._wanted.patterns, follow=self._wanted.opening.follow)
         context.gauge("bytes_read", self._files.bytes_read)
         context.gauge("bytes_total", self._files.bytes_total)
@@ -114,27 +112,10 @@ class FileSpout(Spout):
 
     def next_batch(self, limit: int) -> list[Any]:
         """The next records."""
-        while self._at >= len(self._rows):
+        while self._outgoing.is_empty:
             if not self._load():
                 return []
-        first = self._at
-        if self._bad:
-            self._bury(limit)
-        end = min(first + limit, len(self._rows))
-        if self._bad:
-            end = min(end, min(self._bad))
-        rows = self._rows[self._at : end]
-        self._at = end
-        self._given += end - first
-        return rows
-
-    def _bury(self, limit: int) -> None:
-        """Makes dead letters of the bad records that come next."""
-        last = self._at + limit
-        while self._at < last and (bad := self._bad.get(self._at)) is not None:
-            self._context.dead_letter(*bad.values, error=bad.error)
-            self._at += 1
-        self._bad = {at: bad for at, bad in self._bad.items() if at >= self._at}
+        return self._outgoing.take(limit)
 
     def _load(self) -> bool:
         """Takes the next chunk. Whether there is one; else nothing has come for now.
@@ -142,16 +123,15 @@ class FileSpout(Spout):
         Raises:
             Exhausted: nothing will come any more.
         """
-        if (found := self._files.read(self._given)) is None:
+        if (found := self._files.read(self._outgoing.given)) is None:
             if self._wanted.opening.follow:
                 return False
             raise Exhausted
         tracked, chunk = found
         skipped = min(tracked.skip, len(chunk.rows))
         tracked.skip -= skipped
-        first = self._given - skipped
-        self._rows, self._at = chunk.rows, skipped
-        self._bad = {at: bad for at, bad in chunk.bad.items() if at >= skipped}
+        first = self._outgoing.given - skipped
+        self._outgoing.load(chunk, skipped)
         self._progress.given(first, first + len(chunk.rows), tracked.found.key, chunk.before, chunk.after)
         return True
 

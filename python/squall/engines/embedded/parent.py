@@ -24,6 +24,7 @@ from squall.engines.embedded.control import Control
 from squall.engines.embedded.outcome import Do, Run
 from squall.engines.embedded.positions import PositionStore, told
 from squall.engines.embedded.runs import CONTROL_SOCKET, remove_dead_runs, remove_old_logs, usable
+from squall.engines.embedded.standard_input import HINT, StandardInput
 from squall.engines.embedded.tail import Tail
 from squall.engines.embedded.worker_process import Wanted, WorkerProcess
 from squall.errors import ClusterError, Defect
@@ -100,11 +101,14 @@ class EmbeddedRun:
         wanted = self._wanted(positions)
         try:
             with self._signals(), self._prepared(wanted) as control:
+                stdin = StandardInput() if any(spec.reads_stdin for spec in self._graph.spouts) else None
                 with self._listening() as listeners:
-                    worker = WorkerProcess(wanted, listeners)
+                    worker = WorkerProcess(wanted, listeners, stdin.theirs if stdin else None)
                     addresses = {name: address_of(*one.getsockname()[:2]) for name, one in listeners.items()}
                 # The listening sockets are the worker's alone now: a client that comes after a drain is refused.
                 self._started(worker, wanted.log_file, addresses)
+                if stdin is not None:
+                    self._read_input(stdin)
                 if positions:
                     self._tell({"event": "resumed", "text": told(positions)})
                 self._follow(worker, control, Tail(wanted.log_file))
@@ -180,6 +184,11 @@ class EmbeddedRun:
         self._tell({**event, "listening": addresses, "log": str(log_file)})
         if self._order.for_s is not None:
             self._run = Run(self._order.drain_s, stop_at_s=time.monotonic() + self._order.for_s)
+
+    def _read_input(self, stdin: StandardInput) -> None:
+        if stdin.is_terminal:
+            self._say([HINT])
+        stdin.start()
 
     def _patience_s(self) -> float:
         soonest_s = min(self._run.stop_at_s, self._run.kill_at_s) - time.monotonic()
