@@ -180,6 +180,8 @@ def run(
       squall run examples/word_count.py --for 20s
 
       squall run shop.py:orders -p region=eu -c topology.max.spout.pending=1000 --json
+
+      zcat orders.gz | squall run shop.py
     """
     from squall.cli.running import Asked, run_topology
 
