@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import random
+import resource
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -190,15 +191,17 @@ def test_a_line_that_is_too_long_is_a_dead_letter_and_the_next_one_is_read(
     assert f"{path}:2: a line of more than 2,000 bytes" in letter.error
 
 
-def test_a_damaged_archive_gives_what_it_has_and_a_dead_letter(tmp_path: Path) -> None:
-    path = tmp_path / "cut.gz"
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_a_damaged_archive_gives_what_it_has_and_a_dead_letter(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"cut{suffix}"
     data = "".join(f"{n} {random.Random(n).random()}\n" for n in range(50_000)).encode()
-    path.write_bytes(gzip.compress(data)[:-5000])
+    path.write_bytes(packed(suffix, data)[:-5000])
     (tmp_path / "later.txt").write_text("later\n")
     rows, (letter,) = read_with_letters(FileSpout(tmp_path / "*"))
     assert rows[-1] == ("later",)
     assert 1000 < len(rows) < 50_000
     assert letter.values == (str(path),)
+    assert "cut off" in letter.traceback
 
 
 @pytest.mark.parametrize("wrong", [{"encoding": "utf-16"}, {"encoding": "none such"}, {"errors": "dead"}])
@@ -478,7 +481,32 @@ def test_31_files_that_were_read_take_little_room_in_a_position(tmp_path: Path) 
         (tmp_path / f"{n:03}.txt").write_text(f"{n}\n")
     position = half_read(FileSpout(tmp_path / "*.txt"), 299)
     assert len(position) < 300 * 64
+    assert len(half_read(FileSpout(tmp_path / "*.txt"), 1)) < 200, "those that were not begun take none"
     assert rest_of(FileSpout(tmp_path / "*.txt"), position) == ["299"]
+
+
+def test_31_names_that_are_no_text_are_kept(tmp_path: Path) -> None:
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe.txt")
+    Path(path).write_text("1\n2\n")
+    position = half_read(FileSpout(path), 1)
+    Path(path).rename(path + ".old")
+    with LocalCluster(topology_of(FileSpout(path, follow=True), Take), positions={"files": position}) as cluster:
+        cluster.run_until_idle()
+        assert cluster.emitted("files") == [("2",)]
+
+
+def test_no_room_for_an_open_file_is_no_fault_of_the_file(tree: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with LocalCluster(topology_of(FileSpout(tree / "*.txt"), Take)) as cluster:
+        cluster.open()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            cluster.run_until_idle()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        cluster.finish()
+        assert len(cluster.emitted("files")) == 4
+        assert cluster.dead_letters() == []
 
 
 def test_31_the_position_of_another_format_is_refused(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
+
 from .conftest import Running, Squall, wait_until
 
 TOPOLOGY = """
@@ -64,19 +66,21 @@ def stored(squall: Squall) -> list[Path]:
     return [path for path in squall.state.glob("positions/numbers/*/*") if path.name.isdecimal()]
 
 
-def stopped(squall: Squall) -> Running:
+def stopped(squall: Squall, topology: str = "") -> Running:
     """A run that was interrupted after some of its numbers."""
-    run = squall.run(text(squall))
+    run = squall.run(topology or text(squall))
     wait_until(lambda: committed(squall), what="a commit")
     run.interrupt()
     assert run.end() == 0, run.err
     return run
 
 
-def test_31_an_interrupted_run_is_gone_on_with_exactly(squall: Squall) -> None:
-    first = stopped(squall).summary()["acked"]
+@pytest.mark.parametrize("blocking", [False, True])
+def test_31_an_interrupted_run_is_gone_on_with_exactly(squall: Squall, blocking: bool) -> None:
+    topology = text(squall).replace('outputs = ("n",)', f'outputs = ("n",)\n        blocking = {blocking}')
+    first = stopped(squall, topology).summary()["acked"]
     assert committed(squall)[-1] == first
-    second = squall.run(text(squall, rate=None, end=first + 500))
+    second = squall.run(topology.replace("rate_per_s = 400", "rate_per_s = None").replace(str(10**9), str(first + 500)))
     assert second.end() == 0, second.err
     assert seen(squall) == list(range(first + 500))
     assert second.event("resumed")["text"] == ("going on where the last run stopped: numbers; --from-start forgets")

@@ -12,7 +12,7 @@ import socket
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -166,7 +166,7 @@ class WorkerProcess:
             extra = {"component": failed.component, "task": failed.task}
             log.error("event=open_failed", exc_info=failed.error, extra=extra)
             if isinstance(failed.error, SquallError):  # it says by itself what is to be done
-                self.send("failed", defect=asdict(failed.error.defects[0]))
+                self.send("failed", defect=asdict(_of(failed.component, failed.error.defects[0])))
                 return self._end([])
             return self._end([Failure(failed.component, "open", summary(failed.error))])
         self.send("ready")
@@ -315,6 +315,11 @@ def main() -> None:
 def _message_timeout_s(settings: Mapping[str, Any]) -> float:
     """How long a call may keep its tuple; 0: for ever."""
     return settings["topology.message.timeout.secs"] if settings["topology.enable.message.timeouts"] else 0.0
+
+
+def _of(component: str, defect: Defect) -> Defect:
+    """What a component's `open` told, with its name."""
+    return replace(defect, facts=(*defect.facts, ("raised by", f'open of "{component}"')))
 
 
 def _why_not_built(error: Exception) -> Defect:

@@ -7,6 +7,7 @@ before are skipped when it is read again: nothing of what was read has to be kep
 from __future__ import annotations
 
 import base64
+import os
 from collections import deque
 from dataclasses import dataclass, field
 from struct import Struct
@@ -100,7 +101,8 @@ class Progress:
     def encode(self) -> bytes:
         """The files as far as they have ended."""
         done = b"".join(DONE.pack(*file, *one.head, one.size, one.lines) for file, one in self.done.items())
-        known = [[*one[:2], *one.head, one.name, *one.place] for one in self.known.values()]
+        begun = (one for one in self.known.values() if one.place != START)
+        known = [[*one[:2], *one.head, _as_text(one.name), *one.place] for one in begun]
         record = {"version": VERSION, "format": self.format, "done": base64.b64encode(done).decode(), "known": known}
         return msgspec.json.encode(record)
 
@@ -122,4 +124,13 @@ class Progress:
         for device, inode, size, crc, end, lines in DONE.iter_unpack(base64.b64decode(record["done"])):
             self.done[device, inode] = Done(Head(size, crc), end, lines)
         for device, inode, size, crc, name, *place in record["known"]:
-            self.known[device, inode] = Known(device, inode, Head(size, crc), name, Place(*place))
+            self.known[device, inode] = Known(device, inode, Head(size, crc), _as_path(name), Place(*place))
+
+
+def _as_text(path: str) -> str:
+    """A path as JSON can have it: names of files are bytes, not always text."""
+    return os.fsencode(path).decode("latin-1")
+
+
+def _as_path(text: str) -> str:
+    return os.fsdecode(text.encode("latin-1"))

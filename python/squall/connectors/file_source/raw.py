@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from importlib import import_module
 from io import UnsupportedOperation
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -11,6 +13,7 @@ from squall.connectors.extras import need
 Compression: TypeAlias = Literal["auto", "gzip", "zstd"] | None
 SUFFIXES = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd"}
 SKIP_BYTES = 1 << 20
+PIECE_BYTES = 64 << 10
 
 
 class Raw(Protocol):
@@ -49,17 +52,10 @@ def open_raw(path: str, compression: Compression, offset: int) -> Raw:
         case None:
             return PlainFile(path, offset)
         case "gzip":
-            import gzip
-
-            raw = open(path, "rb")  # noqa: SIM115 (`close` does)
-            return _Compressed(raw, gzip.GzipFile(fileobj=raw), offset)
+            return _Compressed(path, _gzip(), offset)
         case "zstd":
             need("zstd", "zstandard", "a file that is compressed with zstd")
-            import zstandard
-
-            raw = open(path, "rb")  # noqa: SIM115 (`close` does)
-            reader = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
-            return _Compressed(raw, reader, offset)
+            return _Compressed(path, _zstd(), offset)
 
 
 class PlainFile:
@@ -89,23 +85,77 @@ class PlainFile:
         os.close(self._fd)
 
 
-class _Compressed:
-    """A compressed file. There is no way to an offset but to read up to it."""
+class Decoder(Protocol):
+    """Decompresses one member or frame."""
 
-    def __init__(self, raw: Any, reader: Any, offset: int) -> None:
-        self._raw, self._reader = raw, reader
-        while offset > 0 and (skipped := len(reader.read(min(offset, SKIP_BYTES)))):
+    @property
+    def eof(self) -> bool:
+        """Whether it has come to its end."""
+        ...
+
+    @property
+    def unused_data(self) -> bytes:
+        """What follows its end."""
+        ...
+
+    def decompress(self, data: bytes, /) -> bytes:
+        """What so much more of it gives."""
+        ...
+
+
+def _gzip() -> Callable[[], Decoder]:
+    import zlib
+
+    return lambda: zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+
+
+def _zstd() -> Callable[[], Decoder]:
+    zstandard: Any = import_module("zstandard")
+    return zstandard.ZstdDecompressor().decompressobj
+
+
+class _Compressed:
+    """A compressed file, of one member or several. There is no way to an offset but to read up to it.
+
+    Bound: what a piece of 64 KiB gives is held: with gzip at most 64 MiB, of a file that is made to be large.
+    """
+
+    def __init__(self, path: str, decoder: Callable[[], Decoder], offset: int) -> None:
+        self._file = open(path, "rb")  # noqa: SIM115 (`close` does)
+        self._new_decoder = decoder
+        self._decoder: Decoder | None = None
+        """None between two members."""
+        self._rest = self._unread = b""
+        while offset > 0 and (skipped := len(self.read(min(offset, SKIP_BYTES)))):
             offset -= skipped
 
     def read(self, size: int, /) -> bytes:
-        return self._reader.read(size)
+        """Up to `size` bytes.
+
+        Raises:
+            EOFError: the file ends before its data do.
+        """
+        while not self._rest and (piece := self._piece()):
+            if self._decoder is None:
+                self._decoder = self._new_decoder()
+            self._rest = self._decoder.decompress(piece)
+            if self._decoder.eof:
+                self._unread = self._decoder.unused_data
+                self._decoder = None
+        data, self._rest = self._rest[:size], self._rest[size:]
+        return data
+
+    def _piece(self) -> bytes:
+        piece, self._unread = self._unread or self._file.read(PIECE_BYTES), b""
+        if not piece and self._decoder is not None:
+            raise EOFError("it is cut off: its compressed data go on")
+        return piece
 
     def go_back(self, offset: int, /) -> None:
         raise UnsupportedOperation("what is compressed is read from front to back")
 
     def disk_bytes(self) -> int:
-        return self._raw.tell()
+        return self._file.tell()
 
     def close(self) -> None:
-        self._reader.close()
-        self._raw.close()
+        self._file.close()

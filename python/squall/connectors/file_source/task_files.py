@@ -9,7 +9,16 @@ from dataclasses import dataclass
 from squall.api.context import TopologyContext
 from squall.connectors.file_source.chunks import START, Chunk, Place
 from squall.connectors.file_source.formats import Format, Opening
-from squall.connectors.file_source.found import Found, Head, Order, found_by, head_of, is_part_of, renamed
+from squall.connectors.file_source.found import (
+    Found,
+    Head,
+    Order,
+    check_patterns,
+    found_by,
+    head_of,
+    is_part_of,
+    renamed,
+)
 from squall.connectors.file_source.progress import Progress
 from squall.connectors.file_source.tracked import Tracked
 from squall.errors import Defect, StateError
@@ -50,10 +59,14 @@ class TaskFiles:
 
         Args:
             given: how many outputs the task has given so far.
+
+        Raises:
+            StateError: there are no files, though there were when the spout was opened.
+            OSError: the machine has no room for an open file now.
         """
         if (now_s := self._context.monotonic()) >= self._next_look_s:
-            self._next_look_s = now_s + self._wanted.look_every_s if self._wanted.opening.follow else NEVER
             self._look()
+            self._next_look_s = now_s + self._wanted.look_every_s if self._wanted.opening.follow else NEVER
         for _ in range(len(self._waiting)):
             tracked = self._waiting[0]
             if (chunk := self._read(tracked)) is not None:
@@ -106,11 +119,10 @@ class TaskFiles:
     def _look(self) -> None:
         """Finds new files; of known ones, what has become of them."""
         context = self._context
-        mine = {
-            file.key: file
-            for file in found_by(self._wanted.patterns, self._wanted.order)
-            if is_part_of(file, context.task_index, context.task_count)
-        }
+        found = found_by(self._wanted.patterns, self._wanted.order)
+        if not found:
+            check_patterns(self._wanted.patterns, follow=self._wanted.opening.follow)
+        mine = {file.key: file for file in found if is_part_of(file, context.task_index, context.task_count)}
         for file in mine.values():
             if (tracked := self._tracked.get(file.key)) is None:
                 self._track(file)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+
 from squall.connectors.file_source.chunks import START, Chunk, Place, Reader, bad_file
 from squall.connectors.file_source.formats import Format, Opening
 from squall.connectors.file_source.found import Found
+
+PASSING = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+"""Errors that are of the machine, not of a file: it is tried again."""
 
 
 class Tracked:
@@ -48,7 +53,11 @@ class Tracked:
         return self._read_bytes
 
     def read(self) -> Chunk | None:
-        """Its next outputs; None: there is nothing more now. A file that fails gives one bad output and has ended."""
+        """Its next outputs; None: there is nothing more now. A file that fails gives one bad output and has ended.
+
+        Raises:
+            OSError: the machine has no room for an open file now.
+        """
         if self._has_failed:
             return None
         try:
@@ -59,6 +68,8 @@ class Tracked:
             chunk = self._reader.read(to_the_end=self.is_whole)
             self._read_bytes = self._reader.disk_bytes()
         except Exception as error:
+            if isinstance(error, OSError) and error.errno in PASSING:
+                raise
             self.is_whole = self._has_failed = True
             self.close()
             return Chunk([None], self.place, self.place, {0: bad_file(self.found.path, error)})
