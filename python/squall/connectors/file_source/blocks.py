@@ -6,8 +6,9 @@ what is done once for each (decode, split) costs next to nothing a line.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from squall.connectors.file_source.chunks import Bad, Chunk, Place, bad_record
 from squall.connectors.file_source.raw import Raw
@@ -18,41 +19,54 @@ SHOWN_BYTES = 1 << 10
 BOM = b"\xef\xbb\xbf"
 
 
+class Piece(NamedTuple):
+    """Whole lines of a file, and how many bytes of it they are; of a line that is too long only its beginning."""
+
+    data: bytes
+    size: int
+    is_too_long: bool = False
+
+
 class Blocks:
     """The blocks of one file.
 
-    Bound: a line of more than `max_record` bytes is cut off and skipped to its end.
+    What a block is depends on how the file came to be read; what a line is, and which one is too long, does not.
+
+    Bound: of a line of more than `max_record` bytes 1 KiB is kept; the rest is skipped.
     """
 
     def __init__(self, raw: Raw, offset: int, max_record: int) -> None:
         self._raw, self._max_record = raw, max_record
+        self._shown = min(SHOWN_BYTES, max_record)
+        self._pieces: deque[Piece] = deque()
         self._rest = b""
-        self._skipping = False
+        self._long: Piece | None = None
+        """The line that is being skipped."""
         self.offset = offset
         """Where the next block begins."""
 
     def read(self, *, to_the_end: bool) -> tuple[int, bytes, bool] | None:
         """Offset and bytes of the next block, and whether it is a line that is too long; None: there is none now."""
-        while data := self._raw.read(BLOCK_BYTES):
-            if self._skipping:
-                data = self._skipped(data)
-            cut = data.rfind(b"\n") + 1
-            if cut:
-                block, self._rest = self._rest + data[:cut], data[cut:]
-                return self._given(block), block, False
-            self._rest += data
-            if len(self._rest) > self._max_record:
-                block, self._rest, self._skipping = self._rest, b"", True
-                return self._given(block), block[:SHOWN_BYTES], True
-        if to_the_end and self._rest:
-            block, self._rest = self._rest, b""
-            return self._given(block), block, False
-        return None
+        while not self._pieces and (data := self._raw.read(BLOCK_BYTES)):
+            self._feed(data)
+        if (
+            not self._pieces
+            and to_the_end
+            and (last := self._long or (self._rest and Piece(self._rest, len(self._rest))))
+        ):
+            self._pieces.append(last)
+            self._long, self._rest = None, b""
+        if not self._pieces:
+            return None
+        piece, began = self._pieces.popleft(), self.offset
+        self.offset += piece.size
+        return began, piece.data, piece.is_too_long
 
     def go_back(self, offset: int) -> None:
         """Reads the block at an offset again, of a file that is not compressed."""
         self._raw.go_back(offset)
-        self.offset, self._rest, self._skipping = offset, b"", False
+        self._pieces.clear()
+        self.offset, self._rest, self._long = offset, b"", None
 
     def disk_bytes(self) -> int:
         """How far the file is read."""
@@ -62,17 +76,41 @@ class Blocks:
         """Lets go of the file."""
         self._raw.close()
 
-    def _given(self, block: bytes) -> int:
-        began = self.offset
-        self.offset += len(block)
-        return began
+    def _feed(self, data: bytes) -> None:
+        if self._long is not None:
+            end = data.find(b"\n") + 1
+            self._long = self._long._replace(size=self._long.size + (end or len(data)))
+            if not end:
+                return
+            self._pieces.append(self._long)
+            self._long, data = None, data[end:]
+        cut = data.rfind(b"\n") + 1
+        if cut:
+            self._cut(self._rest + data[:cut])
+            self._rest = data[cut:]
+        else:
+            self._rest += data
+        if len(self._rest) > self._max_record:
+            self._long, self._rest = Piece(self._rest[: self._shown], len(self._rest), True), b""
 
-    def _skipped(self, data: bytes) -> bytes:
-        """What follows the end of a line that is skipped."""
-        end = data.find(b"\n") + 1
-        self._skipping = not end
-        self.offset += end or len(data)
-        return data[end:] if end else b""
+    def _cut(self, block: bytes) -> None:
+        """Takes the lines out of a block that are too long."""
+        if len(block) <= self._max_record:
+            self._pieces.append(Piece(block, len(block)))
+            return
+        began = at = 0
+        for line in block.split(b"\n")[:-1]:
+            end = at + len(line) + 1
+            if len(line) > self._max_record:
+                self._take(block[began:at])
+                self._pieces.append(Piece(line[: self._shown], end - at, True))
+                began = end
+            at = end
+        self._take(block[began:])
+
+    def _take(self, lines: bytes) -> None:
+        if lines:
+            self._pieces.append(Piece(lines, len(lines)))
 
 
 Parsed: TypeAlias = tuple[list[Any], dict[int, Bad], int]

@@ -66,7 +66,10 @@ class Columns:
 
 
 class CsvReader:
-    """One CSV file from a place on, which is never within its header."""
+    """One CSV file from a place on, which is never within its header.
+
+    Lines are counted from the start of the file: `_line` of them are parsed.
+    """
 
     def __init__(
         self, path: str, blocks: Blocks, place: Place, encoding: str, dialect: Mapping[str, Any], columns: Columns
@@ -80,40 +83,56 @@ class CsvReader:
 
     def _begin(self, place: Place) -> None:
         """Begins anew at a place; the next block is the one that the place is in."""
-        self._block = Place(place.offset, number=place.number)
-        self._lines_in_block = 0
+        self._begun = [Place(place.offset, number=place.number)]
+        """The places of the newest blocks, of which the last one is being parsed."""
+        self._text, self._end = "", place.number
         self._has_run_out = False
         lines = chain.from_iterable(self._line_blocks())
         next(islice(lines, place.lines, place.lines), None)
-        self._number = place.number + place.lines
-        """Lines of the file before the first one that `_records` is given."""
+        self._before = place.number + place.lines
         self._records: Any = csv.reader(lines, **self._dialect)
 
-    def _line_blocks(self) -> Iterator[StringIO]:
+    @property
+    def _line(self) -> int:
+        return self._before + self._records.line_num
+
+    def _line_blocks(self) -> Iterator[Iterator[str]]:
         """The lines of each block, as an iterator of their own."""
         while (found := self._blocks.read(to_the_end=self._to_the_end)) is not None:
-            offset, block, _ = found
-            self._block = Place(offset, number=self._block.number + self._lines_in_block)
-            self._lines_in_block = block.count(b"\n") + (not block.endswith(b"\n"))
-            if offset == 0:
-                block = block.removeprefix(BOM)
-            try:
-                text = block.decode(self._encoding)
-            except UnicodeDecodeError:
-                text, self._is_dirty = block.decode(self._encoding, "surrogateescape"), True
-            yield StringIO(text, newline="\n")
+            offset, block, is_too_long = found
+            self._begun.append(Place(offset, number=self._end))
+            self._end += 1 if is_too_long else block.count(b"\n") + (not block.endswith(b"\n"))
+            self._text = self._decoded(block.removeprefix(BOM) if offset == 0 else block)
+            yield self._too_long() if is_too_long else StringIO(self._text, newline="\n")
         self._has_run_out = True
 
-    def _after(self, lines: int) -> Place:
-        """The place after so many of the lines that `_records` was given."""
-        return self._block._replace(lines=self._number + lines - self._block.number)
+    def _too_long(self) -> Iterator[str]:
+        """A line that the parser is not given, so that it does not count it."""
+        self._before += 1
+        raise csv.Error("a line that is too long")
+        yield
+
+    def _decoded(self, block: bytes) -> str:
+        try:
+            return block.decode(self._encoding)
+        except UnicodeDecodeError:
+            self._is_dirty = True
+            return block.decode(self._encoding, "surrogateescape")
+
+    def _place(self, line: int) -> Place:
+        """Where the lines after so many begin."""
+        if line == self._end:
+            return Place(self._blocks.offset, number=line)
+        block = next(block for block in reversed(self._begun) if block.number <= line)
+        return block._replace(lines=line - block.number)
 
     def read(self, *, to_the_end: bool) -> Chunk | None:
         """The next records."""
         self._to_the_end = to_the_end
-        before = self._after(self._records.line_num)
+        del self._begun[:-1]
         records: list[list[str]] = []
-        ends = [self._records.line_num]
+        ends = [self._line]
+        before = self._place(ends[0])
         broken: dict[int, str] = {}
         while len(records) < ROWS and not self._has_run_out:
             try:
@@ -122,24 +141,24 @@ class CsvReader:
                         break  # the file ends within the record, for now
                     if record:  # else the line is blank
                         records.append(record)
-                        ends.append(self._records.line_num)
+                        ends.append(self._line)
             except csv.Error as error:
                 broken[len(records)] = str(error)
-                records.append([])
-                ends.append(self._records.line_num)
-        after = self._after(ends[-1] if self._has_run_out else self._records.line_num)
+                ends.append(self._line)
+                records.append(self._lines_of(ends[-2], ends[-1]))
+        waits = self._has_run_out and not to_the_end
+        after = self._place(ends[-1] if waits else self._line)
         rows, bad = self._rows(records, ends[1:], broken)
-        if self._has_run_out and not to_the_end:
-            self._wait(after)
+        if waits:
+            if after.offset != self._blocks.offset:
+                self._blocks.go_back(after.offset)
+            self._begin(after)
         return Chunk(rows, before, after, bad) if records else None
 
-    def _wait(self, place: Place) -> None:
-        """Goes on at a place when there is more of the file."""
-        if place.number + place.lines == self._block.number + self._lines_in_block:
-            place = Place(self._blocks.offset, number=place.number + place.lines)
-        else:
-            self._blocks.go_back(place.offset)
-        self._begin(place)
+    def _lines_of(self, first: int, end: int) -> list[str]:
+        """The lines of a record that cannot be parsed, as far as they are in this block."""
+        number = self._begun[-1].number
+        return self._text.split("\n")[max(0, first - number) : end - number]
 
     def _rows(
         self, records: list[list[str]], ends: list[int], broken: Mapping[int, str]
@@ -159,8 +178,7 @@ class CsvReader:
                     _check_text(record)
                 rows.append(self._columns.row(record))
             except ValueError as error:
-                values = [_shown(value) for value in record]
-                bad[at] = bad_record(self._path, self._number + ends[at], error, *values)
+                bad[at] = bad_record(self._path, ends[at], error, *map(_shown, record))
                 rows.append(None)
         self._is_dirty = False
         return rows, bad
