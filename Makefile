@@ -2,10 +2,11 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup run test rust-test python-test lint bench docs wheel lock clean
+.PHONY: help setup run test rust-test python-test property lint bench docs wheel lock clean
 
 PYTHON ?= python3
 FOR ?= 20s
+MACHINES ?= 2000
 BIN := .venv/bin
 UV := VIRTUAL_ENV=.venv UV_PYTHON_DOWNLOADS=never $(BIN)/uv
 S := .build
@@ -73,6 +74,10 @@ rust-test: $(S)/system ## the tests of the Rust crates
 
 python-test: $(S)/core ## the tests of the Python side, on the built core
 	$(BIN)/python -m pytest -n 2
+
+property: $(S)/core ## drive random topologies against a model for long (MACHINES=2000; SEED=… repeats)
+	SQUALL_MODEL_MACHINES=$(MACHINES) $(BIN)/python -m pytest tests/property/test_model.py::TestModel \
+	  -p no:logging --show-capture=no $(if $(SEED),--hypothesis-seed=$(SEED))
 
 lint: $(S)/core  ## formats, lints, types, layers
 	cargo fmt --check

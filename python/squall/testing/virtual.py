@@ -138,7 +138,8 @@ class VirtualAsync:
 
     def __init__(self, loop: VirtualLoop, bolt: Any) -> None:
         self._loop = loop
-        self.submit = AsyncPool(loop.create_task, loop.call_soon, bolt).submit
+        pool = AsyncPool(loop.create_task, loop.call_soon, bolt)
+        self.submit, self.cancel = pool.submit, pool.cancel
 
     def run(self, function: Callable[..., object], /, *args: object) -> object:
         """Runs one call of the task's life on the loop."""
