@@ -460,6 +460,19 @@ def test_31_a_file_that_no_pattern_matches_any_more_is_found_by_its_inode(tmp_pa
     assert sorted(rest_of(FileSpout(tmp_path / "app.log"), position)) == ["2", "3", "4"]
 
 
+def test_31_another_file_with_the_inode_of_one_that_is_gone_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "app.log"
+    path.write_text("1\n2\n")
+    position = half_read(FileSpout(path), 1)
+    path.write_text("something else\n")
+    path.rename(tmp_path / "other.txt")
+    with LocalCluster(topology_of(FileSpout(path, follow=True), Take), positions={"files": position}) as cluster:
+        cluster.run_until_idle()
+        assert cluster.emitted("files") == []
+        (report,) = cluster.errors()
+        assert "is gone" in report.error
+
+
 def test_31_a_file_with_other_first_bytes_is_another_file(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("1\n2\n3\n")

@@ -70,13 +70,14 @@ def found_at(path: str) -> Found | None:
     return Found(path, status.st_dev, status.st_ino, status.st_size, status.st_mtime)
 
 
-def renamed(path: str, key: tuple[int, int]) -> Found | None:
-    """The file that lay at a path, looked for by its inode in the same folder."""
+def renamed(path: str, key: tuple[int, int], head: Head) -> Found | None:
+    """The file that lay at a path, looked for in the same folder; its inode may be another file's by now."""
     try:
         beside = [entry.path for entry in os.scandir(os.path.dirname(path) or ".") if entry.inode() == key[1]]
     except OSError:
         return None
-    return next((file for file in map(found_at, beside) if file is not None and file.key == key), None)
+    files = (file for file in map(found_at, beside) if file is not None and file.key == key)
+    return next((file for file in files if head_of(file.path, head.size) == head), None)
 
 
 def is_part_of(file: Found, task: int, tasks: int) -> bool:

@@ -178,7 +178,7 @@ class TaskFiles:
     def _find_again(self, key: tuple[int, int]) -> None:
         """A file that was begun by the last run, and that no pattern matches now."""
         known = self._progress.known[key]
-        if (file := renamed(known.name, key)) is not None:
+        if (file := renamed(known.name, key, known.head)) is not None:
             return self._track(file)
         self._progress.forget(key)
         message = f'"{known.name}" is gone, of which the last run may not have read everything'
@@ -203,7 +203,9 @@ class TaskFiles:
             self._drop(tracked)
         elif tracked.lost_at_s is None:
             tracked.lost_at_s = now_s
-            tracked.found = renamed(tracked.found.path, tracked.found.key) or tracked.found
+            known = self._progress.known.get(tracked.found.key)
+            if known is not None:
+                tracked.found = renamed(tracked.found.path, tracked.found.key, known.head) or tracked.found
         elif now_s - tracked.lost_at_s >= LOST_FOR_S:
             tracked.is_whole = True
 
