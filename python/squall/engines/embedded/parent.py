@@ -28,7 +28,6 @@ from squall.engines.embedded.standard_input import HINT, StandardInput
 from squall.engines.embedded.tail import Tail
 from squall.engines.embedded.worker_process import Wanted, WorkerProcess
 from squall.errors import ClusterError, Defect
-from squall.model.addresses import address_of
 from squall.model.graph import Graph, Mode
 from squall.planner.describe import describe
 from squall.runtime import stats
@@ -81,6 +80,7 @@ class EmbeddedRun:
         self._run = Run(order.drain_s)
         self._report: Event = {}
         self._interrupts = 0
+        self._bound: dict[str, Any] = {}
         self._stuck: Stuck | None = None
         self._unstored: set[str] = set()
         self._positions = PositionStore(local_dir(order.settings), graph.name)
@@ -105,7 +105,7 @@ class EmbeddedRun:
                 stdin = StandardInput() if any(spec.reads_stdin for spec in self._graph.spouts) else None
                 with self._listening() as listeners:
                     worker = WorkerProcess(wanted, listeners, stdin.theirs if stdin else None)
-                    addresses = {name: address_of(*one.getsockname()[:2]) for name, one in listeners.items()}
+                    addresses = {name: self._bound[name].bound_address(one) for name, one in listeners.items()}
                 # The listening sockets are the worker's alone now: a client that comes after a drain is refused.
                 self._started(worker, wanted.log_file, addresses)
                 if stdin is not None:
@@ -115,6 +115,8 @@ class EmbeddedRun:
                 self._follow(worker, control, Tail(wanted.log_file))
                 return self._end(worker, wanted.log_file)
         finally:
+            for spout in self._bound.values():
+                spout.unbind()
             shutil.rmtree(wanted.run_dir, ignore_errors=True)
 
     def _wanted(self, positions: list[StoredPosition]) -> Wanted:
@@ -148,8 +150,13 @@ class EmbeddedRun:
     @contextmanager
     def _listening(self) -> Generator[dict[str, socket.socket]]:
         with ExitStack() as stack:
-            spouts = [spec for spec in self._graph.spouts if spec.listens]
-            yield {spec.name: stack.enter_context(spec.make(None).bind()) for spec in spouts}
+            listeners: dict[str, socket.socket] = {}
+            for spec in self._graph.spouts:
+                if spec.listens:
+                    spout = spec.make(None)
+                    listeners[spec.name] = stack.enter_context(spout.bind())
+                    self._bound[spec.name] = spout
+            yield listeners
 
     # -- follow --------------------------------------------------------------------------------------------------
 
