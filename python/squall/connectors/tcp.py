@@ -9,13 +9,13 @@ from typing import Any, ClassVar, TypeAlias
 
 from squall import _core
 from squall.api.components import Spout
-from squall.errors import ClusterError, Defect, TopologyError
+from squall.connectors.addresses import listening, parse_address
+from squall.errors import Defect, TopologyError
 from squall.model.addresses import address_of
 
 DEFAULT_MAX_RECORD = 1 << 20
 DEFAULT_MAX_CONNECTIONS = 10_000
 DEFAULT_CLIENT_BUFFER = 256 << 10
-BACKLOG = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,16 +121,7 @@ class TcpSpout(Spout):
         Raises:
             ClusterError: `port_taken`, `address_not_allowed` or `address_unusable`.
         """
-        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((self.host, self.port))
-            listener.listen(BACKLOG)
-        except OSError as error:
-            listener.close()
-            raise _cannot_bind(self.address, error) from error
-        return listener
+        return listening(self.host, self.port)
 
     def adopt(self, fd: int) -> None:
         """Uses a listening socket that was inherited."""
@@ -164,25 +155,6 @@ class TcpSpout(Spout):
         )
 
 
-def parse_address(address: str) -> tuple[str, int]:
-    """HOST and PORT of `HOST:PORT`; IPv6 in brackets.
-
-    Raises:
-        TopologyError: `tcp_address`.
-    """
-    host, colon, port = str(address).rpartition(":")
-    if not colon or not port.isdecimal() or int(port) > 65_535 or not host:
-        raise TopologyError(
-            Defect(
-                "tcp_address",
-                f'"{address}" is no address',
-                (),
-                'write HOST:PORT with a port up to 65535: "127.0.0.1:9999"',
-            )
-        )
-    return host.strip("[]"), int(port)
-
-
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
@@ -210,19 +182,3 @@ def _check_framing(framing: object, max_record: int) -> None:
             fix = "give Lines(), Delimiter(b'|'), Fixed(16) or LengthPrefix(4)"
     if not is_right:
         raise TopologyError(Defect("tcp_framing", f"records cannot be told apart by {framing!r}", (), fix))
-
-
-def _cannot_bind(address: str, error: OSError) -> ClusterError:
-    import errno
-
-    because = (("because", error.strerror or str(error)),)
-    match error.errno:
-        case errno.EADDRINUSE:
-            fix = "end what listens there (ss -ltnp shows it), or choose another port"
-            return ClusterError(Defect("port_taken", f"{address} is taken", because, fix), retryable=True)
-        case errno.EACCES | errno.EPERM:
-            fix = "choose a port from 1024 on, or allow this one"
-            return ClusterError(Defect("address_not_allowed", f"{address} may not be listened on", because, fix))
-        case _:
-            fix = "use an address of this machine: 127.0.0.1 for itself only, 0.0.0.0 for everyone"
-            return ClusterError(Defect("address_unusable", f"{address} cannot be listened on", because, fix))
