@@ -21,6 +21,8 @@ import squall
 from squall import Bolt, Spout, SpoutDeclarer, Topology
 from squall.cli.app import app
 from squall.cli.explaining import pages
+from squall.connectors.files import Csv, FileSink
+from squall.connectors.http import HttpSink, HttpSpout
 from squall.connectors.tcp import LengthPrefix, Lines, TcpSpout
 from squall.errors import SquallError
 from squall.planner.validate import validate
@@ -35,6 +37,7 @@ NEEDS_THE_WORLD = {
     "component_failed",
     "dead_letter_unknown",
     "drain_unfinished",
+    "extra_missing",
     "duration_invalid",
     "log_level_invalid",
     "no_answer",
@@ -106,6 +109,10 @@ def run_python(code: str, caplog: pytest.LogCaptureFixture) -> set[str]:
         "TcpSpout": TcpSpout,
         "Lines": Lines,
         "LengthPrefix": LengthPrefix,
+        "FileSink": FileSink,
+        "Csv": Csv,
+        "HttpSink": HttpSink,
+        "HttpSpout": HttpSpout,
     }
     with LocalCluster(running, mock_sources={"words": []}) as cluster:
         try:

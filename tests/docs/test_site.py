@@ -21,7 +21,7 @@ import pytest
 import squall
 import yaml
 from squall import Bolt, Component, Spout, Topology
-from squall.connectors import files, standard, tcp
+from squall.connectors import files, http, standard, tcp
 
 from .documents import ROOT
 
@@ -143,11 +143,13 @@ def shown() -> Counter[str]:
 def public() -> set[str]:
     names = {f"squall.{name}" for name in squall.__all__}
     names |= {"squall.testing.LocalCluster", "squall.testing.complete_topology"}
-    for module in (files, standard, tcp):
+    for module in (standard, tcp):
         own = [
             value for value in vars(module).values() if inspect.isclass(value) and value.__module__ == module.__name__
         ]
         names |= {f"{module.__name__}.{value.__name__}" for value in own}
+    for package in (files, http):
+        names |= {f"{package.__name__}.{name}" for name in package.__all__}
     return names
 
 
