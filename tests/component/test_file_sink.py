@@ -338,4 +338,22 @@ def test_a_batch_is_synced_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     disk = Disk(monkeypatch, "fdatasync")
     disk.is_full = False
     write(FileSink(tmp_path / "out"), [("de", n) for n in range(5000)])
-    assert 5000 / 512 <= disk.calls <= 5000 / 64 + 1
+    assert 5000 / 1024 <= disk.calls <= 5000 / 64 + 1
+
+
+def test_what_cannot_be_recovered_is_reported_and_stops_nothing(tmp_path: Path) -> None:
+    """The next start of the sink tries again."""
+    sink = FileSink(tmp_path / "out.parquet", format=Parquet())
+    with cluster_of(sink, [("de", 1)]) as cluster:
+        cluster.run_until_idle()
+        (left,) = files(tmp_path, hidden=True)
+        data = left.read_bytes()
+    only(tmp_path).unlink()
+    left.write_bytes(data[:-8] + b"\xff" * 8 + data)  # whole batches, but not of one stream
+    with cluster_of(sink, [("fr", 2)]) as cluster:
+        cluster.run_until_idle()
+        assert [error.where for error in cluster.errors()] == ["report_error"]
+        assert str(left) in cluster.errors()[0].traceback
+    assert left.exists()
+    (path,) = files(tmp_path)
+    assert pq.read_table(path).to_pylist() == [{"country": "fr", "n": 2}]

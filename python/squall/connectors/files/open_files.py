@@ -46,11 +46,18 @@ class OpenFiles:
     def __len__(self) -> int:
         return len(self._files)
 
-    def recover(self) -> int:
-        """Publishes what earlier runs left, as far as nobody else writes it. How many files."""
+    def recover(self, report: Callable[[Exception], None]) -> None:
+        """Publishes what earlier runs left, as far as nobody else writes it.
+
+        What cannot be published stays hidden for the next time: it is reported, and stops nothing.
+        """
         plan = self._plan
-        found = list(leftovers(plan.layout.root, plan.layout.patterns(STAMP)))
-        return sum(recover(target, plan.format, plan.seal, plan.sync) for target in found)
+        for target in list(leftovers(plan.layout.root, plan.layout.patterns(STAMP))):
+            try:
+                self.published += recover(target, plan.format, plan.seal, plan.sync)
+            except Exception as error:
+                error.add_note(f"{hidden(target)} was left by an earlier run and cannot be published")
+                report(error)
 
     def get(self, place: Path) -> Appended:
         """The open file of a place.

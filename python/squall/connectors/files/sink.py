@@ -54,7 +54,8 @@ class FileSink(Bolt):
     """
 
     blocking = True
-    batch_max = 512  # no wait: what comes in during a sync is the next batch
+    batch_max = 1024  # no wait: what comes in during a sync is the next batch
+    hold_max = 3600.0  # a slow disk slows, it does not fail
 
     def __init__(
         self,
@@ -93,7 +94,8 @@ class FileSink(Bolt):
         self._published = context.counter("files")
         context.gauge("open files", lambda: len(self._files))
         if self._rotate is not None:
-            self._published.add(self._files.recover())
+            self._files.recover(context.report_error)
+            self._count()
             context.every(self._rotate.look_every_s, self._finish_old)
         if not self._layout.is_partitioned:
             self._files.get(self._place({}))  # what cannot be written ends the run now
@@ -107,7 +109,8 @@ class FileSink(Bolt):
             return _told_together(outcome)
         fields, touched = tuples[0].fields, list[Touched]()
         for place, at in self._parted(tuples, outcome).items():
-            rows = [tuples[number].values for number in at]
+            some = tuples if len(at) == len(tuples) else [tuples[number] for number in at]
+            rows = [tup.values for tup in some]
             if written := self._write(place, fields, rows, at, outcome):
                 touched.append(written)
         self._commit(touched, outcome)
