@@ -190,8 +190,12 @@ class Worker:
         idle_wait: float,
         max_pending: int | None,
         submit: Callable[[Call], None] | None,
+        ordered: bool = False,
     ) -> None:
-        """`source`: the bound method, the iterator, or the `TcpSource`. `submit`: the offloader of a blocking spout."""
+        """`source`: the bound method, the iterator, or the `TcpSource`. `submit`: the offloader of a blocking spout.
+
+        `ordered`: `ended_prefix` is kept.
+        """
     def configure_bolt(
         self,
         task: int,
@@ -204,10 +208,12 @@ class Worker:
         max_in_flight: int,
         submit: Callable[[Call], None] | None,
         cancel: Callable[[Call], None] | None = None,
+        drains: bool = False,
     ) -> None:
         """`batch_max` 0: one call a tuple. `submit`: the offloader of an async or blocking bolt.
 
         `cancel` is given a call whose inputs have failed by the time-out: it should end soon.
+        `drains`: what it holds when the sources have ended is for its `drain`, so the run ends.
         """
     def bind(
         self,
@@ -257,6 +263,8 @@ class Worker:
         """Sources give what they hold already and then nothing; back-offs and batch waits are cut short."""
     def wake_spout(self, task: int, /) -> bool:
         """Polls a spout again that rests after it had nothing. Whether it was resting. Any thread."""
+    def ended_prefix(self, task: int, /) -> int | None:
+        """How many outputs of a spout have ended such that all before them have; None where their order is not kept."""
     def end_emission(self) -> None:
         """The tasks are about to be closed: from now on `emit` raises."""
     def spout_ended(self, task: int, /) -> bool:

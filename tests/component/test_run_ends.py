@@ -40,6 +40,34 @@ FINITE = """
     topology.bolt("last", Last).shuffle(total)
 """
 
+HOLDING = """
+    from squall import Bolt, Topology, Tuple
+
+    def numbers():
+        yield from range(10)
+
+    class Batch(Bolt):
+        outputs = ("total",)
+        manual_ack = True
+
+        def open(self, context):
+            self.held = []
+
+        def process(self, n: int, tup: Tuple):
+            self.held.append(tup)
+
+        def drain(self):
+            self.emit(sum(tup.values[0] for tup in self.held), anchors=self.held)
+            self.ack(*self.held)
+
+    def last(total: int):
+        print("the total is", total)
+
+    topology = Topology("holding", settings={"topology.message.timeout.secs": 3600})
+    source = topology.spout("numbers", numbers, outputs=("n",))
+    topology.bolt("last", last).shuffle(topology.bolt("batch", Batch).shuffle(source))
+"""
+
 ENDLESS = """
     from squall import Bolt, Topology
 
@@ -88,6 +116,15 @@ def test_run_of_finite_sources_drains_and_adds_up(squall: Squall) -> None:
     assert {"executed", "emitted", "acked", "failed", "process_ms", "execute_ms"} <= set(summary["components"]["sum"])
     assert summary["wall_s"] > 0
     assert summary["cpu_s"] > 0
+
+
+def test_run_ends_when_all_that_is_pending_is_held_for_a_drain(squall: Squall) -> None:
+    """Semantics 35. What the holder waits for will not come any more: it is told so by `drain`, not by a time-out."""
+    run = squall.run(HOLDING)
+    assert run.end() == 0
+    summary = run.summary()
+    assert (summary["emitted"], summary["acked"], summary["failed"]) == (10, 10, 0)
+    assert "the total is 45" in run.err
 
 
 def test_prints_go_to_standard_error_with_the_component(squall: Squall) -> None:

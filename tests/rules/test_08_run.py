@@ -178,6 +178,14 @@ def test_drain_lets_go_of_what_a_join_holds() -> None:
         assert sorted(cluster.acked("s")) == ["a", "b"]
 
 
+def test_drain_works_off_what_was_fed_right_before_it() -> None:
+    """Semantics 35: what was fed has left its source."""
+    with LocalCluster(single(Record), mock_sources={"s": ["a"]}) as cluster:
+        cluster.feed("s", ["b"])
+        cluster.drain()
+        assert cluster.acked("s") == ["a", "b"]
+
+
 def test_close_may_not_emit() -> None:
     """Semantics 35, the API page, Life: nothing runs any more that could take it."""
 

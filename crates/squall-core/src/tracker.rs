@@ -62,6 +62,13 @@ impl Tracker {
         true
     }
 
+    /// As [`Tracker::end`], from the low half of a position: what an entry of the ledger has room for. It is enough, as
+    /// fewer than 2^32 records are under way.
+    #[inline]
+    pub fn end_low(&mut self, low: u32) -> bool {
+        self.end(Position(self.prefix + low.wrapping_sub(self.prefix as u32) as u64))
+    }
+
     /// How many records have ended such that all before them have too.
     pub fn ended_prefix(&self) -> u64 {
         self.prefix
@@ -119,6 +126,21 @@ mod tests {
         assert!(tracker.end(first));
         assert!(!tracker.end(first) && !tracker.end(Position(2)));
         assert_eq!((tracker.ended_prefix(), tracker.outstanding(), tracker.begun()), (1, 1, 2));
+    }
+
+    #[test]
+    fn the_low_half_of_a_position_is_enough() {
+        let start = (1_u64 << 32) - 2;
+        let mut tracker = Tracker { base: start & !63, next: start, prefix: start, ..Tracker::default() };
+        tracker.ended.push_back((1 << (start & 63)) - 1);
+        let lows: Vec<u32> = (0..4).map(|_| tracker.begin().0 as u32).collect();
+        assert_eq!(lows, [u32::MAX - 1, u32::MAX, 0, 1]);
+        for low in [lows[3], lows[1], lows[0]] {
+            assert!(tracker.end_low(low));
+        }
+        assert_eq!((tracker.ended_prefix(), tracker.outstanding()), (start + 2, 1));
+        assert!(tracker.end_low(lows[2]) && !tracker.end_low(lows[2]));
+        assert_eq!(tracker.ended_prefix(), start + 4);
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub struct BoltState {
     pub by_channel: Local<Vec<u16>>,
     pub high_water: Local<HighWater>,
     pub manual_ack: Cell<bool>,
+    /// It has a `drain`, which ends what it holds when nothing will come any more.
+    pub drains: Cell<bool>,
     pub hold_ns: Cell<u64>,
     /// 0: one call a tuple.
     pub batch_max: Cell<u32>,
@@ -83,6 +85,7 @@ impl BoltState {
             by_channel: Local::new(Vec::new()),
             high_water: Local::new(HighWater::new(capacity, high, low)),
             manual_ack: Cell::new(false),
+            drains: Cell::new(false),
             hold_ns: Cell::new(0),
             batch_max: Cell::new(0),
             batch_wait_ns: Cell::new(0),

@@ -393,6 +393,7 @@ impl Core {
             direct: None,
             weight: 0,
             replay: 0,
+            place: if task.spout().ordered.get() { task.spout().begin() } else { 0 },
             id: std::ptr::null_mut(),
             row,
             emitted_ns: self.now_ns.get(),

@@ -176,6 +176,9 @@ impl Core {
         state.burying.set(state.burying.get() - 1);
         spout.counts.failed.set(spout.counts.failed.get() + 1);
         spout.counts.dead.set(spout.counts.dead.get() + 1);
+        if state.ordered.get() && pending.replay == 0 {
+            state.end(pending.place);
+        }
         self.tell_replayed(pending.replay);
         let id = std::mem::replace(&mut pending.id, std::ptr::null_mut());
         if id.is_null() {

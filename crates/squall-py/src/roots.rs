@@ -34,6 +34,8 @@ pub struct Pending {
     pub weight: u32,
     /// Of a dead letter's replay: what the runtime is told by when it has ended; else 0.
     pub replay: u32,
+    /// Where it stands in the order of its spout's outputs (the low half), if that is kept.
+    pub place: u32,
     /// The message id; owned, or null.
     pub id: *mut PyObject,
     /// The values, if the engine can emit them again; else empty.
@@ -102,6 +104,7 @@ impl Task {
             direct: replay.direct,
             weight: 0,
             replay: replay.handle,
+            place: 0,
             id: std::ptr::null_mut(),
             row: row.dup(),
             emitted_ns: core.now_ns.get(),
@@ -146,26 +149,28 @@ impl Task {
             unsafe { Py_INCREF(id) };
         }
         let kept = ManuallyDrop::new(if state.has_fail.get() { PyRow::empty() } else { row.dup() });
-        // SAFETY: the place is written below, before anything else happens to the ledger.
+        // SAFETY: the entry is written below, before anything else happens to the ledger.
         let opened = core.ledger.with(|ledger| unsafe { ledger.open_place() });
-        let Some((root, place)) = opened else {
+        let Some((root, entry)) = opened else {
             // SAFETY: nobody took them.
             unsafe { Py_XDECREF(id) };
             drop(ManuallyDrop::into_inner(kept));
             return Err(self.ledger_full());
         };
+        let place = if state.ordered.get() { state.begin() } else { 0 };
         // SAFETY: every field is written, where it stays. See `Mailbox::push_from`.
         unsafe {
-            (*place).spout = self.index;
-            (*place).stream = stream.number;
-            (*place).solo = solo;
-            (*place).attempt = attempt;
-            (*place).direct = direct;
-            (*place).weight = weight;
-            (*place).replay = 0;
-            (*place).id = id;
-            (*place).emitted_ns = emitted_ns;
-            PyRow::relocate(&raw const *kept, &raw mut (*place).row);
+            (*entry).spout = self.index;
+            (*entry).stream = stream.number;
+            (*entry).solo = solo;
+            (*entry).attempt = attempt;
+            (*entry).direct = direct;
+            (*entry).weight = weight;
+            (*entry).replay = 0;
+            (*entry).place = place;
+            (*entry).id = id;
+            (*entry).emitted_ns = emitted_ns;
+            PyRow::relocate(&raw const *kept, &raw mut (*entry).row);
         }
         if solo {
             core.solo.set(core.solo.get() + 1);
@@ -263,6 +268,11 @@ impl Task {
             },
         };
         count.set(count.get() + 1);
+        let state = self.spout();
+        if state.ordered.get() {
+            let place = state.begin();
+            state.end(place);
+        }
         if !id.is_null() {
             unsafe { Py_INCREF(id) };
             self.core().tell(self, Told::Ack, id);

@@ -10,7 +10,7 @@ use crate::failures::Failure;
 use crate::fault;
 use crate::gil::Gil;
 use crate::roots::Pending;
-use crate::spout::Source;
+use crate::spout::{Source, SpoutState};
 use crate::task::{Fast, Task};
 use pyo3::ffi::{PyErr_CheckSignals, PyThreadState_Get};
 use pyo3::prelude::*;
@@ -284,13 +284,22 @@ impl Core {
 
     /// Whether every spout is exhausted and nothing is pending, queued or in user hands.
     fn is_exhausted(&self) -> bool {
+        let waits_for_drain =
+            |state: &SpoutState| state.retrying.get() == 0 && state.burying.get() == 0 && self.is_held_for_drain();
         let ended = |task: &Rc<Task>| {
             let state = task.spout();
             // System spouts (dead letters) give only what the others lead to, and gave it in this turn's poll.
             let exhausted = state.exhausted.get() || self.component_name(task.component).starts_with("__");
-            exhausted && state.outstanding() == 0 && task.in_flight.get() == 0
+            exhausted && (state.outstanding() == 0 || waits_for_drain(state)) && task.in_flight.get() == 0
         };
         self.started.get() && self.spouts.with(|spouts| spouts.iter().all(ended)) && self.is_quiet()
+    }
+
+    /// Whether bolts hold tuples and all that do have a `drain`, which is called when the sources have ended: what they
+    /// wait for will not come any more.
+    fn is_held_for_drain(&self) -> bool {
+        let mut holding = self.tasks.get().iter().filter(|task| task.held.get() > 0).peekable();
+        !self.draining.get() && holding.peek().is_some() && holding.all(|task| task.bolt().drains.get())
     }
 
     /// Whether no bolt has anything queued or running elsewhere.

@@ -14,6 +14,7 @@ use pyo3::types::PyDict;
 use squall_core::cell::Local;
 use squall_core::flow::{PendingBytes, PendingLimit, RateLimit};
 use squall_core::ids::MAX_SLOTS;
+use squall_core::tracker::Tracker;
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -67,6 +68,9 @@ pub struct SpoutState {
     pub later: Local<Vec<(Told, *mut PyObject)>>,
     /// Of a spout with `fail`: id → (tries counted, whether it is to run alone), while it is neither acked nor dead.
     pub failed_ids: Local<Option<Py<PyDict>>>,
+    /// Whether the order of its outputs is kept, for a spout with positions or receipts.
+    pub ordered: Cell<bool>,
+    order: Local<Tracker>,
     /// Bolts' tasks that this spout's tuples can reach, loops left out.
     pub reach: Local<Vec<Rc<Task>>>,
 }
@@ -81,6 +85,8 @@ pub struct SpoutOptions {
     pub rate_per_s: Option<f64>,
     pub idle_ns: u64,
     pub max_pending: Option<u32>,
+    /// The order of its outputs is kept.
+    pub ordered: bool,
     /// Each row is a call that may take any time.
     pub is_unknown_pace: bool,
 }
@@ -115,6 +121,8 @@ impl SpoutState {
             acked: Local::new(Vec::new()),
             later: Local::new(Vec::new()),
             failed_ids: Local::new(None),
+            ordered: Cell::new(false),
+            order: Local::new(Tracker::new()),
             reach: Local::new(Vec::new()),
         }
     }
@@ -127,6 +135,7 @@ impl SpoutState {
         self.is_batched.set(matches!(options.source, Source::NextBatch(_)));
         self.has_plain_ack.set(options.ack.is_some() && !options.collects_acks && !offloaded);
         self.has_fail.set(options.fail.is_some());
+        self.ordered.set(options.ordered);
         self.collects_acks.set(options.collects_acks);
         self.rate.replace(RateLimit::new(options.rate_per_s));
         self.limit.replace(PendingLimit::new(options.max_pending));
@@ -212,6 +221,23 @@ impl SpoutState {
     fn end_poll(&self) {
         self.most.set(u32::MAX);
         self.rate.with(|rate| rate.settle(self.granted.get(), self.emitted_in_poll.get()));
+    }
+
+    /// The next output begins; its place, as far as an entry of the ledger has room for it.
+    #[inline(always)]
+    pub fn begin(&self) -> u32 {
+        self.order.with(|order| order.begin()).0 as u32
+    }
+
+    /// The output at a place has ended for good: it was acked, or its dead letter is on disk.
+    #[inline(always)]
+    pub fn end(&self, place: u32) {
+        self.order.with(|order| order.end_low(place));
+    }
+
+    /// How many outputs have ended such that all before them have (semantics 31); None: the order is not kept.
+    pub fn ended_prefix(&self) -> Option<u64> {
+        self.ordered.get().then(|| self.order.with(|order| order.ended_prefix()))
     }
 
     /// Forgets an id that was acked or given up. The id is borrowed.

@@ -63,11 +63,21 @@ impl Core {
     #[inline(always)]
     unsafe fn complete(&self, place: *const Pending) {
         // SAFETY: each field is taken once; the row leaves first, and it is dropped last, since that may run user code.
-        let (mut row, spout, weight, emitted_ns, solo, attempt, replay, id) = unsafe {
+        let (mut row, spout, weight, emitted_ns, solo, attempt, replay, nth, id) = unsafe {
             let mut row = MaybeUninit::<PyRow>::uninit();
             PyRow::relocate(&raw const (*place).row, row.as_mut_ptr());
             let ended = &*place;
-            (row, ended.spout, ended.weight, ended.emitted_ns, ended.solo, ended.attempt, ended.replay, ended.id)
+            (
+                row,
+                ended.spout,
+                ended.weight,
+                ended.emitted_ns,
+                ended.solo,
+                ended.attempt,
+                ended.replay,
+                ended.place,
+                ended.id,
+            )
         };
         let task = &self.tasks.get()[spout as usize];
         let state = task.spout();
@@ -76,6 +86,9 @@ impl Core {
         if weight > 0 {
             let took_ns = self.now_precise_ns().saturating_sub(emitted_ns);
             task.times.complete.with(|latency| latency.record(took_ns, weight));
+        }
+        if state.ordered.get() & (replay == 0) {
+            state.end(nth);
         }
         if solo | (replay != 0) | self.observed.get() {
             self.tell_of_end(task, solo, replay, id, attempt);

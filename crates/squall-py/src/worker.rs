@@ -167,7 +167,8 @@ impl Worker {
     }
 
     #[allow(clippy::too_many_arguments)]
-    #[pyo3(signature = (task, /, *, kind, source, ack, ack_many, fail, dead, rate_per_s, idle_wait, max_pending, submit))]
+    #[pyo3(signature = (task, /, *, kind, source, ack, ack_many, fail, dead, rate_per_s, idle_wait, max_pending, submit,
+        ordered = false))]
     fn configure_spout(
         &self,
         task: u32,
@@ -181,6 +182,7 @@ impl Worker {
         idle_wait: f64,
         max_pending: Option<u32>,
         submit: Option<Py<PyAny>>,
+        ordered: bool,
     ) -> PyResult<()> {
         let task = self.task(task)?;
         let source = match kind {
@@ -200,6 +202,7 @@ impl Worker {
             rate_per_s,
             idle_ns: seconds_ns(idle_wait).max(1),
             max_pending,
+            ordered,
         };
         task.spout().configure(options, submit.is_some());
         task.submit.replace(submit);
@@ -207,7 +210,8 @@ impl Worker {
     }
 
     #[allow(clippy::too_many_arguments)]
-    #[pyo3(signature = (task, /, *, manual_ack, hold_max, batch_max, batch_wait, max_in_flight, submit, cancel = None))]
+    #[pyo3(signature = (task, /, *, manual_ack, hold_max, batch_max, batch_wait, max_in_flight, submit, cancel = None,
+        drains = false))]
     fn configure_bolt(
         &self,
         task: u32,
@@ -218,6 +222,7 @@ impl Worker {
         max_in_flight: u32,
         submit: Option<Py<PyAny>>,
         cancel: Option<Py<PyAny>>,
+        drains: bool,
     ) -> PyResult<()> {
         let task = self.task(task)?;
         let state = task.bolt();
@@ -225,6 +230,7 @@ impl Worker {
             return Err(PyRuntimeError::new_err("a bolt is configured before its inputs are bound"));
         }
         state.manual_ack.set(manual_ack);
+        state.drains.set(drains);
         state.hold_ns.set(seconds_ns(hold_max));
         state.batch_max.set(batch_max);
         state.batch_wait_ns.set(seconds_ns(batch_wait));
@@ -360,6 +366,10 @@ impl Worker {
     fn spout_ended(&self, task: u32) -> PyResult<bool> {
         let task = self.task(task)?;
         Ok(task.spout().exhausted.get() && task.in_flight.get() == 0)
+    }
+
+    fn ended_prefix(&self, task: u32) -> PyResult<Option<u64>> {
+        Ok(self.task(task)?.spout().ended_prefix())
     }
 
     fn end_emission(&self) {

@@ -96,6 +96,7 @@ class TaskRuntime(Protocol):
     def every(self, period_s: float, call: Callable[..., object], args: tuple[object, ...]) -> Timer: ...
     def shared(self, key: str, make: Callable[[], Any]) -> Any: ...
     def pause(self, delay_s: float) -> None: ...
+    def ended_prefix(self) -> int: ...
     def report_error(self, error: BaseException) -> None: ...
     def counter(self, name: str) -> Counter: ...
     def histogram(self, name: str) -> Histogram: ...
@@ -191,6 +192,17 @@ class TopologyContext:
     def pause(self, delay: Seconds, /) -> None:
         """Delivers nothing to this task for `delay`."""
         self._runtime.pause(seconds(delay))
+
+    def ended_prefix(self) -> int:
+        """How many of this spout task's outputs, counted from `open`, have ended such that all before them have.
+
+        Ended: acked, or safe in the dead letters. A failed output keeps its place until a later try has ended. It is
+        what `position` needs: the source before the output of this number need not be read again.
+
+        Raises:
+            RuntimeError: the spout has no `position`, or it has `fail` and so keeps account of its outputs itself.
+        """
+        return self._runtime.ended_prefix()
 
     def report_error(self, error: BaseException, /) -> None:
         """Shows an error among the component's, without failing anything."""

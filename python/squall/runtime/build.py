@@ -158,6 +158,7 @@ def _configure_spout(worker: _core.Worker, task: Task) -> None:
         rate_per_s=instance.rate_per_s if is_component else None,
         idle_wait=idle_wait,
         max_pending=settings["topology.max.spout.pending"],
+        ordered=is_component and _callback(instance, "position") is not None and callbacks["fail"] is None,
         submit=task.offloader.submit if task.offloader else None,
         **callbacks,
     )
@@ -199,6 +200,7 @@ def _configure_bolt(worker: _core.Worker, task: Task, bolt: Bolt) -> None:
         max_in_flight=bolt.max_in_flight if task.spec.mode is Mode.ASYNC else 1,
         submit=task.offloader.submit if task.offloader else None,
         cancel=_callback(task.offloader, "cancel"),
+        drains=_callback(bolt, "drain") is not None,
     )
 
 

@@ -109,6 +109,14 @@ class ContextRuntime:
         """Holds this task's inputs back."""
         self._services.worker.pause(self._index, delay_s)
 
+    def ended_prefix(self) -> int:
+        """How many outputs have ended with all before them."""
+        if (prefix := self._services.worker.ended_prefix(self._index)) is None:
+            raise RuntimeError(
+                f'"{self.component}" has no ended_prefix: it wants a spout with position and without fail'
+            )
+        return prefix
+
     def report_error(self, error: BaseException) -> None:
         """Adds to the component's errors."""
         self._services.report_error(self._index, "report_error", error)

@@ -267,6 +267,8 @@ class LocalCluster:
         is called in topological order. Time moves as far as sleeping async calls need it.
         """
         self._begin()
+        if any(spout.waiting for mocked in self._mocked.values() for spout in mocked.tasks):
+            self.run_until_idle()  # what was fed has left its source already
         bound = self.worker.monotonic() + END_WITHIN_S
 
         def step() -> str:
