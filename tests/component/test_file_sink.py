@@ -357,3 +357,27 @@ def test_what_cannot_be_recovered_is_reported_and_stops_nothing(tmp_path: Path) 
     assert left.exists()
     (path,) = files(tmp_path)
     assert pq.read_table(path).to_pylist() == [{"country": "fr", "n": 2}]
+
+
+def test_a_file_that_cannot_be_published_is_reported_and_published_by_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def seal(_source: Path, _sealed: Any) -> None:
+        raise ValueError("no such luck")
+
+    sink = FileSink(tmp_path / "out.txt", compress="gzip", rotate=Rotation(rows=1))
+    with monkeypatch.context() as patched:
+        patched.setattr(publishing_module, "_to_gzip", seal)
+        with cluster_of(sink) as cluster:
+            for n in range(3):
+                cluster.feed("rows", [("de", n)])
+                cluster.run_until_idle()
+            assert len(cluster.acked("rows")) == 3
+            assert {error.error for error in cluster.errors()} == {"ValueError: no such luck"}
+    assert files(tmp_path) == []
+    write(sink, [])
+    assert sorted(gzip.decompress(path.read_bytes()) for path in files(tmp_path, hidden=True)) == [
+        b"de\t0\n",
+        b"de\t1\n",
+        b"de\t2\n",
+    ]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from squall.connectors.files.formats import Format, Seal
 from squall.connectors.files.layout import Layout, Limits
@@ -34,11 +35,23 @@ class Plan:
     max_open: int
 
 
+class Clock(Protocol):
+    """The times of a task."""
+
+    def now(self) -> datetime:
+        """The wall clock."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds of a clock that never jumps."""
+        ...
+
+
 class OpenFiles:
     """A task's open files, by place. Bound: `max_open`; beyond it the one that was longest without a row is closed."""
 
-    def __init__(self, plan: Plan, task: int, now: Callable[[], datetime], monotonic: Callable[[], float]) -> None:
-        self._plan, self._task, self._now, self._monotonic = plan, task, now, monotonic
+    def __init__(self, plan: Plan, clock: Clock, task: int, report: Callable[[Exception], None]) -> None:
+        self._plan, self._clock, self._task, self._report = plan, clock, task, report
         self._files: OrderedDict[Path, Appended] = OrderedDict()
         self._finished: list[Appended] = []
         self.published = 0
@@ -46,18 +59,14 @@ class OpenFiles:
     def __len__(self) -> int:
         return len(self._files)
 
-    def recover(self, report: Callable[[Exception], None]) -> None:
-        """Publishes what earlier runs left, as far as nobody else writes it.
-
-        What cannot be published stays hidden for the next time: it is reported, and stops nothing.
-        """
+    def recover(self) -> None:
+        """Publishes what earlier runs left, as far as nobody else writes it."""
         plan = self._plan
         for target in list(leftovers(plan.layout.root, plan.layout.patterns(STAMP))):
             try:
                 self.published += recover(target, plan.format, plan.seal, plan.sync)
             except Exception as error:
-                error.add_note(f"{hidden(target)} was left by an earlier run and cannot be published")
-                report(error)
+                self._say(error, target)
 
     def get(self, place: Path) -> Appended:
         """The open file of a place.
@@ -89,7 +98,7 @@ class OpenFiles:
         """Publishes the files that are old, or had no row for long."""
         if (limits := self._plan.limits) is None:
             return
-        now_s = self._monotonic()
+        now_s = self._clock.monotonic()
         for place, file in list(self._files.items()):
             if limits.is_old(file.began_s, file.touched_s, now_s):
                 self.finish(place)
@@ -113,22 +122,24 @@ class OpenFiles:
         """Publishes what is finished.
 
         Raises:
-            OSError: the disk is full: the file waits for the next call; or for another reason: it is published when the
-                sink is next opened.
+            OSError: there is no room for now; the file waits for the next call.
         """
         while self._finished:
             file = self._finished[0]
             try:
                 self._publish(file)
-            except OSError as error:
-                if error.errno not in WAITS:
-                    self._let_go(file)
-                raise
-            self._let_go(file)
+            except Exception as error:
+                if isinstance(error, OSError) and error.errno in WAITS:
+                    raise
+                self._say(error, file.target)
+            self._finished.remove(file)
+            file.close()
 
-    def _let_go(self, file: Appended) -> None:
-        self._finished.remove(file)
-        file.close()
+    def _say(self, error: Exception, target: Path | None) -> None:
+        """Reports a file that stays hidden until the sink is next opened; its rows are safe, and nothing else stops."""
+        if target is not None:
+            error.add_note(f"{hidden(target)} cannot be published for now")
+        self._report(error)
 
     def _publish(self, file: Appended) -> None:
         if file.target is None:
@@ -140,7 +151,7 @@ class OpenFiles:
         self.published += 1
 
     def _opened(self, place: Path) -> Appended:
-        plan, now_s = self._plan, self._monotonic()
+        plan, now_s = self._plan, self._clock.monotonic()
         if plan.limits is None:
             fd = open_visible(place, plan.format.ending, plan.sync)
             return Appended(fd, plan.format.encoder(is_begun=os.fstat(fd).st_size > 0), now_s, None)
@@ -152,6 +163,6 @@ class OpenFiles:
 
     def _addition(self, number: int) -> str:
         """What tells the files of one place apart: when it was opened, and by which task."""
-        now = self._now()
+        now = self._clock.now()
         stamp = f"-{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03d}-{self._task}"
         return stamp if number == 1 else f"{stamp}-{number}"

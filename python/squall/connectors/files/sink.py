@@ -88,13 +88,13 @@ class FileSink(Bolt):
         seal = compressing(self._compress) if self._compress else self._format.seal
         limits = self._rotate.limits() if self._rotate else None
         plan = Plan(self._layout, self._format, seal, limits, self._fsync, self._max_open)
-        self._files = OpenFiles(plan, context.task_index, context.now, context.monotonic)
+        self._files = OpenFiles(plan, context, context.task_index, context.report_error)
         self._own_name = f".{context.task_index}" if limits is None and context.task_count > 1 else ""
         self._rows, self._bytes = context.counter("rows"), context.counter("bytes")
         self._published = context.counter("files")
         context.gauge("open files", lambda: len(self._files))
         if self._rotate is not None:
-            self._files.recover(context.report_error)
+            self._files.recover()
             self._count()
             context.every(self._rotate.look_every_s, self._finish_old)
         if not self._layout.is_partitioned:
@@ -199,7 +199,7 @@ class FileSink(Bolt):
         self._told(self._files.finish_old)
 
     def _told(self, publish: Callable[[], None]) -> OSError | None:
-        """Publishes files; an error is shown, and returned, but fails no row: those of finished files are safe."""
+        """Publishes files; a full disk is shown, and returned, but fails no row: those of finished files are safe."""
         try:
             publish()
         except OSError as error:
