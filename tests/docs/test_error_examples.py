@@ -37,13 +37,18 @@ NEEDS_THE_WORLD = {
     "component_failed",
     "dead_letter_unknown",
     "drain_unfinished",
-    "extra_missing",
     "duration_invalid",
+    "extra_missing",
+    "file_cut",
+    "file_gone",
     "log_level_invalid",
     "no_answer",
     "output_unwritable",
     "pending_full",
     "port_taken",
+    "position_unmatched",
+    "position_unreadable",
+    "positions_in_use",
     "record_refused",
     "running_twice",
     "topology_differs",
@@ -82,10 +87,13 @@ class Count(Bolt):
     def process(self, word: str) -> None: ...
 
 
-def told_by(error: BaseException) -> set[str]:
-    """The codes of an error, and of those that it came from."""
-    codes = {defect.code for defect in error.defects} if isinstance(error, SquallError) else set[str]()
-    return codes | (told_by(error.__cause__) if error.__cause__ else set())
+def told_by(error: BaseException | None) -> set[str]:
+    """The codes of an error, and of those that it came from; what `open` raised comes from itself."""
+    chain: list[BaseException] = []
+    while error is not None and error not in chain:
+        chain.append(error)
+        error = error.__cause__
+    return {defect.code for one in chain if isinstance(one, SquallError) for defect in one.defects}
 
 
 def with_words() -> Topology:

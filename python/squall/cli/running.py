@@ -37,6 +37,7 @@ class Asked:
     as_json: bool
     summary: str | None
     log_level: str | None
+    from_start: bool = False
 
 
 class View(Protocol):
@@ -89,6 +90,7 @@ def run_topology(asked: Asked) -> int:
         for_s=for_s,
         drain_s=drain_s if drain_s is not None else graph.settings["topology.drain.secs"],
         stdout_fd=STDERR if asked.as_json else STDOUT,
+        from_start=asked.from_start,
     )
     summary = SummaryFile(asked.summary) if asked.summary is not None else None
     audience = Audience(json_view or _view(graph), summary)

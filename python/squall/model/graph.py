@@ -149,6 +149,8 @@ class ComponentSpec:
     resources: Any = None
     listens: bool = False
     """Whether the spout listens on an address: the parent binds it and hands the socket to the worker."""
+    reads_stdin: bool = False
+    """Whether the spout reads standard input, which the parent passes on to the worker."""
     prints: bool = False
     """Whether the bolt writes to standard output, where nothing else may be shown then."""
 

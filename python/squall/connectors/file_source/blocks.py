@@ -1,0 +1,173 @@
+"""Blocks of whole lines, and the lines and JSON records in them.
+
+A block is what one read gives, up to its last line feed; the rest waits for the next read. Blocks are large, so that
+what is done once for each (decode, split) costs next to nothing a line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+from squall.connectors.file_source.chunks import Bad, Chunk, Place, bad_record
+from squall.connectors.file_source.raw import Raw
+
+BLOCK_BYTES = 256 << 10
+SHOWN_BYTES = 1 << 10
+"""Bytes that a dead letter shows of a line that is too long."""
+BOM = b"\xef\xbb\xbf"
+
+
+class Blocks:
+    """The blocks of one file.
+
+    Bound: a line of more than `max_record` bytes is cut off and skipped to its end.
+    """
+
+    def __init__(self, raw: Raw, offset: int, max_record: int) -> None:
+        self._raw, self._max_record = raw, max_record
+        self._rest = b""
+        self._skipping = False
+        self.offset = offset
+        """Where the next block begins."""
+
+    def read(self, *, to_the_end: bool) -> tuple[int, bytes, bool] | None:
+        """Offset and bytes of the next block, and whether it is a line that is too long; None: there is none now."""
+        while data := self._raw.read(BLOCK_BYTES):
+            if self._skipping:
+                data = self._skipped(data)
+            cut = data.rfind(b"\n") + 1
+            if cut:
+                block, self._rest = self._rest + data[:cut], data[cut:]
+                return self._given(block), block, False
+            self._rest += data
+            if len(self._rest) > self._max_record:
+                block, self._rest, self._skipping = self._rest, b"", True
+                return self._given(block), block[:SHOWN_BYTES], True
+        if to_the_end and self._rest:
+            block, self._rest = self._rest, b""
+            return self._given(block), block, False
+        return None
+
+    def go_back(self, offset: int) -> None:
+        """Reads the block at an offset again, of a file that is not compressed."""
+        self._raw.go_back(offset)
+        self.offset, self._rest, self._skipping = offset, b"", False
+
+    def disk_bytes(self) -> int:
+        """How far the file is read."""
+        return self._raw.disk_bytes()
+
+    def close(self) -> None:
+        """Lets go of the file."""
+        self._raw.close()
+
+    def _given(self, block: bytes) -> int:
+        began = self.offset
+        self.offset += len(block)
+        return began
+
+    def _skipped(self, data: bytes) -> bytes:
+        """What follows the end of a line that is skipped."""
+        end = data.find(b"\n") + 1
+        self._skipping = not end
+        self.offset += end or len(data)
+        return data[end:] if end else b""
+
+
+Parsed: TypeAlias = tuple[list[Any], dict[int, Bad]]
+"""Rows, and the bad ones of them by their place."""
+Parse: TypeAlias = Callable[[str, int, bytes], Parsed]
+"""Makes a block into rows; is told the file and the number of the first line, for what it says of bad ones."""
+RowsOf: TypeAlias = Callable[[list[Any]], list[Any]]
+"""Makes records into rows."""
+
+
+class LineReader:
+    """A file whose records are lines.
+
+    Args:
+        parse: makes a block into rows, with bad records by their place.
+    """
+
+    def __init__(self, path: str, blocks: Blocks, place: Place, max_record: int, parse: Parse) -> None:
+        self._path, self._blocks, self._max_record, self._parse = path, blocks, max_record, parse
+        self._number = place.number
+        self.disk_bytes, self.close = blocks.disk_bytes, blocks.close
+
+    def read(self, *, to_the_end: bool) -> Chunk | None:
+        """The rows of the next block."""
+        if (found := self._blocks.read(to_the_end=to_the_end)) is None:
+            return None
+        offset, block, is_too_long = found
+        before = Place(offset, number=self._number)
+        self._number += block.count(b"\n") + (is_too_long or not block.endswith(b"\n"))
+        after = Place(self._blocks.offset, number=self._number)
+        if is_too_long:
+            why = f"a line of more than {self._max_record:,} bytes"
+            return Chunk([None], before, after, {0: bad_record(self._path, before.number + 1, why, block)})
+        if offset == 0:
+            block = block.removeprefix(BOM)
+        rows, bad = self._parse(self._path, before.number + 1, block)
+        return Chunk(rows, before, after, bad)
+
+
+def lines_of(block: bytes) -> list[bytes]:
+    """The lines of a block, without their ends."""
+    lines = block.split(b"\n")
+    if not lines[-1]:
+        del lines[-1]
+    return [line.removesuffix(b"\r") for line in lines] if b"\r" in block else lines
+
+
+def text_lines(encoding: str, errors: str) -> Parse:
+    """Each line as text; one that is none is bad."""
+
+    def parse(path: str, number: int, block: bytes) -> Parsed:
+        try:
+            text = block.decode(encoding, errors)
+        except UnicodeDecodeError:
+            return one_by_one(path, number, lines_of(block), lambda line: line.decode(encoding, errors))
+        if "\r" in text:
+            text = text.replace("\r\n", "\n")
+        lines = text.split("\n")
+        if not lines[-1]:
+            del lines[-1]
+        return lines, {}
+
+    return parse
+
+
+def json_lines(decode: Callable[[bytes], Any], rows: RowsOf) -> Parse:
+    """Each line that is not blank as a JSON record; one that is none is bad.
+
+    Line by line: as one stream, a block could hold records over several lines, and a block more or less would change
+    which ones.
+    """
+    import msgspec
+
+    def parse(path: str, number: int, block: bytes) -> Parsed:
+        lines = lines_of(block)
+        try:
+            return rows(list(map(decode, lines))), {}
+        except (msgspec.MsgspecError, UnicodeDecodeError):  # a record is bad, or a line is blank
+            return one_by_one(path, number, lines, lambda line: rows([decode(line)])[0], skips_blank=True)
+
+    return parse
+
+
+def one_by_one(
+    path: str, number: int, lines: Sequence[bytes], parse: Callable[[bytes], Any], *, skips_blank: bool = False
+) -> Parsed:
+    """As a whole block, but line by line: where a line is bad only that one is lost."""
+    rows: list[Any] = []
+    bad: dict[int, Bad] = {}
+    for at, line in enumerate(lines, number):
+        if skips_blank and not line.strip():
+            continue
+        try:
+            rows.append(parse(line))
+        except Exception as error:
+            bad[len(rows)] = bad_record(path, at, error, line)
+            rows.append(None)
+    return rows, bad
