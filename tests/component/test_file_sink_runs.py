@@ -126,3 +126,32 @@ def test_rows_wait_on_a_full_disk_and_all_are_published_when_there_is_room(squal
     assert run.end() == 0
     assert sorted(int(line) for path in visible(out) for line in lines_of(path)) == list(range(3000))
     assert run.summary()["dead"] == 0
+
+
+COPY = """
+    from squall import Topology
+    from squall.connectors.file_source import FileSpout
+    from squall.connectors.files import FileSink, Parquet, Rotation, Text
+
+    topology = Topology("copying")
+    lines = topology.spout("lines", FileSpout("in.txt"))
+    topology.bolt("sink", FileSink("out/copy", rotate=Rotation(size="200KB"))).shuffle(lines)
+"""
+
+
+def test_a_file_is_copied_whole_over_kills(squall: Squall) -> None:
+    """The source goes on at its position, the sink publishes what it left: at least once from end to end."""
+    wanted = [f"{n:07d} {'x' * 40}" for n in range(100_000)]
+    (squall.folder / "in.txt").write_text("".join(f"{line}\n" for line in wanted))
+    out = squall.folder / "out"
+    for kill in range(3):
+        published = len(visible(out))
+        run = squall.run(COPY)
+        if kill < 2:
+            wait_until(lambda: len(visible(out)) > published + 1 or run.process.poll() is not None, what="progress")  # noqa: B023
+            os.kill(run.worker_pid(), signal.SIGKILL)
+            assert run.end() == 1
+    assert run.end() == 0
+    assert [path for path in out.rglob(".*")] == []
+    found = [line for path in visible(out) for line in path.read_text().splitlines()]
+    assert set(found) == set(wanted)

@@ -62,8 +62,8 @@ class Intake:
     Bound: `max_queued` records wait for the topology, and one body more; a request that finds no room gets 503.
     """
 
-    def __init__(self, rules: Rules) -> None:
-        self._rules = rules
+    def __init__(self, rules: Rules, wake: Callable[[], object] = lambda: None) -> None:
+        self._rules, self._wake = rules, wake
         self._queue: deque[tuple[object, Waiting | None]] = deque()
         self._receiving = 0
         self._is_closed = False
@@ -132,6 +132,7 @@ class Intake:
             if self._queue and len(self._queue) + len(records) > self._rules.max_queued:
                 raise _busy("the topology is behind")
             self._queue.extend((record, waiting) for record in records)
+        self._wake()
         answer: dict[str, int] = {"records": len(records)}
         if waiting is not None:
             await waiting.answer

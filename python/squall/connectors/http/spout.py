@@ -40,12 +40,13 @@ class HttpSpout(Spout):
     """
 
     outputs: ClassVar[Any] = ()
-    idle_wait = 0.002
+    idle_wait = 0.1  # a request ends the pause, unless it comes in the moment before it
 
     def __init__(self, host: str, port: int, rules: Rules, field: str, max_connections: int) -> None:
         self.host, self.port, self.rules, self.max_connections = host, port, rules, max_connections
         self.outputs = (field,)  # pyright: ignore[reportAttributeAccessIssue]  # of this spout alone
         self._fd: int | None = None
+        self._wake: Callable[[], object] = lambda: None
 
     @classmethod
     def listen(
@@ -109,6 +110,10 @@ class HttpSpout(Spout):
         """Uses a listening socket that was inherited."""
         self._fd = os.dup(fd)
 
+    def wake_by(self, wake: Callable[[], object]) -> None:
+        """Learns how the core is told that there is something."""
+        self._wake = wake
+
     # -- life ----------------------------------------------------------------------------------------------------
 
     def open(self, context: Any) -> None:
@@ -117,7 +122,7 @@ class HttpSpout(Spout):
 
         self._ids = count()
         self._waiting: dict[int, Waiting] = {}
-        self.app = Intake(self.rules)
+        self.app = Intake(self.rules, self._wake)
         context.gauge("queued", lambda: self.app.queued)
         listener = self.bind() if self._fd is None else socket.socket(fileno=self._fd)
         self._server = ServerThread(self.app, listener, self.max_connections)
