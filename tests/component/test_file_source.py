@@ -20,6 +20,7 @@ import zstandard
 from squall import Bolt, Topology, Tuple
 from squall.connectors.file_source import Csv, FileSpout, JsonLines, Lines, Parquet
 from squall.connectors.file_source import blocks as blocks_module
+from squall.connectors.file_source.progress import Progress
 from squall.errors import StateError, TopologyError
 from squall.testing import LocalCluster
 
@@ -483,6 +484,27 @@ def test_31_files_that_were_read_take_little_room_in_a_position(tmp_path: Path) 
     assert len(position) < 300 * 64
     assert len(half_read(FileSpout(tmp_path / "*.txt"), 1)) < 200, "those that were not begun take none"
     assert rest_of(FileSpout(tmp_path / "*.txt"), position) == ["299"]
+
+
+@pytest.mark.parametrize("tasks", [1, 3])
+def test_31_files_are_known_again_when_their_device_has_another_number(tmp_path: Path, tasks: int) -> None:
+    write_lines(tmp_path, 10)
+    topology = topology_of(FileSpout(tmp_path / "*.txt"), Hold(25), tasks)
+    with LocalCluster(topology) as cluster:
+        cluster.run_until_idle()
+        before = cluster.task("take", Hold).rows
+        positions = [cluster.position("files", index) for index in range(tasks)]
+    moved = [Progress("Lines") for _ in positions]
+    for progress, position in zip(moved, positions, strict=True):
+        progress.restore(position)
+        for device, inode in [*progress.known, *progress.done]:
+            progress.renumber((device, inode), (device + 7, inode))
+    topology = topology_of(FileSpout(tmp_path / "*.txt"), Take, tasks)
+    with LocalCluster(topology, positions={"files": [progress.encode() for progress in moved]}) as cluster:
+        cluster.finish()
+        rows = before + cluster.emitted("files")
+        assert cluster.errors() == []
+    assert sorted(rows) == sorted((f"{name} {n}",) for name in ("a.txt", "b.txt", "c.txt") for n in range(10))
 
 
 def test_31_names_that_are_no_text_are_kept(tmp_path: Path) -> None:

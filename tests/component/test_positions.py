@@ -184,3 +184,21 @@ def test_31_what_position_and_commit_raise_is_reported_and_the_run_goes_on(squal
     wait_until(lambda: "code: position_invalid" in wrong.err, what="the report")
     wrong.interrupt()
     assert wrong.end() == 0
+
+
+def test_31_a_position_that_cannot_be_stored_is_said_once_and_stored_when_it_can(squall: Squall) -> None:
+    run = squall.run(text(squall))
+    wait_until(lambda: committed(squall), what="a commit")
+    folder = squall.state / "positions" / "numbers" / "numbers"
+    aside = folder.with_name("aside")
+    folder.rename(aside)
+    folder.touch()
+    wait_until(lambda: 'position of "numbers" cannot be stored' in run.err, what="the news")
+    emitted = run.events("progress")[-1]["emitted"]
+    wait_until(lambda: run.events("progress")[-1]["emitted"] > emitted + 800, what="two more seconds")
+    assert run.err.count("cannot be stored") == 1
+    folder.unlink()
+    aside.rename(folder)
+    run.interrupt()
+    assert run.end() == 0
+    assert committed(squall)[-1] == run.summary()["acked"]

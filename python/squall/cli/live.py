@@ -53,7 +53,7 @@ class LiveView:
                 where = f": process {event['workers'][0]['pid']}{listening(event)}; log {event['log']}"
                 self._console.print(Text.assemble((event["topology"], "bold"), where))
             case "resumed":
-                self._console.print(event["text"])
+                self._console.print(Text(event["text"]))
             case "progress":
                 self._live.update(self._screen(event))
                 self._last = event

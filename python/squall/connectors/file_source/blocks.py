@@ -75,8 +75,8 @@ class Blocks:
         return data[end:] if end else b""
 
 
-Parsed: TypeAlias = tuple[list[Any], dict[int, Bad]]
-"""Rows, and the bad ones of them by their place."""
+Parsed: TypeAlias = tuple[list[Any], dict[int, Bad], int]
+"""Rows, the bad ones of them by their place, and how many lines they are."""
 Parse: TypeAlias = Callable[[str, int, bytes], Parsed]
 """Makes a block into rows; is told the file and the number of the first line, for what it says of bad ones."""
 RowsOf: TypeAlias = Callable[[list[Any]], list[Any]]
@@ -101,15 +101,15 @@ class LineReader:
             return None
         offset, block, is_too_long = found
         before = Place(offset, number=self._number)
-        self._number += block.count(b"\n") + (is_too_long or not block.endswith(b"\n"))
-        after = Place(self._blocks.offset, number=self._number)
         if is_too_long:
             why = f"a line of more than {self._max_record:,} bytes"
-            return Chunk([None], before, after, {0: bad_record(self._path, before.number + 1, why, block)})
-        if offset == 0:
-            block = block.removeprefix(BOM)
-        rows, bad = self._parse(self._path, before.number + 1, block)
-        return Chunk(rows, before, after, bad)
+            rows, bad, lines = [None], {0: bad_record(self._path, before.number + 1, why, block)}, 1
+        else:
+            rows, bad, lines = self._parse(
+                self._path, before.number + 1, block.removeprefix(BOM) if offset == 0 else block
+            )
+        self._number += lines
+        return Chunk(rows, before, Place(self._blocks.offset, number=self._number), bad)
 
 
 def lines_of(block: bytes) -> list[bytes]:
@@ -133,7 +133,7 @@ def text_lines(encoding: str, errors: str) -> Parse:
         lines = text.split("\n")
         if not lines[-1]:
             del lines[-1]
-        return lines, {}
+        return lines, {}, len(lines)
 
     return parse
 
@@ -149,7 +149,7 @@ def json_lines(decode: Callable[[bytes], Any], rows: RowsOf) -> Parse:
     def parse(path: str, number: int, block: bytes) -> Parsed:
         lines = lines_of(block)
         try:
-            return rows(list(map(decode, lines))), {}
+            return rows(list(map(decode, lines))), {}, len(lines)
         except (msgspec.MsgspecError, UnicodeDecodeError):  # a record is bad, or a line is blank
             return one_by_one(path, number, lines, lambda line: rows([decode(line)])[0], skips_blank=True)
 
@@ -170,4 +170,4 @@ def one_by_one(
         except Exception as error:
             bad[len(rows)] = bad_record(path, at, error, line)
             rows.append(None)
-    return rows, bad
+    return rows, bad, len(lines)

@@ -80,8 +80,8 @@ def renamed(path: str, key: tuple[int, int]) -> Found | None:
 
 
 def is_part_of(file: Found, task: int, tasks: int) -> bool:
-    """Whether a file is this task's: by its inode, so that it stays so when it is renamed."""
-    return zlib.crc32(b"%d:%d" % file.key) % tasks == task
+    """Whether a file is this task's: by its inode, so that it stays so when it is renamed, or its device renumbered."""
+    return zlib.crc32(b"%d" % file.inode) % tasks == task
 
 
 def check_patterns(patterns: Sequence[str], *, follow: bool) -> None:

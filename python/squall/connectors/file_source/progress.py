@@ -82,6 +82,13 @@ class Progress:
         self.done.pop(file, None)
         self._marks = deque(mark for mark in self._marks if mark.file != file)
 
+    def renumber(self, old: tuple[int, int], new: tuple[int, int]) -> None:
+        """The device of a file has another number now."""
+        if old in self.done:
+            self.done[new] = self.done.pop(old)
+        if old in self.known:
+            self.known[new] = self.known.pop(old)._replace(device=new[0])
+
     def ended(self, count: int) -> None:
         """The task's first `count` outputs have ended."""
         while self._marks and self._marks[0].end <= count:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from squall.api.context import TopologyContext
@@ -123,6 +123,8 @@ class TaskFiles:
         if not found:
             check_patterns(self._wanted.patterns, follow=self._wanted.opening.follow)
         mine = {file.key: file for file in found if is_part_of(file, context.task_index, context.task_count)}
+        if not self._tracked:
+            self._renumber(mine)
         for file in mine.values():
             if (tracked := self._tracked.get(file.key)) is None:
                 self._track(file)
@@ -134,6 +136,16 @@ class TaskFiles:
             self._lost(self._tracked[key])
         for key in self._progress.known.keys() - self._tracked.keys():
             self._find_again(key)
+
+    def _renumber(self, mine: Mapping[tuple[int, int], Found]) -> None:
+        """Knows files again whose device was mounted anew, under another number."""
+        progress = self._progress
+        heads = {key: one.head for kept in (progress.known, progress.done) for key, one in kept.items()}
+        missing = {key[1]: key for key in heads if key not in mine}
+        for key, file in mine.items():
+            old = missing.get(file.inode)
+            if old is not None and key not in heads and _begins_with(file, heads[old]):
+                progress.renumber(old, key)
 
     def _track(self, file: Found) -> None:
         """Begins with a file, or goes on with it."""

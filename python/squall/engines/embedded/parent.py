@@ -82,6 +82,7 @@ class EmbeddedRun:
         self._report: Event = {}
         self._interrupts = 0
         self._stuck: Stuck | None = None
+        self._unstored: set[str] = set()
         self._positions = PositionStore(local_dir(order.settings), graph.name)
 
     def interrupt(self) -> None:
@@ -239,8 +240,11 @@ class EmbeddedRun:
         try:
             self._positions.put(position)
             done = True
+            self._unstored.discard(position.component)
         except OSError as error:
-            self._say([f'the position of "{position.component}" is not stored: {error.strerror}'])
+            if position.component not in self._unstored:  # else it was said
+                self._say([f'the position of "{position.component}" cannot be stored: {error.strerror}'])
+                self._unstored.add(position.component)
         except ClusterError as error:
             self._step(worker, outcome.Failed(error.defects[0]))
             self._step(worker, outcome.Interrupted())
