@@ -305,15 +305,40 @@ class Worker:
         """Number of the component whose code the loop's thread is running."""
     def death(self) -> tuple[int, BaseException] | None:
         """(task index, its exception) after `run` said "died"."""
+    def tap(
+        self, task: int, stream: int, function: Callable[[tuple[Any, ...]], object], /, gate: TapGate | None = None
+    ) -> None:
+        """From now on `function` gets each row emitted on the stream that `gate` admits; all without one. Any thread.
+
+        It says whether the row was shown, for the gate's rate, and must not raise.
+        """
+    def untap(self, task: int, stream: int, function: object, /) -> None:
+        """Takes the taps with this very function away. Any thread."""
     def close(self) -> None:
         """Lets go of every task and hook; the worker is of no use afterwards. Raises while it runs."""
 
     # -- for tests ----------------------------------------------------------------------------------------
     def observe(self, on: bool, /) -> None: ...
-    def record(self, task: int, stream: int, rows: list[tuple[Any, ...]] | None, /) -> None:
-        """Every row emitted on the stream is appended to `rows` from now on."""
     def intercept(self, task: int, function: Callable[[Tuple], None] | None, /) -> None:
         """Called with each input before the task sees it; what it raises, the task raises."""
+
+class TapGate:
+    """Decides which tuples a tap looks at; the tasks and streams of one tap share it.
+
+    `ratio`: share of the tuples that it is for. `shown_per_s`: tuples that may be shown in a second. `time_ratio`:
+    share of the time that looking may take. What finds one of the last two used up is skipped.
+    """
+
+    def __init__(
+        self,
+        *,
+        ratio: float = 1.0,
+        shown_per_s: float | None = None,
+        time_ratio: float | None = None,
+        seed: int = 0,
+    ) -> None: ...
+    def seen(self) -> tuple[int, int]:
+        """(tuples that came by, tuples that were skipped)."""
 
 class TcpSource:
     """The native half of a listening TCP spout: an already listening socket and how its bytes become records.
@@ -358,6 +383,8 @@ class Session:
         """
     def send(self, line: bytes, /) -> None:
         """Sends one event line to the parent; never blocks."""
+    def offer(self, line: bytes, /) -> bool:
+        """Sends a line that may be lost, unless too much waits already. Whether it was taken."""
     def flushed(self) -> bool:
         """Whether every line is written."""
 

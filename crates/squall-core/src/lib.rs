@@ -15,5 +15,6 @@ pub mod mailbox;
 pub mod metrics;
 pub mod retry;
 pub mod route;
+pub mod tap;
 pub mod timers;
 pub mod tracker;

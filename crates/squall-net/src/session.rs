@@ -15,6 +15,8 @@ const MAX_LINE: u64 = 64 << 10;
 const LOOK_BACK: usize = 32;
 /// Bytes that wait for the writer before the oldest lines are dropped.
 const MAX_WAITING_BYTES: usize = 4 << 20;
+/// Bytes that wait for the writer from which lines that may be lost are refused.
+const MAX_OFFERED_BYTES: usize = 1 << 20;
 
 /// Answers one request line; None: no answer.
 pub type Handler = Box<dyn Fn(&[u8]) -> Option<Vec<u8>> + Send>;
@@ -81,6 +83,12 @@ impl Sender {
         }
         self.0.changed.notify_one();
         true
+    }
+
+    /// Sends a line that may be lost, unless too much waits already: it must not push out lines that say how a run
+    /// stands. Whether it was taken.
+    pub fn offer(&self, line: Vec<u8>) -> bool {
+        self.0.lock().bytes + line.len() < MAX_OFFERED_BYTES && self.send(line)
     }
 
     /// Whether nothing waits to be written any more.
@@ -298,5 +306,15 @@ mod tests {
             .collect();
         assert!(lines.len() < 10_000);
         wait_until(|| sender.is_flushed());
+    }
+
+    #[test]
+    fn lines_that_may_be_lost_push_no_other_out() {
+        let (ours, sender, _end) = started();
+        let taken = (0..10_000).filter(|_| sender.offer(vec![b'x'; 1000])).count();
+        assert!((MAX_OFFERED_BYTES / 1001..10_000).contains(&taken), "{taken}");
+        assert!((0..1000).all(|i| sender.send(format!("{i:0>1000}").into_bytes())));
+        let lines = BufReader::new(&ours).lines().map(Result::unwrap);
+        assert!(lines.skip(taken).take(1000).enumerate().all(|(i, line)| line.parse::<usize>().unwrap() == i));
     }
 }

@@ -37,9 +37,7 @@ impl Task {
         stream.emitted.set(stream.emitted.get() + 1);
         // From here on the row is passed by its place: see `Mailbox::push_from`.
         let mut row = ManuallyDrop::new(row);
-        if !stream.tap.get().is_null() {
-            tap(stream, &row);
-        }
+        stream.taps.show(self.core(), &row);
         let Some((last, others)) = stream.outs.get().split_last() else {
             // SAFETY: nobody took it.
             unsafe { ManuallyDrop::drop(&mut row) };
@@ -185,9 +183,7 @@ impl Task {
             tuple::check_anchors(self, tuples)?;
         }
         stream.emitted.set(stream.emitted.get() + 1);
-        if !stream.tap.get().is_null() {
-            tap(stream, &row);
-        }
+        stream.taps.show(self.core(), &row);
         for out in stream.outs.get() {
             match direct {
                 None => self.send_other(stream, out, row.dup(), anchor).map_err(|error| error.take(py))?,
@@ -343,16 +339,4 @@ impl Task {
 /// A cur that anchors nothing.
 pub fn unanchored() -> Cur {
     Cur { root: std::cell::Cell::new(RootId::NONE), xor: std::cell::Cell::new(0) }
-}
-
-#[cold]
-fn tap(stream: &OutStream, row: &PyRow) {
-    // SAFETY: the interpreter lock is held wherever tuples move; the stream owns the list.
-    unsafe {
-        let py = Python::assume_attached();
-        let list = Bound::from_borrowed_ptr(py, stream.tap.get());
-        if let Err(error) = list.cast_unchecked::<pyo3::types::PyList>().append(row.to_tuple(py)) {
-            error.write_unraisable(py, None);
-        }
-    }
 }

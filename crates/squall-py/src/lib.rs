@@ -23,6 +23,7 @@ mod run_loop;
 mod session;
 mod spout;
 mod stats;
+mod tap;
 mod task;
 mod tcp;
 mod trees;
@@ -99,6 +100,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<tuple::Tuple>()?;
     m.add_class::<call::Call>()?;
     m.add_class::<worker::Worker>()?;
+    m.add_class::<tap::TapGate>()?;
     m.add_class::<tcp::TcpSource>()?;
     m.add_class::<session::Session>()?;
     component::install_slots(py)?;

@@ -80,6 +80,11 @@ impl Session {
         self.sender.is_flushed()
     }
 
+    /// Sends a line that may be lost; whether it was taken.
+    fn offer(&self, line: Vec<u8>) -> bool {
+        self.sender.offer(line)
+    }
+
     /// Sends one event line to the parent.
     fn send(&self, line: Vec<u8>) -> bool {
         self.sender.send(line)

@@ -5,6 +5,7 @@ use crate::core::Core;
 use crate::gil::Fixed;
 use crate::row::PyRow;
 use crate::spout::SpoutState;
+use crate::tap::Taps;
 use pyo3::ffi::{PyObject, PyThreadState};
 use pyo3::prelude::*;
 use squall_core::cell::Local;
@@ -56,8 +57,7 @@ pub struct OutStream {
     pub outs: Fixed<Out>,
     pub emitted: Cell<u64>,
     pub transferred: Cell<u64>,
-    /// A list that each emitted row is appended to (tests, taps); null when off.
-    pub tap: Cell<*mut PyObject>,
+    pub taps: Taps,
 }
 
 /// What the task does.
@@ -219,11 +219,7 @@ impl Task {
         }
         for stream in &self.streams {
             stream.outs.clear();
-            let tap = stream.tap.replace(std::ptr::null_mut());
-            if !tap.is_null() {
-                // SAFETY: the stream owned the reference.
-                unsafe { pyo3::ffi::Py_DECREF(tap) };
-            }
+            stream.taps.clear();
         }
         let instance = self.instance.replace(std::ptr::null_mut());
         if !instance.is_null() {

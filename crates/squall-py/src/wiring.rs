@@ -5,6 +5,7 @@ use crate::component::Component;
 use crate::core::Core;
 use crate::gil::Fixed;
 use crate::spout::SpoutState;
+use crate::tap::Taps;
 use crate::task::{Counts, Cur, Fast, OutStream, Role, Task, Times};
 use pyo3::prelude::*;
 use squall_core::cell::Local;
@@ -43,7 +44,7 @@ impl Core {
             outs: Fixed::default(),
             emitted: Cell::new(0),
             transferred: Cell::new(0),
-            tap: Cell::new(std::ptr::null_mut()),
+            taps: Taps::default(),
         };
         let settings = &self.settings;
         let role = match spout {

@@ -7,6 +7,7 @@ use crate::gil::{Fixed, Gil};
 use crate::method::Method;
 use crate::run_loop::Ended;
 use crate::spout::{Source, SpoutOptions};
+use crate::tap::TapGate;
 use crate::task::{Cur, Fast, Out, Task};
 use crate::tcp::TcpSource;
 use crate::wiring::{self, NewTask};
@@ -508,16 +509,25 @@ impl Worker {
         self.core().observed.set(on);
     }
 
-    #[pyo3(signature = (task, stream, rows, /))]
-    fn record(&self, task: u32, stream: usize, rows: Option<Bound<'_, PyList>>) -> PyResult<()> {
-        let task = self.task(task)?;
-        let new = rows.map_or(std::ptr::null_mut(), |rows| rows.into_ptr());
-        let old = task.streams[stream].tap.replace(new);
-        if !old.is_null() {
-            // SAFETY: the stream owned the reference.
-            unsafe { pyo3::ffi::Py_DECREF(old) };
-        }
+    #[pyo3(signature = (task, stream, function, /, gate = None))]
+    fn tap(
+        &self,
+        py: Python<'_>,
+        task: u32,
+        stream: usize,
+        function: Py<PyAny>,
+        gate: Option<Py<TapGate>>,
+    ) -> PyResult<()> {
+        self.task(task)?.streams[stream].taps.add(py, function, gate);
         Ok(())
+    }
+
+    #[pyo3(signature = (task, stream, function, /))]
+    fn untap(&self, py: Python<'_>, task: u32, stream: usize, function: &Bound<'_, PyAny>) {
+        // A worker that has closed has no task any more, and no tap.
+        if let Ok(task) = self.task(task) {
+            task.streams[stream].taps.remove(py, function);
+        }
     }
 
     #[pyo3(signature = (task, function, /))]

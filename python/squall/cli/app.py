@@ -1,4 +1,4 @@
-"""The commands: `squall run`, `check`, `explain`, `dead`, `stacks`, `log-level`."""
+"""The commands: `squall run`, `check`, `explain`, `dead`, `stacks`, `log-level`, `tap`."""
 
 from __future__ import annotations
 
@@ -240,6 +240,50 @@ def log_level_command(
     from squall.cli.commands import change_levels
 
     change_levels(_local_dir(settings), topology, changes)
+
+
+@app.command()
+def tap(
+    edge: Annotated[
+        str, typer.Argument(metavar="COMPONENT[:STREAM]", help="Whose tuples; all of its streams if none is named.")
+    ],
+    topology: Annotated[
+        str | None,
+        typer.Option("--topology", "-t", metavar="TOPOLOGY", help="Which topology, if several run here."),
+    ] = None,
+    ratio: Annotated[
+        float, typer.Option("--ratio", metavar="SHARE", min=1e-9, max=1, help="Share of the tuples, taken at random.")
+    ] = 1.0,
+    where: Annotated[
+        str | None, typer.Option("--where", metavar="EXPRESSION", help="Only tuples whose fields fit, as in Python.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", metavar="N", min=1, help="End after this many tuples.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print tuples as JSON lines.")] = False,
+    settings: Settings = None,
+) -> None:
+    """Shows the tuples that a component of a running topology emits, live, until Ctrl-C or its end.
+
+    Nothing has to be prepared for it, and it costs nothing when it is off. Passwords, tokens and the like are hidden
+    by the names of fields and of keys (topology.mask.fields). At most 1,000 tuples a second are shown.
+
+    --where takes comparisons, and, or, not, in, arithmetic, x[key], len, str, int, float, abs, round, min, max, and
+    methods of texts: startswith, endswith, lower, upper, strip, find, isdigit; get of a dict.
+
+    Examples:
+
+      squall tap count
+
+      squall tap count --where "failures > 2 and user.startswith('a')" --limit 10
+
+      squall tap parse:late -t logins --ratio 0.01 --json
+    """
+    from squall.cli.tapping import Wanted, show_tuples
+
+    component, _, stream = edge.partition(":")
+    wanted = Wanted(component, stream or None, ratio, where, limit, as_text=not as_json)
+    show_tuples(_local_dir(settings), topology, wanted, as_json=as_json)
 
 
 @dead.command("list")

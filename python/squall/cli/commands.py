@@ -46,15 +46,44 @@ def command(base: Path, topology: str, request: dict[str, Any]) -> dict[str, Any
     try:
         answer = ask(path, request, ANSWER_WITHIN_S)
     except OSError as error:
-        facts = (("because", str(error) or type(error).__name__),)
-        fix = "see what holds it up: squall stacks " + topology
-        message = f'"{topology}" did not answer in {ANSWER_WITHIN_S:g} s'
-        raise ClusterError(Defect("no_answer", message, facts, fix), retryable=True) from error
+        raise no_answer(topology, str(error) or type(error).__name__) from error
+    return checked(topology, answer)
+
+
+def checked(topology: str, answer: dict[str, Any]) -> dict[str, Any]:
+    """The answer of a running topology, if it is one.
+
+    Raises:
+        ClusterError: it was too busy, or refused the command.
+        ConfigError: what it says that is wrong with the command.
+    """
+    if (busy_with := answer.get("busy_with")) is not None:
+        where = f"it is busy in {_quoted(busy_with)}" if busy_with else "it is busy"
+        raise no_answer(topology, where)
+    if defects := answer.get("defects"):
+        told = [_defect(**one) for one in defects]
+        raise ClusterError(*told) if told[0].code == "tap_limit" else ConfigError(*told)
     if because := answer.get("error"):
         fix = "shorten it, or use the squall that the topology was started with"
         message = f'"{topology}" refused a command'
         raise ClusterError(Defect("command_refused", message, (("because", because),), fix))
     return answer
+
+
+def no_answer(topology: str, because: str) -> ClusterError:
+    """The error of a command that the topology has not answered."""
+    fix = "see what holds it up: squall stacks " + topology
+    message = f'"{topology}" did not answer in time'
+    return ClusterError(Defect("no_answer", message, (("because", because),), fix), retryable=True)
+
+
+def _defect(code: str, message: str, facts: list[list[str]], fix: str) -> Defect:
+    """A defect that came over a socket."""
+    return Defect(code, message, tuple((name, value) for name, value in facts), fix)
+
+
+def _quoted(names: list[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)
 
 
 def show_stacks(base: Path, topology: str) -> None:

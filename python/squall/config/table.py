@@ -244,6 +244,13 @@ SETTINGS: Mapping[str, Setting] = {
         ),
         _seconds("topology.drain.secs", 30, _T, "How long a run may drain before it ends with what is pending."),
         _text(
+            "topology.mask.fields",
+            None,
+            _T,
+            "Names, with commas between, whose values are hidden where people look at tuples, beside `password`, "
+            "`token` and their like; `-token` shows what has that name.",
+        ),
+        _text(
             "worker.log.level",
             "INFO",
             _T,

@@ -37,6 +37,7 @@ from squall.runtime.offload import Offloaders
 from squall.runtime.positions import Positions, StoredPosition
 from squall.runtime.replay import Replays
 from squall.runtime.running import Running
+from squall.runtime.taps import Taps
 from squall.runtime.watch import Life, Watch
 
 log = logging.getLogger("squall.worker")
@@ -86,6 +87,7 @@ class WorkerProcess:
             settings=core_settings(graph.settings),
             page_fd=boot.page_fd,
         )
+        self.taps = Taps(graph, self.worker, lambda line: self.session.offer(line))
         self.session = _core.Session(
             self.worker,
             boot.session_fd,
@@ -120,6 +122,7 @@ class WorkerProcess:
         stored = [StoredPosition.of_json(record) for record in boot.positions]
         self.positions = Positions(self.built, stored, self.tell_position, self.hooks.error)
         self.running = Running(self.worker.current_component, self.built)
+        self.taps.attach(self.built)
 
     # -- dead letters ------------------------------------------------------------------------------------------
 
@@ -211,6 +214,7 @@ class WorkerProcess:
         Args:
             exhausted: every source came to its end by itself, and so did all that it gave.
         """
+        self.taps.end()
         ok = drained and not any(failure.where != "close" for failure in failures)
         told = [asdict(failure) for failure in failures]
         ended = {"ok": ok, "drained": drained, "exhausted": exhausted, "failures": told, "busy": self._busy()}
@@ -279,6 +283,10 @@ class WorkerProcess:
                 return None
             case "metrics":
                 done = self.totals()
+            case "tap":
+                done = self.taps.open(request["id"], request)
+            case "untap":
+                done = self.taps.close(request["tap"])
             case other:
                 done = {"error": f"unknown command {other!r}"}
         return json.dumps({"id": request.get("id"), **done}, default=repr).encode()

@@ -137,7 +137,7 @@ class LocalCluster:
     def _watch(self) -> None:
         for task in self._built.tasks:
             for number, stream in enumerate(task.spec.streams):
-                self.worker.record(task.index, number, self._rows.setdefault((task.spec.name, stream), []))
+                self.worker.tap(task.index, number, self._rows.setdefault((task.spec.name, stream), []).append)
         self.worker.observe(True)
         self.worker.every(-1, OBSERVE_EVERY_S, self.worker.snapshot, ())
 

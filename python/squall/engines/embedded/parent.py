@@ -156,7 +156,6 @@ class EmbeddedRun:
     def _follow(self, worker: WorkerProcess, listener: socket.socket, tail: Tail) -> None:
         """Serves the worker until its process has ended and everything it said is heard."""
         lines = sockets.LineBuffer()
-        control = Control(listener, lambda request: _send(worker, request))
         ended = False
 
         def exited() -> None:
@@ -168,16 +167,18 @@ class EmbeddedRun:
                 selector.unregister(worker.session)
 
         with selectors.DefaultSelector() as selector:
+            control = Control(listener, lambda request: _send(worker, request), selector)
             selector.register(worker.session, selectors.EVENT_READ, session)
             selector.register(worker.pidfd, selectors.EVENT_READ, exited)
-            control.register(selector)
             while not ended:
                 for key, _ in selector.select(self._patience_s()):
                     key.data()
                 self._say(tail.lines())
                 self._pass_time(worker)
+                control.pass_time(lambda: self._names(worker.ran()))
         while self._hear(worker, lines, control):
             pass
+        control.end()
         self._say(tail.rest())
 
     def _started(self, worker: WorkerProcess, log_file: Path, addresses: dict[str, str]) -> None:
@@ -229,8 +230,13 @@ class EmbeddedRun:
                 component = self._names([event["component"]])[0]
                 self._stuck = Stuck(component, worker.calls(), time.monotonic() - event["running_s"])
                 self._tell({**event, "component": component})
+                control.tell_stuck(component, event["running_s"])
+            case "tap":
+                control.tapped(event)
             case None if "id" in event:
                 control.answered(event)
+                if "tap" in event and self._stuck is not None:
+                    control.tell_stuck(self._stuck.component, time.monotonic() - self._stuck.since_s)
             case _:
                 pass
 
