@@ -21,6 +21,8 @@ import squall
 from squall import Bolt, Spout, SpoutDeclarer, Topology
 from squall.cli.app import app
 from squall.cli.explaining import pages
+from squall.connectors.files import Csv, FileSink
+from squall.connectors.http import HttpSink, HttpSpout
 from squall.connectors.tcp import LengthPrefix, Lines, TcpFeeder, TcpSink, TcpSpout, Tls
 from squall.errors import SquallError
 from squall.planner.validate import validate
@@ -135,6 +137,10 @@ def run_python(code: str, caplog: pytest.LogCaptureFixture) -> set[str]:
         "TcpSpout": TcpSpout,
         "Lines": Lines,
         "LengthPrefix": LengthPrefix,
+        "FileSink": FileSink,
+        "Csv": Csv,
+        "HttpSink": HttpSink,
+        "HttpSpout": HttpSpout,
     }
     with LocalCluster(running, mock_sources={"words": []}) as cluster:
         try:
