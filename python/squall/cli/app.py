@@ -126,13 +126,17 @@ def run(
     summary: Annotated[
         str | None, typer.Option("--summary", metavar="FILE", help="Write the summary event to this file as JSON.")
     ] = None,
+    from_start: Annotated[
+        bool, typer.Option("--from-start", help="Forget where the sources of an interrupted run stopped.")
+    ] = False,
     log_level: Annotated[
         str | None, typer.Option("--log-level", metavar="LEVEL", help="DEBUG, INFO, WARNING, ERROR.  [default: INFO]")
     ] = None,
 ) -> None:
     """Runs a topology on this machine until its sources end, --for is over, or Ctrl-C.
 
-    Ctrl-C stops the sources and lets everything pending end; a second one kills.
+    Ctrl-C stops the sources and lets everything pending end; a second one kills. The next run goes on where the sources
+    of this one stopped, if they have positions (files do); --from-start forgets that.
 
     Exit codes: 0 done, 1 the topology failed or did not drain, 2 wrong use or definition, 130 killed.
 
@@ -141,10 +145,12 @@ def run(
       squall run examples/word_count.py --for 20s
 
       squall run shop.py:orders -p region=eu -c topology.max.spout.pending=1000 --json
+
+      zcat orders.gz | squall run shop.py
     """
     from squall.cli.running import Asked, run_topology
 
-    asked = Asked(target, parameters or [], settings or [], for_, drain, as_json, summary, log_level)
+    asked = Asked(target, parameters or [], settings or [], for_, drain, as_json, summary, log_level, from_start)
     raise typer.Exit(run_topology(asked))
 
 
