@@ -671,6 +671,56 @@ def test_31_a_followed_file_goes_on_after_a_restart_with_what_was_added_meanwhil
         assert sorted(followed.lines()) == ["3", "4", "half"]
 
 
+def test_31_a_rotated_file_is_in_the_position_until_what_was_read_of_it_has_ended(tmp_path: Path) -> None:
+    path = tmp_path / "app.log"
+    path.write_text("1\n2\n3\n")
+    with LocalCluster(topology_of(FileSpout(path, follow=True), Hold(1))) as cluster:
+        cluster.run_until_idle()
+        path.rename(tmp_path / "app.log.1")
+        path.write_text("4\n")
+        for _ in range(10):
+            cluster.advance(1.2)
+        position = cluster.position("files")
+    with Followed(FileSpout(path, follow=True), positions={"files": position}) as followed:
+        assert sorted(followed.lines()) == ["2", "3", "4"]
+
+
+def test_31_a_file_that_was_empty_when_it_was_found_is_not_taken_for_a_later_one(tmp_path: Path) -> None:
+    path = tmp_path / "app.log"
+    path.touch()
+    with Followed(FileSpout(path, follow=True)) as followed:
+        assert followed.lines() == []
+        append(path, "1\n2\n")
+        assert followed.lines() == ["1", "2"]
+        position = followed.cluster.position("files")
+    path.write_text("another\nfile\n")  # its inode is given again
+    with Followed(FileSpout(path, follow=True), positions={"files": position}) as followed:
+        assert followed.lines() == ["another", "file"]
+
+
+def test_31_a_file_that_got_shorter_between_two_runs_is_reported_and_read_from_its_start(tmp_path: Path) -> None:
+    path, head = tmp_path / "a.txt", [str(n) for n in range(1000)]
+    path.write_text("\n".join(head) + "\n" + "old\n" * 1000)
+    position = half_read(FileSpout(path), 1500)
+    path.write_text("\n".join(head) + "\nnew\n")
+    with LocalCluster(topology_of(FileSpout(path), Take), positions={"files": position}) as cluster:
+        cluster.finish()
+        (report,) = cluster.errors()
+        assert "got shorter" in report.error
+        assert [row[0] for row in cluster.emitted("files")] == [*head, "new"]
+
+
+def test_31_a_begun_file_that_cannot_be_read_any_more_is_a_dead_letter(tmp_path: Path) -> None:
+    data = gzip.compress(random.Random(0).randbytes(9_000).hex().encode().replace(b"a", b"\n"))
+    (tmp_path / "a.gz").write_bytes(data)
+    position = half_read(FileSpout(tmp_path / "a.gz"), 500)
+    (tmp_path / "a.gz").write_bytes(data[:1100])
+    with LocalCluster(topology_of(FileSpout(tmp_path / "a.gz")), positions={"files": position}) as cluster:
+        cluster.finish()
+        (letter,) = cluster.dead_letters()
+        assert "cannot be read to its end" in letter.error
+
+
 def test_many_followed_files_do_not_hold_more_descriptors_than_allowed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

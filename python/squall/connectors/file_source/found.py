@@ -40,10 +40,13 @@ class Head(NamedTuple):
     crc: int
 
 
-def head_of(path: str, size: int = HEAD_BYTES) -> Head | None:
-    """The first bytes of a file; None if it cannot be read."""
+def head_of(path: str, size: int = HEAD_BYTES, key: tuple[int, int] | None = None) -> Head | None:
+    """The first bytes of a file; None if it cannot be read, or is another one than `key` says."""
     try:
         with open(path, "rb") as file:
+            status = os.fstat(file.fileno())
+            if key not in (None, (status.st_dev, status.st_ino)):
+                return None
             head = file.read(size)
     except OSError:
         return None

@@ -76,6 +76,10 @@ class Progress:
         """A file gives nothing any more after the task's first `count` outputs."""
         self._marks.append(_Mark(count, count, file, START, START, size))
 
+    def is_pending(self, file: tuple[int, int]) -> bool:
+        """Whether outputs of a file have not ended."""
+        return any(mark.file == file for mark in self._marks)
+
     def forget(self, file: tuple[int, int]) -> None:
         """A file is gone, or was emptied: what was read of it does not count any more."""
         self.known.pop(file, None)

@@ -10,6 +10,7 @@ from squall.api.context import TopologyContext
 from squall.connectors.file_source.chunks import START, Chunk, Place
 from squall.connectors.file_source.formats import Format, Opening
 from squall.connectors.file_source.found import (
+    HEAD_BYTES,
     Found,
     Head,
     Order,
@@ -51,6 +52,8 @@ class TaskFiles:
         self._wanted, self._context, self._progress = wanted, context, progress
         self._tracked: dict[tuple[int, int], Tracked] = {}
         self._waiting: deque[Tracked] = deque()
+        self._gone: set[tuple[int, int]] = set()
+        """Files that are lost, of which outputs may not have ended."""
         self._next_look_s = 0.0
         self._bytes_done = 0
 
@@ -67,14 +70,19 @@ class TaskFiles:
         if (now_s := self._context.monotonic()) >= self._next_look_s:
             self._look()
             self._next_look_s = now_s + self._wanted.look_every_s if self._wanted.opening.follow else NEVER
-        for _ in range(len(self._waiting)):
+        idle = 0
+        while idle < len(self._waiting):
             tracked = self._waiting[0]
             if (chunk := self._read(tracked)) is not None:
+                self._know_better(tracked)
                 return tracked, chunk
-            if tracked.is_whole:
+            if tracked.skip:  # more had ended than there is
+                self._begin_again(tracked)
+            elif tracked.is_whole:
                 self._finish(tracked, given)
             else:
                 self._waiting.rotate(-1)
+                idle += 1
         return None
 
     def close(self) -> None:
@@ -98,6 +106,16 @@ class TaskFiles:
         if not tracked.is_open:
             self._make_room()
         return tracked.read()
+
+    def _know_better(self, tracked: Tracked) -> None:
+        """Knows a file by all of its first bytes that are wanted, if it had fewer when it was found."""
+        path, key = tracked.found.path, tracked.found.key
+        known = self._progress.known.get(key)
+        if known is None or known.head.size >= min(HEAD_BYTES, tracked.read_bytes):
+            return
+        head = head_of(path, key=key)
+        if head is not None and head_of(path, known.head.size, key) == known.head:
+            self._progress.known[key] = known._replace(head=head)
 
     def _make_room(self) -> None:
         """Closes a file that has nothing more now, if many are open."""
@@ -130,12 +148,15 @@ class TaskFiles:
                 self._track(file)
             else:
                 tracked.found, tracked.lost_at_s = file, None
-                if tracked.was_emptied():
+                if tracked.got_shorter():
                     self._begin_again(tracked)
         for key in self._tracked.keys() - mine.keys():
             self._lost(self._tracked[key])
-        for key in self._progress.known.keys() - self._tracked.keys():
+        for key in self._progress.known.keys() - self._tracked.keys() - self._gone:
             self._find_again(key)
+        for key in [key for key in self._gone if not self._progress.is_pending(key)]:
+            self._gone.remove(key)
+            self._progress.forget(key)
 
     def _renumber(self, mine: Mapping[tuple[int, int], Found]) -> None:
         """Knows files again whose device was mounted anew, under another number."""
@@ -149,12 +170,15 @@ class TaskFiles:
 
     def _track(self, file: Found) -> None:
         """Begins with a file, or goes on with it."""
+        self._gone.discard(file.key)
         if (place := self._place_of(file)) is None:
             self._bytes_done += file.size
             return
         tracked = Tracked(file, place, self._wanted.format, self._wanted.opening)
         self._tracked[file.key] = tracked
         self._waiting.append(tracked)
+        if tracked.got_shorter():
+            self._begin_again(tracked)
 
     def _place_of(self, file: Found) -> Place | None:
         """From where a file is to be read; None: all of it was."""
@@ -185,7 +209,7 @@ class TaskFiles:
         self._report("file_gone", message, "nothing, if it was removed on purpose; else bring it back before a run")
 
     def _begin_again(self, tracked: Tracked) -> None:
-        """A followed file is shorter than what was read of it."""
+        """A file is shorter than what was read of it."""
         message = f'"{tracked.found.path}" got shorter: it is read from its start'
         fix = "rotate by renaming, so that nothing is lost between the last read and the cut"
         self._report("file_cut", message, fix)
@@ -210,9 +234,10 @@ class TaskFiles:
             tracked.is_whole = True
 
     def _drop(self, tracked: Tracked) -> None:
+        """Reads no more of a file; what was read of it is in the position until it has ended."""
         tracked.close()
         del self._tracked[tracked.found.key]
-        self._progress.forget(tracked.found.key)
+        self._gone.add(tracked.found.key)
         if tracked in self._waiting:
             self._waiting.remove(tracked)
 

@@ -71,13 +71,14 @@ class Tracked:
             if isinstance(error, OSError) and error.errno in PASSING:
                 raise
             self.is_whole = self._has_failed = True
+            self.skip = 0  # this output has not ended: it is new
             self.close()
             return Chunk([None], self.place, self.place, {0: bad_file(self.found.path, error)})
         if chunk is not None:
             self.place = chunk.after
         return chunk
 
-    def was_emptied(self) -> bool:
+    def got_shorter(self) -> bool:
         """Whether the file is shorter than what was read of it."""
         return not self._is_compressed() and self._format.grows and self.found.size < self._read_bytes
 
