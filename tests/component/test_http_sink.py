@@ -230,6 +230,22 @@ def test_secrets_come_from_the_environment_and_are_shown_nowhere(
     assert missing.value.code == "secret_missing"
 
 
+def test_a_secret_from_a_file_may_end_with_a_line_feed(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORDERS_TOKEN", "very-secret\n")
+    assert send(HttpSink(service.url, headers={"Authorization": "Bearer env:ORDERS_TOKEN"}), ROWS[:1]) == []
+    assert service.asked[0][2]["authorization"] == "Bearer very-secret"
+
+
+@pytest.mark.parametrize("secret", ["very\nsecret", "sécret"])
+def test_a_secret_that_no_header_can_have_is_told_without_it(secret: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORDERS_TOKEN", secret)
+    sink = HttpSink("http://localhost:1/", headers={"Authorization": "Bearer env:ORDERS_TOKEN"})
+    with pytest.raises(ConfigError, match="ORDERS_TOKEN") as caught, cluster_of(sink, []):
+        pass
+    assert caught.value.code == "secret_unusable"
+    assert secret not in str(caught.value)
+
+
 def test_certificates_are_checked(tmp_path: Path) -> None:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")

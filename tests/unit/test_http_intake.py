@@ -161,6 +161,41 @@ def test_bodies_that_are_being_received_are_bounded_together(monkeypatch: pytest
     assert post(app, b"x").status_code == 202
 
 
+def test_bodies_that_began_when_there_was_room_are_bounded_together_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake_module, "MAX_RECEIVING_BYTES", 4)
+    app = intake()
+
+    async def talk(client: Client) -> list[int]:
+        go_on = asyncio.Event()
+
+        async def slow() -> AsyncIterator[bytes]:
+            yield b"12"
+            await go_on.wait()
+            yield b"3"
+
+        requests = [asyncio.ensure_future(client.post("/", content=slow())) for _ in range(10)]
+        await asyncio.wait(requests, return_when=asyncio.FIRST_COMPLETED)
+        assert app._receiving <= 6
+        go_on.set()
+        return [(await one).status_code for one in requests]
+
+    answers = ask(app, talk)
+    assert set(answers) == {202, 503}
+    assert len(records(app)) == answers.count(202)
+
+
+def test_a_client_that_stops_within_a_body_is_refused_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake_module, "PART_WITHIN_S", 0.02)
+
+    async def stopped() -> AsyncIterator[bytes]:
+        yield b"x"
+        await asyncio.Event().wait()
+
+    app = intake()
+    assert problem(ask(app, lambda client: client.post("/", content=stopped())))[0] == 408
+    assert post(app, b"x").status_code == 202
+
+
 def test_a_request_with_processed_receipts_is_answered_when_all_its_records_have_ended() -> None:
     app = intake(receipts="processed")
 

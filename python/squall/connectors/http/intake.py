@@ -21,8 +21,11 @@ Send: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
 LINES = ("application/x-ndjson", "application/jsonl", "application/x-jsonlines", "text/plain")
 """Content types whose bodies are one record a line."""
 MAX_RECEIVING_BYTES = 64 << 20
-"""Bytes of unfinished bodies at which further requests are refused."""
+"""Bytes of unfinished bodies at which requests are refused."""
+PART_WITHIN_S = 30.0
+"""How long a client may send nothing of an unfinished body."""
 RETRY_AFTER_S = 1
+TOO_MANY = "too many requests are being received"
 
 
 @dataclass(slots=True)
@@ -148,7 +151,7 @@ class Intake:
         if len(self._queue) >= self._rules.max_queued:
             raise _busy("the topology is behind")
         if self._receiving >= MAX_RECEIVING_BYTES:
-            raise _busy("too many requests are being received")
+            raise _busy(TOO_MANY)
 
     async def _body(self, headers: dict[str, str], receive: Receive) -> bytes:
         most = self._rules.max_body
@@ -159,7 +162,7 @@ class Intake:
         size = 0
         try:
             while True:
-                event = await receive()
+                event = await _next_part(receive)
                 if event["type"] == "http.disconnect":
                     raise Refused(400, "disconnected", "the body did not end")
                 part: bytes = event.get("body", b"")
@@ -167,6 +170,8 @@ class Intake:
                 self._receiving += len(part)
                 if size > most:
                     raise too_long
+                if self._receiving - size >= MAX_RECEIVING_BYTES:  # of others
+                    raise _busy(TOO_MANY, ("connection", "close"))
                 parts.append(part)
                 if not event.get("more_body"):
                     return b"".join(parts)
@@ -188,6 +193,16 @@ class Intake:
                 where = f"line {number}: " if is_lines else ""
                 raise Refused(400, "not decodable", f"{where}{type(error).__name__}: {error}") from error
         return records
+
+
+async def _next_part(receive: Receive) -> dict[str, Any]:
+    """The next part of a body; a client that stopped sending holds no room for ever."""
+    try:
+        async with asyncio.timeout(PART_WITHIN_S):
+            return await receive()
+    except TimeoutError:
+        why = f"nothing of the body came for {PART_WITHIN_S:g} s"
+        raise Refused(408, "too slow", why, (("connection", "close"),)) from None
 
 
 def _answered(answer: asyncio.Future[None]) -> None:

@@ -13,8 +13,10 @@ PREFIX = "env:"
 def resolved(values: Mapping[str, str], who: str) -> dict[str, str]:
     """The values; each `env:NAME` in them, alone or after a word such as `Bearer`, is the environment's.
 
+    White space around what the environment has is left out: a file that it was read from ends with a line feed.
+
     Raises:
-        ConfigError: `secret_missing`.
+        ConfigError: `secret_missing` or `secret_unusable`.
     """
     return {name: " ".join(_resolved(word, name, who) for word in value.split(" ")) for name, value in values.items()}
 
@@ -26,4 +28,9 @@ def _resolved(word: str, name: str, who: str) -> str:
     if variable not in os.environ:
         message = f"the environment variable {variable} is not set"
         raise ConfigError(Defect("secret_missing", message, (("wanted by", f"{who}, {name}"),), f"export {variable}=…"))
-    return os.environ[variable]
+    value = os.environ[variable].strip()
+    if not (value.isascii() and value.isprintable()):  # else the client's error would show it
+        message = f"the environment variable {variable} is no text that a header can have"
+        fix = "give it printable ASCII characters, in one line"
+        raise ConfigError(Defect("secret_unusable", message, (("wanted by", f"{who}, {name}"),), fix))
+    return value

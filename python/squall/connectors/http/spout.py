@@ -30,12 +30,15 @@ class HttpSpout(Spout):
     Out: one field, `record` if not named otherwise.
     Answers: 202 with `{"records": 1}` when the records are taken. With `receipts="processed"` 200 with
         `{"records": 1, "dead": 0}` when each has ended: acked, or safe in the dead letters. Refused are: no record or
-        one that cannot be decoded 400, another path 404, another method 405, a long body 413, a compressed one 415,
-        all with problem JSON that says why, and nothing of the request taken. GET shows how to send.
+        one that cannot be decoded 400, another path 404, another method 405, a body of which nothing comes for 30 s
+        408, a long one 413, a compressed one 415, all with problem JSON that says why, and nothing of the request
+        taken. GET shows how to send.
     Delivery: with `receipts="processed"` at least once, if clients send again what was not answered by 200. A record
         answered by 202 is lost if the worker dies before it has ended, since HTTP cannot be rewound.
     Bound: `max_queued` records, and one body more, wait for the topology; a request that finds no room gets 503 with
-        `Retry-After`, so the senders feel it. Bodies that are being received hold at most 64 MiB.
+        `Retry-After`, so the senders feel it. Bodies that are being received hold 64 MiB, and the last one more.
+        A client that opens connections and sends no request holds them; where clients are not trusted, put a proxy
+        before it.
     Threading: the server has a thread of its own.
     """
 
