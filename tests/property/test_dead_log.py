@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -19,8 +20,9 @@ from hypothesis import strategies as st
 from squall.runtime import dead_log, letter_lines
 from squall.runtime.dead_log import DeadLog
 from squall.runtime.letter_codec import decode, encode, is_known
-from squall.runtime.letter_lines import ACKED, DROPPED, OPEN, Change
+from squall.runtime.letter_lines import ACKED, AGAIN, ASKED, DROPPED, OPEN, RUNNING, Change
 from squall.runtime.letters import Letter
+from squall.runtime.open_letters import OpenLetters
 from squall.runtime.stored import read
 
 SCALARS = (
@@ -150,6 +152,36 @@ def test_states_are_kept_by_number(tmp_path: Path) -> None:
         dead_log.mark(path, [Change(4, ACKED)])
         states = [stored.state for stored in read(path)]
     assert states == [OPEN, DROPPED, OPEN, ACKED]
+
+
+def test_a_damaged_letter_keeps_its_number(tmp_path: Path) -> None:
+    """Else the states of all later letters would be told of their neighbours."""
+    with written([letter((n,), n) for n in range(4)]) as path:
+        dead_log.mark(path, [Change(3, DROPPED)])
+        data = path.read_bytes()
+        at = data.index(b"\n") + 100  # in the second letter
+        path.write_bytes(data[:at] + b"?" + data[at + 1 :])
+        found = read(path)
+    assert [(one.number, one.letter.values, one.state) for one in found] == [
+        (1, (0,), OPEN),
+        (3, (2,), DROPPED),
+        (4, (3,), OPEN),
+    ]
+    told = OpenLetters(path).now()
+    assert (told["open"], told["last"]["number"]) == (2, 4)
+
+
+def test_a_replay_that_ended_in_a_letter_has_ended_though_nothing_else_says_so() -> None:
+    """Semantics 12: its worker may die between the letter and the line that tells the replay's end."""
+    again = replace(letter((1,), 1), replay_of=1)
+    with written([letter((1,), 1)]) as path:
+        dead_log.mark(path, [Change(1, ASKED), Change(1, RUNNING)])
+        log = DeadLog(path, lambda _handle: None, lambda _letter: None)
+        log.put(0, again)
+        log.close()
+        assert [(one.state, one.again) for one in read(path)] == [(AGAIN, 2), (OPEN, None)]
+        dead_log.mark(path, [Change(1, ASKED)])
+        assert read(path)[0].state == ASKED
 
 
 def test_value_of_an_unknown_type_is_shown_but_not_replayed() -> None:

@@ -77,6 +77,11 @@ def body_of(line: bytes) -> bytes:
     return body
 
 
+def was_letter(line: bytes) -> bool:
+    """Whether a damaged line was a letter's: it keeps its number, as later letters' states are told by number."""
+    return line[8:].startswith(b' {"letter":')
+
+
 def _change_line(change: Change) -> bytes:
     record: dict[str, Any] = {"number": change.number, "state": change.state, "changed_at": change.at.isoformat()}
     if change.why:

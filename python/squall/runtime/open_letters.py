@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from squall.runtime.letter_lines import OPEN, body_of
+from squall.runtime.letter_lines import OPEN, body_of, was_letter
 from squall.runtime.stored import Line, parsed
 
 CHUNK_BYTES = 1 << 20
@@ -40,8 +40,11 @@ class OpenLetters:
                 self._at += len(data)
                 *lines, self._rest = (self._rest + data).split(b"\n")
                 for line in lines:
-                    with suppress(ValueError):  # a damaged line, which the commands report
+                    try:
                         self._take(parsed(body_of(line)))
+                    except ValueError:  # a damaged line, which the commands report
+                        if was_letter(line):
+                            self._is_open.append(0)
 
     def _take(self, line: Line) -> None:
         if (letter := line.letter) is not None:

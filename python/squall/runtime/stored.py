@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from squall.runtime.letter_codec import decode, is_known
-from squall.runtime.letter_lines import AGAIN, ASKED, ENDED, OPEN, RUNNING, Change, Run, body_of
+from squall.runtime.letter_lines import AGAIN, ASKED, ENDED, OPEN, RUNNING, Change, Run, body_of, was_letter
 from squall.runtime.letters import Letter
 
 log = logging.getLogger("squall.dead")
@@ -107,6 +107,8 @@ class LogReader:
 
     def __init__(self, path: Path) -> None:
         self._path, self._place, self._lines = path, 0, 0
+        self._damaged = 0
+        """Letters that cannot be read."""
         self.letters: dict[int, Stored] = {}
         self.runs: dict[str, Run] = {}
 
@@ -129,13 +131,14 @@ class LogReader:
             try:
                 self._take(body_of(line))
             except ValueError:
+                self._damaged += was_letter(line)
                 log.error("event=corrupt_dead_letter file=%s line=%d", self._path, self._lines)
         return list(self.letters.values())
 
     def _take(self, body: bytes) -> None:
         line = parsed(body)
         if line.letter is not None:
-            number = len(self.letters) + 1
+            number = len(self.letters) + self._damaged + 1
             self.letters[number] = Stored(number, line.letter, body)
             self._link(number, line.letter)
         elif line.run is not None:
@@ -145,9 +148,17 @@ class LogReader:
             self.letters[line.number] = _changed(stored, line)
 
     def _link(self, number: int, head: Head) -> None:
-        """The letter that a replay ended in is known by the one that was replayed."""
-        if (before := self.letters.get(head.replay_of)) is not None:
-            self.letters[before.number] = replace(before, again=number)
+        """The letter that a replay ended in is known by the one that was replayed.
+
+        It says so alone: the line that tells the replay's end comes later, and a death between them must not have the
+        root emitted again.
+        """
+        if (before := self.letters.get(head.replay_of)) is None:
+            return
+        change = before.change
+        if change.state == RUNNING:
+            change = replace(change, state=AGAIN, at=datetime.fromisoformat(head.at.v))
+        self.letters[before.number] = replace(before, again=number, change=change)
 
 
 def read(path: Path) -> list[Stored]:
