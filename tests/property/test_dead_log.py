@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -146,6 +147,20 @@ def test_letter_written_before_it_told_failure_and_task_is_read() -> None:
     assert (stored.letter.values, stored.letter.failure, stored.letter.direct) == (("old",), 0, None)
 
 
+def test_the_name_of_a_new_log_survives_a_loss_of_power(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced, fsync = list[str](), os.fsync
+
+    def watched(fd: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{fd}"))
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    log = DeadLog(tmp_path / "dead" / "shop.log", lambda _handle: None, lambda _letter: None)
+    log.put(0, letter(("x",)))
+    log.close()
+    assert {str(tmp_path / "dead"), str(tmp_path), str(tmp_path / "dead" / "shop.log")} <= set(synced)
+
+
 def test_states_are_kept_by_number(tmp_path: Path) -> None:
     with written([letter((n,), n) for n in range(4)]) as path:
         dead_log.mark(path, [Change(2, DROPPED), Change(4, DROPPED)])
@@ -154,20 +169,19 @@ def test_states_are_kept_by_number(tmp_path: Path) -> None:
     assert states == [OPEN, DROPPED, OPEN, ACKED]
 
 
-def test_a_damaged_letter_keeps_its_number(tmp_path: Path) -> None:
+def test_a_damaged_letter_keeps_its_number() -> None:
     """Else the states of all later letters would be told of their neighbours."""
     with written([letter((n,), n) for n in range(4)]) as path:
         dead_log.mark(path, [Change(3, DROPPED)])
         data = path.read_bytes()
         at = data.index(b"\n") + 100  # in the second letter
         path.write_bytes(data[:at] + b"?" + data[at + 1 :])
-        found = read(path)
+        found, told = read(path), OpenLetters(path).now()
     assert [(one.number, one.letter.values, one.state) for one in found] == [
         (1, (0,), OPEN),
         (3, (2,), DROPPED),
         (4, (3,), OPEN),
     ]
-    told = OpenLetters(path).now()
     assert (told["open"], told["last"]["number"]) == (2, 4)
 
 

@@ -131,8 +131,7 @@ class DeadLog:
         """Whether all of `data` is on disk now; else none of it is in the file."""
         try:
             if self._fd is None:
-                self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-                self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+                self._fd = _opened(self._path)
             with _locked(self._fd):
                 _append(self._fd, self._head + data)
             self._head = b""
@@ -140,6 +139,27 @@ class DeadLog:
         except OSError as error:
             log.error("event=dead_letters_wait file=%s because=%r retry_s=%g", self._path, error.strerror, RETRY_S)
             return False
+
+
+def _opened(path: Path) -> int:
+    """The file, whose name survives a loss of power too."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        for folder in (path.parent, path.parent.parent):
+            _sync_folder(folder)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 @contextmanager

@@ -60,7 +60,10 @@ class PositionStore:
         """
         self._take()
         path = self._folder / position.component / str(position.task)
-        path.parent.mkdir(exist_ok=True, mode=0o700)
+        if not path.parent.exists():
+            path.parent.mkdir(mode=0o700)
+            for folder in (self._folder, *self._folder.parents[:2]):
+                _sync_folder(folder)  # what is made durable in a folder is lost with the folder's own name
         body = json.dumps({"version": VERSION, **position.json()}, separators=(",", ":")).encode()
         beside = path.with_suffix(".new")
         fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
