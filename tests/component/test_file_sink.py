@@ -49,6 +49,13 @@ def only(folder: Path) -> Path:
     return path
 
 
+@pytest.mark.parametrize("length", [218, 219, 221])
+def test_a_name_that_has_room_for_its_rows_has_room_to_be_published(tmp_path: Path, length: int) -> None:
+    """Else rows would be acked that nobody ever sees."""
+    assert write(FileSink(tmp_path / f"{'x' * length}.txt", compress="gzip"), [("de", 1)]) == []
+    assert gzip.decompress(only(tmp_path).read_bytes()) == b"de\t1\n"
+
+
 # -- formats -----------------------------------------------------------------------------------------------------
 
 

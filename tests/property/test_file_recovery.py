@@ -123,7 +123,7 @@ def test_a_file_that_was_published_already_is_not_published_again(tmp_path: Path
 def test_a_half_made_compressed_file_is_made_anew(tmp_path: Path) -> None:
     target, seal = tmp_path / "out.gz", compressing("gzip")
     hidden(target).write_bytes(b"one\ntw")
-    (tmp_path / ".out.gz.sealing").write_bytes(b"half")
+    (tmp_path / ".out.gz.seal").write_bytes(b"half")
     assert recover(target, Text(), seal, sync=True)
     assert gzip.decompress(target.read_bytes()) == b"one\n"
     assert [path.name for path in tmp_path.iterdir()] == ["out.gz"]

@@ -19,7 +19,8 @@ from squall.connectors.files.staging import hidden, sync_folder
 
 Compression: TypeAlias = Literal["gzip", "zstd"]
 SUFFIXES = {"gzip": ".gz", "zstd": ".zst"}
-SEALING = ".sealing"
+SEALING = ".seal"
+"""No longer than the addition of the hidden file: a name that could be written can be published."""
 GZIP_LEVEL, ZSTD_LEVEL = 6, 3
 CHUNK = 1 << 20
 
