@@ -164,6 +164,21 @@ def run(
     log_level: Annotated[
         str | None, typer.Option("--log-level", metavar="LEVEL", help="DEBUG, INFO, WARNING, ERROR.  [default: INFO]")
     ] = None,
+    log_format: Annotated[
+        str | None, typer.Option("--log-format", metavar="FORMAT", help="text, or json: one object a line.")
+    ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            "--metrics",
+            "--metrics-port",
+            metavar="[HOST:]PORT",
+            help="Serve Prometheus metrics, on 127.0.0.1 if no host is given; port 0 is any that is free.",
+        ),
+    ] = None,
+    otel: Annotated[
+        bool, typer.Option("--otel", help="Push metrics by OTLP over HTTP, as OTEL_EXPORTER_OTLP_ENDPOINT etc. say.")
+    ] = False,
 ) -> None:
     """Runs a topology on this machine until its sources end, --for is over, or Ctrl-C.
 
@@ -176,10 +191,24 @@ def run(
       squall run examples/word_count.py --for 20s
 
       squall run shop.py:orders -p region=eu -c topology.max.spout.pending=1000 --json
+
+      squall run examples/word_count.py --metrics 9100 --log-format json
     """
     from squall.cli.running import Asked, run_topology
 
-    asked = Asked(target, parameters or [], settings or [], for_, drain, as_json, summary, log_level)
+    asked = Asked(
+        target=target,
+        parameters=parameters or [],
+        settings=settings or [],
+        for_=for_,
+        drain=drain,
+        as_json=as_json,
+        summary=summary,
+        log_level=log_level,
+        log_format=log_format,
+        metrics=metrics,
+        otel=otel,
+    )
     raise typer.Exit(run_topology(asked))
 
 

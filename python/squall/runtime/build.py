@@ -147,6 +147,8 @@ def _configure_spout(worker: _core.Worker, task: Task) -> None:
     idle_ms = settings["topology.sleep.spout.wait.strategy.time.ms"]
     idle_wait = seconds(instance.idle_wait) if is_component and _says_idle_wait(instance) else idle_ms / 1000
     kind, source = _source(instance)
+    if kind == "tcp":
+        task.runtime.source_figures = source.stats
     task.native = kind == "tcp"
     callbacks = {
         name: _callback(instance, name) if is_component else None for name in ("ack", "ack_many", "fail", "dead")

@@ -7,6 +7,7 @@ on a control socket, keeps the totals, and leaves nothing behind. What to do whe
 from __future__ import annotations
 
 import os
+import platform
 import selectors
 import shutil
 import signal
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from squall import _core
 from squall.config.load import local_dir
 from squall.engines.embedded import outcome, sockets
 from squall.engines.embedded.control import Answered, Control
@@ -26,6 +28,7 @@ from squall.engines.embedded.outcome import Do, Run
 from squall.engines.embedded.runs import CONTROL_SOCKET, remove_dead_runs, remove_old_logs, usable
 from squall.engines.embedded.tail import Tail
 from squall.engines.embedded.worker_process import Wanted, WorkerProcess
+from squall.engines.metrics.exports import Exports
 from squall.errors import Defect
 from squall.model.addresses import address_of
 from squall.model.graph import Graph
@@ -80,6 +83,7 @@ class EmbeddedRun:
         self._followers = Followers()
         self._selector = selectors.DefaultSelector()
         self._control: Control | None = None
+        self._exports: Exports | None = None
         self._letters = OpenLetters(log_path(local_dir(order.settings), graph.name))
 
     def interrupt(self) -> None:
@@ -101,6 +105,8 @@ class EmbeddedRun:
             self._selector.unregister(fd)
 
     def _tell(self, event: Event) -> None:
+        if self._exports is not None:
+            self._exports.take(event)
         self._followers.tell(event)
         self._audience(event)
 
@@ -108,7 +114,7 @@ class EmbeddedRun:
         """Runs to the end. The exit code."""
         wanted = self._wanted()
         try:
-            with self._signals(), self._prepared(wanted) as control:
+            with self._signals(), self._prepared(wanted) as control, self._exporting(wanted):
                 with self._listening() as listeners:
                     worker = WorkerProcess(wanted, listeners)
                     addresses = {name: address_of(*one.getsockname()[:2]) for name, one in listeners.items()}
@@ -153,6 +159,25 @@ class EmbeddedRun:
             spouts = [spec for spec in self._graph.spouts if spec.listens]
             yield {spec.name: stack.enter_context(spec.make(None).bind()) for spec in spouts}
 
+    @contextmanager
+    def _exporting(self, wanted: Wanted) -> Generator[None]:
+        """Inside, the run's figures go where its settings say. Before the worker starts: an address may be taken."""
+        resource = {
+            "service.name": self._graph.name,
+            "service.instance.id": f"{wanted.topology_id}-{os.getpid()}",
+            "service.version": _core.BUILD["version"],
+        }
+        self._exports = exports = Exports(self._order.settings, resource, self._stuck_now)
+        try:
+            yield
+        finally:
+            exports.close()
+            self._say(exports.complaints())
+
+    def _stuck_now(self) -> tuple[str, float] | None:
+        stuck = self._stuck
+        return None if stuck is None else (stuck.component, time.monotonic() - stuck.since_s)
+
     # -- follow --------------------------------------------------------------------------------------------------
 
     def _follow(self, worker: WorkerProcess, listener: socket.socket, tail: Tail) -> None:
@@ -180,7 +205,7 @@ class EmbeddedRun:
                     key.data()
                 if (now_s := time.monotonic()) >= look_at_s:
                     look_at_s = now_s + LOOK_EVERY_S / 2
-                    self._say(tail.lines())
+                    self._say([*tail.lines(), *self._complaints()])
                 self._pass_time(worker)
                 control.pass_time(lambda: self._names(worker.ran()))
         while self._hear(worker, lines, control):
@@ -198,6 +223,9 @@ class EmbeddedRun:
                 "log": str(wanted.log_file),
                 "control": str(wanted.run_dir / CONTROL_SOCKET),
                 "pid": os.getpid(),
+                "version": _core.BUILD["version"],
+                "python": platform.python_version(),
+                "metrics": self._exports.urls if self._exports is not None else {},
                 "at_epoch_ms": int(time.time() * 1000),
                 "graph": shape(self._graph),
             }
@@ -208,6 +236,9 @@ class EmbeddedRun:
     def _patience_s(self) -> float:
         soonest_s = min(self._run.stop_at_s, self._run.kill_at_s) - time.monotonic()
         return max(0.0, min(LOOK_EVERY_S, soonest_s))
+
+    def _complaints(self) -> list[str]:
+        return [] if self._exports is None else self._exports.complaints()
 
     def _say(self, lines: list[str]) -> None:
         if lines:
@@ -231,7 +262,8 @@ class EmbeddedRun:
                 self._step(worker, outcome.Draining())
             case "progress":
                 self._report = event
-                known = {"topology": self._graph.name, "phase": self._run.phase.value}
+                now = {"at_epoch_ms": int(time.time() * 1000), "phase": self._run.phase.value}
+                known = {"topology": self._graph.name, **now}
                 self._tell({**event, **known, "workers": [worker.figures()], "dead_letters": self._letters.now()})
             case "failed":
                 self._step(worker, outcome.Failed(Defect(**event["defect"])))
