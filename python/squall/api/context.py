@@ -6,8 +6,8 @@ import math
 import threading
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from itertools import accumulate, pairwise
 from datetime import datetime
+from itertools import accumulate, pairwise
 from logging import Logger, LoggerAdapter
 from pathlib import Path
 from random import Random
@@ -20,7 +20,7 @@ _T = TypeVar("_T")
 
 RESERVOIR = 1024
 """How many of a histogram's newest values its percentiles are of."""
-BUCKETS = tuple(float(f"{digit}e{decade}") for decade in range(-3, 6) for digit in (1, 2, 5)) + (1e6,)
+BUCKETS = (*(float(f"{digit}e{decade}") for decade in range(-3, 6) for digit in (1, 2, 5)), 1e6)
 """Upper bounds of a histogram's buckets where none are given: three a decade, for whatever unit."""
 MOST_BUCKETS = 200
 

@@ -1,4 +1,4 @@
-"""The commands: `squall run`, `check`, `explain`, `top`, `ps`, `dead`, `stacks`, `log-level`, `tap`."""
+"""The commands: `squall run`, `check`, `explain`, `top`, `ps`, `metrics`, `dead`, `stacks`, `log-level`, `tap`."""
 
 from __future__ import annotations
 
@@ -291,18 +291,50 @@ def stacks(topology: TopologyName, settings: Settings = None) -> None:
 def log_level_command(
     topology: TopologyName,
     changes: Annotated[
-        list[str],
-        typer.Argument(metavar="LOGGER=LEVEL[:DURATION]", help="e.g. squall.user.count=DEBUG:30s or root=INFO"),
-    ],
+        list[str] | None,
+        typer.Argument(
+            metavar="LOGGER=LEVEL[:DURATION]",
+            help="e.g. squall.user.count=DEBUG:30s or root=INFO; LOGGER= undoes; without any the levels are shown.",
+        ),
+    ] = None,
+    reset: Annotated[bool, typer.Option("--reset", help="Undo all changes first.")] = False,
     settings: Settings = None,
 ) -> None:
-    """Changes log levels of a running topology, for a while if a duration is given.
+    """Shows or changes log levels of a running topology, for a while if a duration is given.
 
-    Example: squall log-level word-count root=DEBUG:30s
+    Examples:
+
+      squall log-level word-count
+
+      squall log-level word-count root=DEBUG:30s
+
+      squall log-level word-count --reset
     """
-    from squall.cli.commands import change_levels
+    from squall.cli.log_levels import levels
 
-    change_levels(_local_dir(settings), topology, changes)
+    levels(_local_dir(settings), topology, changes or [], reset=reset)
+
+
+@app.command()
+def metrics(
+    topology: Annotated[
+        str | None, typer.Argument(metavar="[TOPOLOGY]", help="Its name; not needed if only one is running.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The newest progress event, as `squall run --json`.")] = False,
+    as_prometheus: Annotated[bool, typer.Option("--prometheus", help="The text that Prometheus reads.")] = False,
+    settings: Settings = None,
+) -> None:
+    """Prints the metrics of a running topology once; it needs no port for it, and answers while its code hangs.
+
+    Examples:
+
+      squall metrics
+
+      squall metrics word-count --prometheus
+    """
+    from squall.cli.metrics import show
+
+    show(_local_dir(settings), topology, as_json=as_json, as_prometheus=as_prometheus)
 
 
 @app.command()

@@ -59,9 +59,8 @@ def _merge(histograms: dict[str, dict[str, Any]], name: object, histogram: Histo
         ValueError: its buckets are others, or its sum is no number.
     """
     count, whole, counts = histogram.state()
-    before = histograms.get(str(name))
-    if before is None:
-        before = {"count": 0, "sum": 0.0, "buckets": [[bound, 0] for bound in histogram.buckets]}
+    nothing: dict[str, Any] = {"count": 0, "sum": 0.0, "buckets": [[bound, 0] for bound in histogram.buckets]}
+    before = histograms.get(str(name), nothing)
     if [bound for bound, _ in before["buckets"]] != list(histogram.buckets):
         raise ValueError(f"the histogram {name!r} has other buckets in another task")
     histograms[str(name)] = {

@@ -7,7 +7,7 @@ from collections import Counter as Counts
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from squall.engines.metrics.families import Family, Kind, Sample, number
+from squall.engines.metrics.families import Family, Kind, Sample
 from squall.engines.metrics.reading import Reading
 from squall.engines.metrics.table import METRICS, QUANTILES, Metric
 
@@ -42,9 +42,13 @@ def _family(metric: Metric, reading: Reading, common: Mapping[str, str]) -> Fami
 
 def _summary(labels: Mapping[str, str], latency_ms: Mapping[str, float]) -> Iterator[Sample]:
     for quantile, key in QUANTILES.items():
-        yield Sample({**labels, "quantile": quantile}, latency_ms[key] / 1e3)
+        yield Sample({**labels, "quantile": quantile}, _seconds(latency_ms[key]))
     yield Sample(labels, latency_ms["count"], "_count")
-    yield Sample(labels, latency_ms["sum"] / 1e3, "_sum")
+    yield Sample(labels, _seconds(latency_ms["sum"]), "_sum")
+
+
+def _seconds(ms: float) -> float:
+    return round(ms / 1e3, 9)
 
 
 # -- the user's own ----------------------------------------------------------------------------------------------
@@ -110,7 +114,7 @@ def _samples(kind: Kind, word: str, figures: Sequence[Own], common: Mapping[str,
 
 def _histogram(labels: Mapping[str, str], figure: Mapping[str, Any]) -> Iterator[Sample]:
     for bound, count in figure["buckets"]:
-        yield Sample({**labels, "le": number(bound)}, count, "_bucket")
+        yield Sample({**labels, "le": repr(float(bound))}, count, "_bucket")
     yield Sample({**labels, "le": "+Inf"}, figure["count"], "_bucket")
     yield Sample(labels, figure["count"], "_count")
     yield Sample(labels, figure["sum"], "_sum")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections import deque
+import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -20,7 +20,9 @@ from squall.errors import ConfigError, Defect
 
 LAST_EXPORT_S = 5.0
 """How long the end of a run waits for the last figures to be taken."""
-KEPT_COMPLAINTS = 20
+COMPLAIN_EVERY_S = 60.0
+LONGEST_COMPLAINT = 300
+LOGGER, SILENT = logging.getLogger("opentelemetry"), logging.NullHandler()
 UNITS = {"seconds": "s", "bytes": "By", "ratio": "1"}
 
 
@@ -31,7 +33,7 @@ class Push:
         families: everything that is known now, by name; called on the exporter's own thread.
         resource: attributes of the run; `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` are stronger.
 
-    Bound: the library keeps nothing that it could not send; of its complaints 20 wait to be shown.
+    Bound: the library keeps nothing that it could not send; one of its complaints a minute is shown.
 
     Raises:
         ConfigError: `extra_missing`, or `otel_invalid`: the environment says what the exporter does not understand.
@@ -41,8 +43,8 @@ class Push:
         self._families = families
         self._instruments: set[str] = set()
         self._complaints = _Complaints()
-        logging.getLogger("opentelemetry").addHandler(self._complaints)
-        logging.getLogger("opentelemetry").propagate = False
+        LOGGER.addHandler(self._complaints)
+        LOGGER.propagate = False
         self._provider = _provider(resource)
         self._meter = self._provider.get_meter("squall")
 
@@ -64,7 +66,8 @@ class Push:
         ending = threading.Thread(target=_quietly, args=(shut_down,), name="otel-end", daemon=True)
         ending.start()
         ending.join(LAST_EXPORT_S)
-        logging.getLogger("opentelemetry").removeHandler(self._complaints)
+        LOGGER.removeHandler(self._complaints)
+        LOGGER.addHandler(SILENT)  # what still runs has nobody to complain to
 
     def _instrument(self, family: Family, suffix: str) -> None:
         only_grows = family.kind is Kind.COUNTER or suffix != ""
@@ -96,7 +99,9 @@ def _provider(resource: dict[str, str]) -> Any:
     except ImportError as error:
         facts = (("missing", str(error.name)),)
         fix = 'pip install "squall[otel]"'
-        raise ConfigError(Defect("extra_missing", "export to OpenTelemetry wants another package", facts, fix)) from None
+        raise ConfigError(
+            Defect("extra_missing", "export to OpenTelemetry wants another package", facts, fix)
+        ) from None
     try:
         named = Resource.create({key: value for key, value in resource.items() if not _is_said(key)})
         reader = PeriodicExportingMetricReader(OTLPMetricExporter())
@@ -118,7 +123,7 @@ def _quietly(shut_down: Callable[[], object]) -> None:
     try:
         shut_down()
     except Exception as error:  # nobody is left to be told otherwise
-        logging.getLogger("opentelemetry").warning("the last figures were not sent: %s", error)
+        LOGGER.warning("the last figures were not sent: %s", error)
 
 
 class _Complaints(logging.Handler):
@@ -126,13 +131,17 @@ class _Complaints(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self._texts: deque[str] = deque(maxlen=KEPT_COMPLAINTS)
+        self._newest: str | None = None
+        self._shown_s = -COMPLAIN_EVERY_S
 
     def emit(self, record: logging.LogRecord) -> None:
         """Takes one."""
-        self._texts.append(f"OpenTelemetry: {record.getMessage()}")
+        self._newest = f"OpenTelemetry: {record.getMessage()}"[:LONGEST_COMPLAINT]
 
     def taken(self) -> list[str]:
-        """All that came, without the same again."""
-        texts = [self._texts.popleft() for _ in range(len(self._texts))]
-        return list(dict.fromkeys(texts))
+        """The newest, if none was shown lately."""
+        if self._newest is None or time.monotonic() < self._shown_s + COMPLAIN_EVERY_S:
+            return []
+        self._shown_s = time.monotonic()
+        newest, self._newest = self._newest, None
+        return [newest]

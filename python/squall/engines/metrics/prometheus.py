@@ -5,17 +5,23 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.exposition import ThreadingWSGIServer, make_wsgi_app
+from prometheus_client.exposition import (
+    ThreadingWSGIServer,
+    make_wsgi_app,  # pyright: ignore[reportUnknownVariableType]
+)
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from squall.engines.metrics.families import Family
 from squall.errors import ClusterError, ConfigError, Defect
 from squall.model.addresses import address_of, split_address
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIApplication
 
 LOOPBACK = "127.0.0.1"
 AT_ONCE = 16
@@ -69,12 +75,13 @@ class Endpoint:
 
     def __init__(self, address: str, families: Callable[[], Iterable[Family]]) -> None:
         host, port = _parsed(address)
-        app = make_wsgi_app(registry_of(families))
+        app = cast("WSGIApplication", make_wsgi_app(registry_of(families)))
         try:
             self._server = make_server(host, port, app, _server_for(host), _Quiet)
         except OSError as error:
             raise _unserved(address_of(host, port), error) from None
-        self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
+        self._is_closed = False
+        self._thread = threading.Thread(target=self._serve, name="metrics", daemon=True)
         self._thread.start()
 
     @property
@@ -85,9 +92,14 @@ class Endpoint:
 
     def close(self) -> None:
         """Ends; the address is free again."""
-        self._server.shutdown()
-        self._server.server_close()
+        self._is_closed = True
+        self._server.socket.shutdown(socket.SHUT_RDWR)  # wakes the thread; the library's own way looks twice a second
         self._thread.join()
+        self._server.server_close()
+
+    def _serve(self) -> None:
+        while not self._is_closed:
+            self._server.handle_request()
 
 
 def _parsed(address: str) -> tuple[str, int]:

@@ -13,6 +13,10 @@ OVER = ("ended", "killed")
 """Phases of a run without a worker."""
 
 
+def _nothing() -> Event:
+    return {}
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """The event that told how the run was started, and the newest that told how it stands.
@@ -20,8 +24,8 @@ class Reading:
     `stuck`: the component whose call holds the loop up, and for how long, in seconds.
     """
 
-    started: Event = field(default_factory=dict[str, Any])
-    progress: Event = field(default_factory=dict[str, Any])
+    started: Event = field(default_factory=_nothing)
+    progress: Event = field(default_factory=_nothing)
     phase: str = PHASES[0]
     age_s: float = 0.0
     stuck: tuple[str, float] | None = None
@@ -43,7 +47,7 @@ class Newest:
 
     def __init__(self, stuck: Callable[[], tuple[str, float] | None] = lambda: None) -> None:
         self._stuck = stuck
-        self._reading = Reading()
+        self._reading: Reading = Reading()
 
     def take(self, event: Event) -> None:
         """Takes an event in."""

@@ -92,7 +92,7 @@ def _source_events(reading: Reading) -> Values:
 
 
 def _scaled(value: float, scale: float) -> float:
-    return value if scale == 1.0 else value * scale
+    return value if scale == 1.0 else round(value * scale, 9)
 
 
 _C, _G, _S = Kind.COUNTER, Kind.GAUGE, Kind.SUMMARY
@@ -117,9 +117,7 @@ def _latency(name: str, key: str, text: str) -> Metric:
 
 METRICS = (
     # -- the run
-    Metric(
-        "squall_info", _G, ("version", "python"), "started: version, python", "1; what runs, by its labels.", _info
-    ),
+    Metric("squall_info", _G, ("version", "python"), "started: version, python", "1; what runs, by its labels.", _info),
     Metric(
         "squall_up",
         _G,
