@@ -119,7 +119,7 @@ def _safe(line: Mapping[str, Any]) -> dict[str, Any]:
 def _word(value: object) -> str:
     """A value of `key=value`: as it is, or in quotes where it would look like several words."""
     text = cut(value) if isinstance(value, str) else shown(value)
-    return repr(text) if not text or re.search(r"\s", text) else text
+    return text if re.fullmatch(r'[^\s"]+', text) else json.dumps(text, ensure_ascii=False)
 
 
 def shown(value: object) -> str:

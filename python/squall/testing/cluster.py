@@ -161,7 +161,7 @@ class LocalCluster:
                 life.open_all(self.worker, self._built)
         except life.OpenFailed as failed:
             self._release()
-            raise failed.error from failed
+            raise failed.error from failed.error.__cause__  # not from what it caused
         for name, values in self._fed_at_start.items():
             self.feed(name, values)
 

@@ -18,7 +18,7 @@ from typing import Any
 from squall.engines.metrics.families import Family, Kind, Sample
 from squall.errors import ConfigError, Defect
 
-LAST_EXPORT_S = 5.0
+LAST_EXPORT_S = 3.0
 """How long the end of a run waits for the last figures to be taken."""
 COMPLAIN_EVERY_S = 60.0
 LONGEST_COMPLAINT = 300

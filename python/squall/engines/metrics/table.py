@@ -291,7 +291,7 @@ METRICS = (
         _C,
         ("component", "event"),
         _EACH + "source.EVENT",
-        "What else a source counts: connections `accepted` and `refused`, records `oversize` and `half`, …",
+        "What else a source counts: connections `accepted` and `refused`, records `oversize` and `half`, and so on.",
         _source_events,
     ),
 )
