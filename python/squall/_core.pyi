@@ -6,6 +6,7 @@ Times are seconds (`float`), counts are exact.
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from os import PathLike
 from typing import Any, Literal, Protocol, TypeVar
 
 _Row = TypeVar("_Row", bound=tuple[Any, ...])
@@ -121,8 +122,11 @@ class Hooks(Protocol):
 
     def failed(self, task: int, error: BaseException, /) -> tuple[int, bool, float | None]:
         """(action, counts as an attempt, retry after) for a tuple that `task` could not process."""
-    def error(self, task: int, where: str, error: BaseException, /) -> None:
-        """User code of `task` raised in `where` ("process", "tick", "ack", "next_tuple", …)."""
+    def error(self, task: int, where: str, error: BaseException, attempt: int = 0, again: bool = False, /) -> None:
+        """User code of `task` raised in `where` ("process", "tick", "ack", "next_tuple", …).
+
+        `attempt`: which try of its root has failed; 0 if there is none. `again`: another one follows.
+        """
     def spout_failed(self, task: int, error: BaseException, /) -> float | None:
         """`next_tuple`, `next_batch` or a generator raised: pause before the next poll; None ends the spout.
 
@@ -135,8 +139,12 @@ class Hooks(Protocol):
         """
     def holding(self, task: int, bytes: int, holder: int, /) -> None:
         """Spout `task` pauses since its pending roots weigh so much; most of them wait at task `holder`."""
-    def replayed(self, handle: int, /) -> None:
-        """A root given to `Worker.replay` has ended: acked, or a dead letter again that is stored."""
+    def replayed(self, handle: int, acked: bool, attempt: int, /) -> None:
+        """A root given to `Worker.replay` has ended in this try: acked, or a dead letter again that is stored."""
+    def replay_failed(self, handle: int, task: int, error: BaseException, attempt: int, /) -> None:
+        """A try of a root given to `Worker.replay` failed at `task`, and another one follows."""
+    def replay_refused(self, handle: int, error: BaseException, /) -> None:
+        """A root given to `Worker.replay` could not be emitted."""
     def observe(self, event: str, task: int, message_id: object, attempt: int, /) -> None:
         """Only if `Worker.observe` is on: "acked" or "failed" (one for each failed try) of a root."""
 
@@ -192,7 +200,7 @@ class Worker:
         submit: Callable[[Call], None] | None,
         ordered: bool = False,
     ) -> None:
-        """`source`: the bound method, the iterator, or the `TcpSource`. `submit`: the offloader of a blocking spout.
+        """`source`: the bound method, the iterator, or the `SocketSource`. `submit`: the offloader of a blocking spout.
 
         `ordered`: `ended_prefix` is kept.
         """
@@ -289,7 +297,7 @@ class Worker:
     ) -> None:
         """Emits values as a new root of spout `task`, on a direct stream to task `direct`. Any thread.
 
-        When the root was acked or its letter is stored, `Hooks.replayed(handle)` is called, unless that is 0.
+        When the root was acked or its letter is stored, `Hooks.replayed` is called, unless that is 0.
         """
 
     # -- looking ------------------------------------------------------------------------------------------
@@ -338,28 +346,69 @@ class TapGate:
     def seen(self) -> tuple[int, int]:
         """(tuples that came by, tuples that were skipped)."""
 
-class TcpSource:
-    """The native half of a listening TCP spout: an already listening socket and how its bytes become records.
+class TlsSide:
+    """How one side of a connection does its TLS hand-shakes. ValueError: a file is wrong; it is named."""
 
-    `decode`: "text" (UTF-8, else the record goes to the dead letters as bytes) or "bytes".
-    """
+    @staticmethod
+    def server(
+        certificate: str | PathLike[str], key: str | PathLike[str], client_ca: str | PathLike[str] | None, /
+    ) -> TlsSide: ...
+    @staticmethod
+    def client(
+        ca: str | PathLike[str] | None,
+        certificate: str | PathLike[str] | None,
+        key: str | PathLike[str] | None,
+        server_name: str | None,
+        /,
+    ) -> TlsSide: ...
+
+class StreamSettings:
+    """How records come from connections."""
 
     def __init__(
         self,
-        fd: int,
-        /,
         *,
         framing: Literal["lines", "delimiter", "fixed", "length_prefix"],
         delimiter: bytes = b"",
         size: int = 0,
         prefix_bytes: int = 4,
         big_endian: bool = True,
-        decode: Literal["text", "bytes"] = "text",
         max_record: int,
         max_connections: int,
         client_buffer: int,
+        tls: TlsSide | None = None,
+        receipts: bool = False,
     ) -> None: ...
+
+class SocketSource:
+    """The native half of a spout of sockets: where records come from, and how they become outputs.
+
+    `decode`: "text" (UTF-8, else the record goes to the dead letters as bytes); "bytes"; ("value", f): f(bytes) is the
+    one value; ("row", f, g): g(f(bytes)) is a tuple; ("outputs", f): f(bytes) is an output by the rules of outputs.
+    """
+
+    @staticmethod
+    def listen(fd: int, stream: StreamSettings, decode: object, /) -> SocketSource:
+        """Of a socket that listens already, which is taken over."""
+    @staticmethod
+    def connect(
+        servers: Sequence[tuple[str, int]],
+        stream: StreamSettings,
+        decode: object,
+        /,
+        *,
+        reconnect: bool,
+        first_pause: float,
+        longest_pause: float,
+        timeout: float,
+    ) -> SocketSource:
+        """Of connections that are made to servers, one to each."""
+    @staticmethod
+    def datagrams(fd: int, decode: object, /, *, max_record: int) -> SocketSource:
+        """Of a bound socket for datagrams, which is taken over; each is a record."""
     def stats(self) -> dict[str, int]: ...
+    def close(self) -> None:
+        """Sends the last receipts and closes the connections. Waits for that, two seconds at most."""
 
 class Session:
     """The worker's end of the command session: a native thread that answers also while user code hangs."""

@@ -21,7 +21,7 @@ import squall
 from squall import Bolt, Spout, SpoutDeclarer, Topology
 from squall.cli.app import app
 from squall.cli.explaining import pages
-from squall.connectors.tcp import LengthPrefix, Lines, TcpSpout
+from squall.connectors.tcp import LengthPrefix, Lines, TcpFeeder, TcpSink, TcpSpout, Tls
 from squall.errors import SquallError
 from squall.planner.validate import validate
 from squall.testing import LocalCluster
@@ -33,25 +33,38 @@ NEEDS_THE_WORLD = {
     "call_overdue",
     "command_refused",
     "component_failed",
+    "datagrams_lost",
     "dead_letter_unknown",
+    "debug_no_file",
+    "debug_terminal",
+    "debug_unfit",
     "drain_unfinished",
     "duration_invalid",
+    "edit_invalid",
+    "export_format",
     "extra_missing",
+    "letters_unnamed",
     "log_level_invalid",
     "no_answer",
     "otel_invalid",
     "output_unwritable",
     "pending_full",
     "port_taken",
+    "receipt_invalid",
     "record_refused",
     "running_several",
     "run_lost",
     "running_twice",
+    "sending_failed",
+    "tcp_no_receipts",
     "tap_cut_off",
     "tap_limit",
     "tap_nothing",
+    "tls_handshake",
+    "tls_refused",
     "topology_differs",
     "tree_too_old",
+    "unconfirmed",
     "worker_build_failed",
     "worker_crashed",
     "worker_exited",
@@ -110,6 +123,9 @@ def run_python(code: str, caplog: pytest.LogCaptureFixture) -> set[str]:
     names |= {
         "asyncio": asyncio,
         "LocalCluster": LocalCluster,
+        "Tls": Tls,
+        "TcpFeeder": TcpFeeder,
+        "TcpSink": TcpSink,
         "TcpSpout": TcpSpout,
         "Lines": Lines,
         "LengthPrefix": LengthPrefix,
@@ -145,7 +161,7 @@ def run_topology(topology: Topology, caplog: pytest.LogCaptureFixture) -> set[st
             letters = "".join(letter.traceback for letter in cluster.dead_letters())
     except SquallError as error:
         return told_by(error)
-    return set(re.findall(r"code: (\w+)", caplog.text + letters))
+    return set(re.findall(r"code(?:: |=)(\w+)", caplog.text + letters))
 
 
 def run_command(line: str, capsys: pytest.CaptureFixture[str]) -> set[str]:

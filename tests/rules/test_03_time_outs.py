@@ -137,3 +137,23 @@ def test_what_a_call_emits_after_it_timed_out_goes_nowhere(kind: type[Bolt]) -> 
         assert cluster.failed("s") == ["a"]
         assert cluster.acked("s") == ["a"]
         assert cluster.task("sink", Record).rows == [("a",)]
+
+
+def test_an_async_call_that_timed_out_is_cancelled_also_in_simulated_time() -> None:
+    """Semantics 16: its place is free for the next tuple, and it changes nothing any more."""
+    ended: list[str] = []
+
+    class Stuck(Bolt):
+        max_in_flight = 1
+
+        async def process(self, x: str) -> None:
+            if x == "stuck":
+                await asyncio.Event().wait()
+            ended.append(x)
+
+    with LocalCluster(single(Stuck, retries=0), mock_sources={"s": ["stuck", "a"]}) as cluster:
+        cluster.advance(29)
+        assert (cluster.failed("s"), cluster.acked("s")) == ([], [])
+        cluster.advance(2)
+        assert (cluster.failed("s"), cluster.acked("s")) == (["stuck"], ["a"])
+        assert ended == ["a"]

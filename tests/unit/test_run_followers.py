@@ -13,6 +13,7 @@ from squall.engines.embedded import sockets
 from squall.engines.embedded.followers import Followers
 from squall.engines.embedded.process_figures import ProcessFigures
 from squall.runtime import dead_log
+from squall.runtime.letter_lines import DROPPED, Change
 from squall.runtime.letters import Letter
 from squall.runtime.open_letters import OpenLetters
 
@@ -117,9 +118,9 @@ def test_open_letters_are_followed_as_the_log_grows(tmp_path: Path) -> None:
     for number in range(3):
         log.put(number, letter(f"ValueError: {number}"))
     log.close()
-    last = {"number": 3, "component": "parse", "error": "ValueError: 2", "at": "2026-01-02T03:04:05.000+00:00"}
+    last = {"number": 3, "component": "parse", "error": "ValueError: 2", "at": "2026-01-02T03:04:05+00:00"}
     assert letters.now() == {"open": 3, "last": last}
-    dead_log.mark(path, [1, 3], dead_log.DROPPED)
+    dead_log.mark(path, [Change(number, DROPPED) for number in (1, 3)])
     assert letters.now() == {"open": 1, "last": last}
     assert OpenLetters(path).now() == {"open": 1, "last": last}
 

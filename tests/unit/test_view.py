@@ -80,7 +80,7 @@ WORDS = shape_of([("lines", "split"), ("split", "count")], ["lines"])
 
 
 def known_of(shape: dict[str, Any] = WORDS, **changes: dict[str, Any]) -> Known:
-    return told(told(Known("Ctrl-C ends"), started_of(shape)), progress_of(shape, **changes))
+    return told(told(Known("words", "Ctrl-C ends"), started_of(shape)), progress_of(shape, **changes))
 
 
 def lines_of(known: Known, width: int = 80, height: int = 40, *, keys: bool = True, narrow: bool = False) -> list[str]:
@@ -330,7 +330,7 @@ def test_a_tap_is_chosen_by_number_or_by_the_mark_and_ended_by_the_same_key() ->
 def test_keys_ask_for_what_the_view_cannot_do() -> None:
     known = known_of()
     assert [pressed(known, key, 0.0)[1] for key in "qlsx"] == [Act.QUIT, Act.RAISE_LEVEL, Act.STACKS, None]
-    raised = told(Known("", raised=Raised("INFO", 30.0)), started_of(WORDS))
+    raised = told(Known("words", "", raised=Raised("INFO", 30.0)), started_of(WORDS))
     assert pressed(raised, "l", 29.0)[1] is Act.RESTORE_LEVEL
     assert pressed(raised, "l", 31.0)[1] is Act.RAISE_LEVEL
 

@@ -35,11 +35,11 @@ class LiveView:
         prints: sinks write to standard output; it is this view's from now on, and theirs is `stdout_fd`.
     """
 
-    def __init__(self, *, prints: bool) -> None:
+    def __init__(self, topology: str, *, prints: bool) -> None:
         encoding = sys.stdout.encoding or "ascii"
         self._painter = Painter(StandardOutput(STDOUT), encoding)
         keyboard = Keyboard(STDIN) if usable(STDIN) else None
-        known = Known("Ctrl-C drains and ends")
+        known = Known(topology, "Ctrl-C drains and ends")
         share = PRINTING_SHARE if prints else 1.0
         self._board = Board(self._painter, keyboard, known, narrow=is_narrow(encoding), share=share)
         self._printed = Printed(self._painter.above) if prints else None

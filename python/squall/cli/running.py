@@ -111,7 +111,7 @@ def _view(graph: Graph) -> View:
     if sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb":
         from squall.cli.live import LiveView
 
-        return LiveView(prints=prints)
+        return LiveView(graph.name, prints=prints)
     from squall.cli.plain import PlainView
 
     return PlainView(sys.stderr if prints else sys.stdout)

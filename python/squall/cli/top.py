@@ -40,9 +40,9 @@ def show(base: Path, name: str | None, *, once: bool, as_json: bool) -> int:
         if as_json:
             return _as_json(following, once=once)
         if once:
-            return _once(following)
+            return _once(topology, following)
         if sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb":
-            return Top(following, path).run()
+            return Top(topology, following, path).run()
         return _as_lines(following)
     except KeyboardInterrupt:
         return 0
@@ -67,14 +67,14 @@ def _as_lines(following: Following) -> int:
     return 0
 
 
-def _once(following: Following) -> int:
+def _once(topology: str, following: Following) -> int:
     from rich.console import Console
 
     from squall.cli.live import is_narrow
     from squall.cli.view.screen import screen
     from squall.cli.view.state import Known, told
 
-    known, console = Known(""), Console(highlight=False)
+    known, console = Known(topology, ""), Console(highlight=False)
     narrow = is_narrow(sys.stdout.encoding or "ascii")
     for event in following.events():
         known = told(known, event)
@@ -88,7 +88,7 @@ def _once(following: Following) -> int:
 class Top:
     """The live view of another process's run, on a screen of its own."""
 
-    def __init__(self, following: Following, path: Path) -> None:
+    def __init__(self, topology: str, following: Following, path: Path) -> None:
         from squall.cli.live import is_narrow
         from squall.cli.view.board import Board
         from squall.cli.view.keyboard import Keyboard, usable
@@ -102,7 +102,7 @@ class Top:
         encoding = sys.stdout.encoding or "ascii"
         painter = Painter(StandardOutput(STDOUT), encoding, own_screen=True)
         keyboard = Keyboard(STDIN) if usable(STDIN) else None
-        self._board = Board(painter, keyboard, Known("Ctrl-C leaves"), narrow=is_narrow(encoding))
+        self._board = Board(painter, keyboard, Known(topology, "Ctrl-C leaves"), narrow=is_narrow(encoding))
 
     def run(self) -> int:
         """Shows it until the run ends or somebody leaves; the exit code."""

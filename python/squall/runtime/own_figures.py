@@ -45,6 +45,7 @@ def add(out: dict[str, Any], runtime: Any, on_error: Callable[[BaseException], N
                 _sum(rows, key, value)
     for name, value in runtime.source_figures().items():
         _sum(source, name, value)
+        _sum(metrics, name, value)
 
 
 def top(rows: Mapping[str, float]) -> dict[str, float]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn, Protocol, cast
 
 from squall import _core
 from squall.errors import Defect, TopologyError
@@ -138,7 +138,8 @@ class VirtualAsync:
 
     def __init__(self, loop: VirtualLoop, bolt: Any) -> None:
         self._loop = loop
-        self.submit = AsyncPool(loop.create_task, loop.call_soon, bolt).submit
+        pool = AsyncPool(loop.create_task, loop.call_soon, bolt)
+        self.submit, self.cancel = pool.submit, pool.cancel
 
     def run(self, function: Callable[..., object], /, *args: object) -> object:
         """Runs one call of the task's life on the loop."""
@@ -153,10 +154,18 @@ class VirtualAsync:
         """Nothing to end: the loop cancels what still runs."""
 
 
+class RunsUntil(Protocol):
+    """A loop that runs a coroutine to its end."""
+
+    def run_until(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """What the coroutine returns."""
+        ...
+
+
 class Inline:
     """Code that is run where the loop runs: that of blocking tasks, and the life of all tasks that are not async."""
 
-    def __init__(self, loop: VirtualLoop) -> None:
+    def __init__(self, loop: RunsUntil) -> None:
         self._loop = loop
 
     def submit(self, call: _core.Call) -> None:

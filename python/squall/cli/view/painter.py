@@ -91,7 +91,7 @@ class Painter:
         for line in lines:
             self._console.print(line, no_wrap=True, overflow="ignore", crop=False)
         rows = self._taken().removesuffix(b"\n").split(b"\n")
-        return b"\r\n".join(row + TO_LINE_END for row in rows) + TO_SCREEN_END
+        return b"\n".join(row + TO_LINE_END for row in rows) + TO_SCREEN_END
 
     def _taken(self) -> bytes:
         text = self._buffer.getvalue()

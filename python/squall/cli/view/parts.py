@@ -29,8 +29,7 @@ def _row(pairs: Parts) -> Text:
 
 def head(known: Known, now_s: float) -> list[Text]:
     """The topology and how it is; then its totals."""
-    name = (known.started or known.shown or {"topology": "…"})["topology"]
-    line = Text(name, "bold reverse" if known.paused else "bold")
+    line = Text(known.topology, "bold reverse" if known.paused else "bold")
     if (event := known.shown) is None:
         return [line.append("   starting …", "dim")]
     phase = "draining" if known.draining else event["phase"]

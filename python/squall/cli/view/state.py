@@ -42,12 +42,13 @@ class Raised:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of a run and how it is shown.
+    """What is known of a run and how it is shown. `quits`: how one ends it where no keys are taken.
 
     `shown`: the report on the screen, the newest unless the view is paused. `chosen`: the component with the mark;
     `tapped`: the one whose tuples are shown.
     """
 
+    topology: str
     quits: str
     started: Event | None = None
     newest: Event | None = None

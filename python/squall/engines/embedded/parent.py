@@ -7,7 +7,6 @@ on a control socket, keeps the totals, and leaves nothing behind. What to do whe
 from __future__ import annotations
 
 import os
-import platform
 import selectors
 import shutil
 import signal
@@ -21,7 +20,7 @@ from typing import Any
 
 from squall import _core
 from squall.config.load import local_dir
-from squall.engines.embedded import outcome, sockets
+from squall.engines.embedded import events, outcome, sockets
 from squall.engines.embedded.control import Answered, Control
 from squall.engines.embedded.followers import Followers
 from squall.engines.embedded.outcome import Do, Run
@@ -30,10 +29,8 @@ from squall.engines.embedded.tail import Tail
 from squall.engines.embedded.worker_process import Wanted, WorkerProcess
 from squall.engines.metrics.exports import Exports
 from squall.errors import Defect
-from squall.model.addresses import address_of
-from squall.model.graph import Graph
+from squall.model.graph import Graph, Mode
 from squall.planner.describe import describe
-from squall.planner.shape import shape
 from squall.runtime import stats
 from squall.runtime.dead_log import log_path
 from squall.runtime.open_letters import OpenLetters
@@ -79,6 +76,7 @@ class EmbeddedRun:
         self._run = Run(order.drain_s)
         self._report: Event = {}
         self._interrupts = 0
+        self._bound: dict[str, Any] = {}
         self._stuck: Stuck | None = None
         self._followers = Followers()
         self._selector = selectors.DefaultSelector()
@@ -117,13 +115,15 @@ class EmbeddedRun:
             with self._signals(), self._prepared(wanted) as control, self._exporting(wanted):
                 with self._listening() as listeners:
                     worker = WorkerProcess(wanted, listeners)
-                    addresses = {name: address_of(*one.getsockname()[:2]) for name, one in listeners.items()}
+                    addresses = {name: self._bound[name].bound_address(one) for name, one in listeners.items()}
                 # The listening sockets are the worker's alone now: a client that comes after a drain is refused.
                 self._started(worker, wanted, addresses)
                 self._follow(worker, control, Tail(wanted.log_file))
                 return self._end(worker, wanted.log_file)
         finally:
             self._followers.close()
+            for spout in self._bound.values():
+                spout.unbind()
             shutil.rmtree(wanted.run_dir, ignore_errors=True)
 
     def _wanted(self) -> Wanted:
@@ -156,8 +156,13 @@ class EmbeddedRun:
     @contextmanager
     def _listening(self) -> Generator[dict[str, socket.socket]]:
         with ExitStack() as stack:
-            spouts = [spec for spec in self._graph.spouts if spec.listens]
-            yield {spec.name: stack.enter_context(spec.make(None).bind()) for spec in spouts}
+            listeners: dict[str, socket.socket] = {}
+            for spec in self._graph.spouts:
+                if spec.listens:
+                    spout = spec.make(None)
+                    listeners[spec.name] = stack.enter_context(spout.bind())
+                    self._bound[spec.name] = spout
+            yield listeners
 
     @contextmanager
     def _exporting(self, wanted: Wanted) -> Generator[None]:
@@ -214,22 +219,8 @@ class EmbeddedRun:
         self._say(tail.rest())
 
     def _started(self, worker: WorkerProcess, wanted: Wanted, addresses: dict[str, str]) -> None:
-        self._tell(
-            {
-                "event": "started",
-                "topology": self._graph.name,
-                "workers": [{"id": 0, "pid": worker.pid}],
-                "listening": addresses,
-                "log": str(wanted.log_file),
-                "control": str(wanted.run_dir / CONTROL_SOCKET),
-                "pid": os.getpid(),
-                "version": _core.BUILD["version"],
-                "python": platform.python_version(),
-                "metrics": self._exports.urls if self._exports is not None else {},
-                "at_epoch_ms": int(time.time() * 1000),
-                "graph": shape(self._graph),
-            }
-        )
+        urls = self._exports.urls if self._exports is not None else {}
+        self._tell(events.started(self._graph, wanted, worker, addresses, urls))
         if self._order.for_s is not None:
             self._run = Run(self._order.drain_s, stop_at_s=time.monotonic() + self._order.for_s)
 
@@ -273,7 +264,8 @@ class EmbeddedRun:
             case "stuck":
                 component = self._names([event["component"]])[0]
                 self._stuck = Stuck(component, worker.calls(), time.monotonic() - event["running_s"])
-                self._tell({**event, "component": component})
+                on_loop = self._graph.components[component].mode is Mode.LOOP
+                self._tell({**event, "component": component, "on_loop": on_loop})
                 control.tell_stuck(component, event["running_s"])
             case "tap":
                 control.tapped(event)
