@@ -126,6 +126,9 @@ def run(
     summary: Annotated[
         str | None, typer.Option("--summary", metavar="FILE", help="Write the summary event to this file as JSON.")
     ] = None,
+    from_start: Annotated[
+        bool, typer.Option("--from-start", help="Forget where the sources of an interrupted run stopped.")
+    ] = False,
     log_level: Annotated[
         str | None, typer.Option("--log-level", metavar="LEVEL", help="DEBUG, INFO, WARNING, ERROR.  [default: INFO]")
     ] = None,
@@ -147,7 +150,8 @@ def run(
 ) -> None:
     """Runs a topology on this machine until its sources end, --for is over, or Ctrl-C.
 
-    Ctrl-C stops the sources and lets everything pending end; a second one kills.
+    Ctrl-C stops the sources and lets everything pending end; a second one kills. The next run goes on where the sources
+    of this one stopped, if they have positions (files do); --from-start forgets that.
 
     Exit codes: 0 done, 1 the topology failed or did not drain, 2 wrong use or definition, 130 killed.
 
@@ -156,6 +160,8 @@ def run(
       squall run examples/word_count.py --for 20s
 
       squall run shop.py:orders -p region=eu -c topology.max.spout.pending=1000 --json
+
+      zcat orders.gz | squall run shop.py
 
       squall run examples/word_count.py --metrics 9100 --log-format json
     """
@@ -170,6 +176,7 @@ def run(
         as_json=as_json,
         summary=summary,
         log_level=log_level,
+        from_start=from_start,
         log_format=log_format,
         metrics=metrics,
         otel=otel,

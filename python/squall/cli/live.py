@@ -33,12 +33,13 @@ class LiveView:
 
     Args:
         prints: sinks write to standard output; it is this view's from now on, and theirs is `stdout_fd`.
+        reads: a spout reads standard input, so no keys are taken from it.
     """
 
-    def __init__(self, topology: str, *, prints: bool) -> None:
+    def __init__(self, topology: str, *, prints: bool, reads: bool) -> None:
         encoding = sys.stdout.encoding or "ascii"
         self._painter = Painter(StandardOutput(STDOUT), encoding)
-        keyboard = Keyboard(STDIN) if usable(STDIN) else None
+        keyboard = Keyboard(STDIN) if usable(STDIN) and not reads else None
         known = Known(topology, "Ctrl-C drains and ends")
         share = PRINTING_SHARE if prints else 1.0
         self._board = Board(self._painter, keyboard, known, narrow=is_narrow(encoding), share=share)
@@ -64,6 +65,8 @@ class LiveView:
                 where = f": process {event['workers'][0]['pid']}{listening(event)}; log {event['log']}"
                 self._painter.text_above(event["topology"] + where, "bold")
                 self._board.take(event)
+            case "resumed":
+                self._painter.text_above(event["text"], "")
             case "progress":
                 self._board.take(event)
             case "draining":

@@ -27,6 +27,8 @@ class PlainView:
             case "started":
                 where = f"in process {event['workers'][0]['pid']}{listening(event)}; log: {event['log']}"
                 self._say(f'running "{event["topology"]}" {where}')
+            case "resumed":
+                self._say(event["text"])
             case "progress":
                 self._say(progress_line(event, self._last))
                 self._last = event

@@ -35,6 +35,7 @@ class Asked:
     as_json: bool
     summary: str | None
     log_level: str | None
+    from_start: bool = False
     log_format: str | None = None
     metrics: str | None = None
     otel: bool = False
@@ -80,6 +81,7 @@ def run_topology(asked: Asked) -> int:
         for_s=for_s,
         drain_s=drain_s if drain_s is not None else graph.settings["topology.drain.secs"],
         stdout_fd=view.stdout_fd,
+        from_start=asked.from_start,
     )
     audience = Audience(view, summary)
     try:
@@ -111,7 +113,8 @@ def _view(graph: Graph) -> View:
     if sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb":
         from squall.cli.live import LiveView
 
-        return LiveView(graph.name, prints=prints)
+        reads = any(spec.reads_stdin for spec in graph.spouts)
+        return LiveView(graph.name, prints=prints, reads=reads)
     from squall.cli.plain import PlainView
 
     return PlainView(sys.stderr if prints else sys.stdout)

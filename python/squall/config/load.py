@@ -31,7 +31,7 @@ class Given:
 
 
 def local_dir(settings: Mapping[str, Any]) -> Path:
-    """The folder for runs, logs and dead letters."""
+    """The folder for runs, logs, dead letters and positions."""
     if configured := settings.get("storm.local.dir"):
         return Path(str(configured)).expanduser().absolute()
     state = os.environ.get("XDG_STATE_HOME")

@@ -51,6 +51,7 @@ class Keyboard:
             return
         mode = termios.tcgetattr(self.fd)
         mode[3] &= ~(termios.ECHO | termios.ICANON)
+        mode[3] |= termios.NOFLSH  # else Ctrl-C throws away what sinks printed and the terminal has not shown yet
         mode[6][termios.VMIN], mode[6][termios.VTIME] = 1, 0
         termios.tcsetattr(self.fd, termios.TCSADRAIN, mode)
         self.is_taken = True

@@ -24,16 +24,19 @@ from squall.engines.embedded import events, outcome, sockets
 from squall.engines.embedded.control import Answered, Control
 from squall.engines.embedded.followers import Followers
 from squall.engines.embedded.outcome import Do, Run
+from squall.engines.embedded.positions import PositionStore, told
 from squall.engines.embedded.runs import CONTROL_SOCKET, remove_dead_runs, remove_old_logs, usable
+from squall.engines.embedded.standard_input import HINT, StandardInput
 from squall.engines.embedded.tail import Tail
 from squall.engines.embedded.worker_process import Wanted, WorkerProcess
 from squall.engines.metrics.exports import Exports
-from squall.errors import Defect
+from squall.errors import ClusterError, Defect
 from squall.model.graph import Graph, Mode
 from squall.planner.describe import describe
 from squall.runtime import stats
 from squall.runtime.dead_log import log_path
 from squall.runtime.open_letters import OpenLetters
+from squall.runtime.positions import StoredPosition
 
 Event = dict[str, Any]
 LOOK_EVERY_S = 0.2
@@ -42,7 +45,11 @@ LOOK_EVERY_S = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What `squall run` was asked for. `stdout_fd`: where sinks write that write to standard output."""
+    """What `squall run` was asked for.
+
+    `stdout_fd`: where sinks write that write to standard output. `from_start`: whether to forget where the spouts of
+    the last run stopped.
+    """
 
     file: str
     name: str | None
@@ -51,6 +58,7 @@ class Order:
     for_s: float | None
     drain_s: float
     stdout_fd: int = 1
+    from_start: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +74,7 @@ class EmbeddedRun:
     """One run of a topology with its worker process.
 
     Args:
-        tell: gets every event: started, progress, draining, stuck, log, failed, summary.
+        tell: gets every event: started, resumed, progress, draining, stuck, log, failed, summary.
     """
 
     def __init__(self, order: Order, graph: Graph, tell: Callable[[Event], None]) -> None:
@@ -83,6 +91,8 @@ class EmbeddedRun:
         self._control: Control | None = None
         self._exports: Exports | None = None
         self._letters = OpenLetters(log_path(local_dir(order.settings), graph.name))
+        self._unstored: set[str] = set()
+        self._positions = PositionStore(local_dir(order.settings), graph.name)
 
     def interrupt(self) -> None:
         """Ends the run as Ctrl-C does."""
@@ -110,14 +120,27 @@ class EmbeddedRun:
 
     def __call__(self) -> int:
         """Runs to the end. The exit code."""
-        wanted = self._wanted()
+        try:
+            return self._with_positions()
+        finally:
+            self._positions.close()
+
+    def _with_positions(self) -> int:
+        with usable(local_dir(self._order.settings)):
+            positions = self._positions.begin(self._graph, from_start=self._order.from_start)
+        wanted = self._wanted(positions)
         try:
             with self._signals(), self._prepared(wanted) as control, self._exporting(wanted):
+                stdin = StandardInput() if any(spec.reads_stdin for spec in self._graph.spouts) else None
                 with self._listening() as listeners:
-                    worker = WorkerProcess(wanted, listeners)
+                    worker = WorkerProcess(wanted, listeners, stdin.theirs if stdin else None)
                     addresses = {name: self._bound[name].bound_address(one) for name, one in listeners.items()}
                 # The listening sockets are the worker's alone now: a client that comes after a drain is refused.
                 self._started(worker, wanted, addresses)
+                if stdin is not None:
+                    self._read_input(stdin)
+                if positions:
+                    self._tell({"event": "resumed", "text": told(positions)})
                 self._follow(worker, control, Tail(wanted.log_file))
                 return self._end(worker, wanted.log_file)
         finally:
@@ -126,7 +149,7 @@ class EmbeddedRun:
                 spout.unbind()
             shutil.rmtree(wanted.run_dir, ignore_errors=True)
 
-    def _wanted(self) -> Wanted:
+    def _wanted(self, positions: list[StoredPosition]) -> Wanted:
         base, order = local_dir(self._order.settings), self._order
         stamp, second = f"{self._graph.name}-{os.getpid()}", int(time.time())
         return Wanted(
@@ -141,6 +164,7 @@ class EmbeddedRun:
             dead_log=log_path(base, self._graph.name),
             drain_s=max(order.drain_s, outcome.DRAIN_AT_LEAST_S),
             stdout_fd=order.stdout_fd,
+            positions=positions,
         )
 
     def _prepared(self, wanted: Wanted) -> socket.socket:
@@ -224,6 +248,11 @@ class EmbeddedRun:
         if self._order.for_s is not None:
             self._run = Run(self._order.drain_s, stop_at_s=time.monotonic() + self._order.for_s)
 
+    def _read_input(self, stdin: StandardInput) -> None:
+        if stdin.is_terminal:
+            self._say([HINT])
+        stdin.start()
+
     def _patience_s(self) -> float:
         soonest_s = min(self._run.stop_at_s, self._run.kill_at_s) - time.monotonic()
         return max(0.0, min(LOOK_EVERY_S, soonest_s))
@@ -256,6 +285,8 @@ class EmbeddedRun:
                 now = {"at_epoch_ms": int(time.time() * 1000), "phase": self._run.phase.value}
                 known = {"topology": self._graph.name, **now}
                 self._tell({**event, **known, "workers": [worker.figures()], "dead_letters": self._letters.now()})
+            case "position":
+                self._store(worker, StoredPosition.of_json(event["record"]), event["number"])
             case "failed":
                 self._step(worker, outcome.Failed(Defect(**event["defect"])))
             case "ended":
@@ -275,6 +306,23 @@ class EmbeddedRun:
                     control.tell_stuck(self._stuck.component, time.monotonic() - self._stuck.since_s)
             case _:
                 pass
+
+    def _store(self, worker: WorkerProcess, position: StoredPosition, number: int) -> None:
+        """Makes a position durable, or says why not; the worker tries again."""
+        done = False
+        try:
+            self._positions.put(position)
+            done = True
+            self._unstored.discard(position.component)
+        except OSError as error:
+            if position.component not in self._unstored:  # else it was said
+                self._say([f'the position of "{position.component}" cannot be stored: {error.strerror}'])
+                self._unstored.add(position.component)
+        except ClusterError as error:
+            self._step(worker, outcome.Failed(error.defects[0]))
+            self._step(worker, outcome.Interrupted())
+        stored = {"component": position.component, "task": position.task, "number": number, "done": done}
+        _send(worker, {"cmd": "position-stored", **stored})
 
     def _pass_time(self, worker: WorkerProcess) -> None:
         while self._interrupts:
@@ -315,6 +363,8 @@ class EmbeddedRun:
             self._tell({"event": "failed", "code": failure.code, "text": str(failure), "log": str(log_file)})
         specs = [self._graph.components[name] for name in self._components]
         zeros = {spec.name: stats.empty(spec.kind.value, spec.tasks) for spec in specs}
+        if self._run.exit_code == outcome.EXIT_OK and self._report.get("exhausted"):
+            self._positions.forget()
         totals = outcome.summary(self._report, zeros, time.monotonic() - self._began_s, lost=lost)
         self._tell({"event": "summary", "topology": self._graph.name, **totals})
         return self._run.exit_code

@@ -156,7 +156,7 @@ METRICS = (
         _G,
         ("component",),
         "stuck: running_s",
-        "For how long a call has not returned, once that is reported (topology.stuck.secs); absent when the loop goes on.",
+        "For how long a call has not returned, once that is reported; absent when the loop goes on.",
         _stuck,
     ),
     # -- its worker
