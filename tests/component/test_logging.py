@@ -183,3 +183,29 @@ def test_levels_are_listed_with_what_is_left_of_them_and_end_or_are_undone(squal
 def test_a_wrong_change_of_levels_changes_nothing(wrong: str) -> None:
     with pytest.raises(ConfigError, match="code: log_level_invalid"):
         levels(Path("/nowhere"), "idle", ["root=DEBUG", wrong], reset=True)
+
+
+def test_what_is_written_past_logging_goes_to_the_newest_file_too(squall: Squall) -> None:
+    """Of a log that has been begun anew many times; its files stay within their bound, and the last lines are shown."""
+    run = squall.run(
+        """
+        import logging, os
+        from squall import Bolt, Topology
+
+        class Chatty(Bolt):
+            def process(self, n: int):
+                logging.getLogger("mine").warning("%d %s", n, "x" * 500)
+                if n == 499:
+                    os.write(2, b"straight to the descriptor\\n")
+
+        topology = Topology("chatty", settings={"worker.log.max.bytes": 1 << 16})
+        topology.bolt("chatty", Chatty).shuffle(topology.spout("s", lambda: iter(range(500)), outputs=("n",)))
+        """
+    )
+    assert run.end() == 0
+    newest = Path(run.event("started")["log"])
+    assert "straight to the descriptor\n" in newest.read_text()
+    assert "straight to the descriptor\n" in run.err
+    files = list(newest.parent.glob(f"{newest.name}*"))
+    assert len(files) == 4
+    assert sum(file.stat().st_size for file in files) < (1 << 16) + 4 * 1000

@@ -130,7 +130,7 @@ def untouched(monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_log_files_take_no_more_than_they_may(tmp_path: Path) -> None:
     most = 1 << 16
     settings = DEFAULTS | {"worker.log.format": "json", "worker.log.max.bytes": most}
-    log = WorkerLog(tmp_path / "log", "shop", 0, settings, lambda: None)
+    log = WorkerLog(tmp_path / "log", "shop", 0, settings, lambda: None, stray=())
     for number in range(2000):
         logging.getLogger("mine").info("number %d %s", number, "x" * 100)
     log.close()

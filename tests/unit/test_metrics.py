@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+import select
+import socket
 import sys
+import urllib.request
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -16,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families as parsed
 from squall.engines.metrics.collect import families
 from squall.engines.metrics.families import Family, Kind
 from squall.engines.metrics.otel import Push
-from squall.engines.metrics.prometheus import Endpoint, registry_of, text
+from squall.engines.metrics.prometheus import AT_ONCE, Endpoint, registry_of, text
 from squall.engines.metrics.reading import Newest, Reading
 from squall.engines.metrics.table import METRICS
 from squall.errors import ClusterError, ConfigError
@@ -184,3 +188,28 @@ def test_an_environment_that_the_exporter_refuses_is_an_error_of_ours(monkeypatc
     monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "-1")
     with pytest.raises(ConfigError, match="otel_invalid"):
         Push(list, {})
+
+
+def test_an_endpoint_that_is_closed_leaves_its_address_free_at_once() -> None:
+    first = Endpoint("0", list)
+    with urllib.request.urlopen(first.url, timeout=5) as answer:
+        assert answer.status == 200
+    first.close()
+    again = Endpoint(first.url.removeprefix("http://").removesuffix("/metrics"), list)
+    assert again.url == first.url
+    again.close()
+
+
+def test_who_says_nothing_holds_up_no_other_and_too_many_of_them_are_sent_away() -> None:
+    endpoint = Endpoint("0", list)
+    host, _, port = endpoint.url.removeprefix("http://").removesuffix("/metrics").rpartition(":")
+    with ExitStack() as stack:
+        for _ in range(AT_ONCE - 1):
+            stack.enter_context(socket.create_connection((host, int(port))))
+        with urllib.request.urlopen(endpoint.url, timeout=5) as answer:
+            assert answer.status == 200
+        more = [stack.enter_context(socket.create_connection((host, int(port)))) for _ in range(2)]
+        for connection in more:
+            connection.settimeout(5)
+        assert select.select(more, [], [], 5)[0]
+    endpoint.close()

@@ -15,7 +15,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -43,11 +43,22 @@ class WorkerLog:
     """Where all records, prints and stray output of this process go from now on: the file at `path`.
 
     Bound: four files that together have `worker.log.max.bytes`, and a line more each.
+
+    Args:
+        stray: descriptors that lead to the newest file, for what C code and other processes write.
     """
 
-    def __init__(self, path: Path, topology: str, worker: int, settings: Mapping[str, Any], running: Running) -> None:
+    def __init__(
+        self,
+        path: Path,
+        topology: str,
+        worker: int,
+        settings: Mapping[str, Any],
+        running: Running,
+        stray: Sequence[int] = (1, 2),
+    ) -> None:
         # `extra` refuses keys that are there already, so the defaults are set by a filter, after it.
-        self._handler = _File(path, backupCount=OLDER_FILES, encoding=ENCODING, errors=ERRORS)
+        self._handler = _File(path, stray)
         self._handler.addFilter(_defaults(topology, worker, running))
         # A record that a full disk refuses is lost; to report that would need another record.
         logging.raiseExceptions = False
@@ -89,7 +100,17 @@ class WorkerLog:
 
 
 class _File(RotatingFileHandler):
-    """A file of which a new one is begun when it is full."""
+    """A file of which a new one is begun when it is full; `stray` descriptors follow."""
+
+    def __init__(self, path: Path, stray: Sequence[int]) -> None:
+        super().__init__(path, backupCount=OLDER_FILES, encoding=ENCODING, errors=ERRORS)
+        self._stray = stray
+
+    def doRollover(self) -> None:
+        """Begins a new file."""
+        super().doRollover()
+        for fd in self._stray:
+            os.dup2(self.stream.fileno(), fd)
 
     def shouldRollover(self, record: logging.LogRecord) -> bool:
         """Whether it is full; the record is not formatted for it, which would be done twice then."""

@@ -241,6 +241,7 @@ class EmbeddedRun:
             pass
         control.end()
         self._say(tail.rest())
+        tail.close()
 
     def _started(self, worker: WorkerProcess, wanted: Wanted, addresses: dict[str, str]) -> None:
         urls = self._exports.urls if self._exports is not None else {}

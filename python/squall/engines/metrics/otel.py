@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -20,6 +20,8 @@ from squall.errors import ConfigError, Defect
 
 LAST_EXPORT_S = 3.0
 """How long the end of a run waits for the last figures to be taken."""
+FRESH_S = 0.1
+"""How long figures that were put together are used."""
 COMPLAIN_EVERY_S = 60.0
 LONGEST_COMPLAINT = 300
 LOGGER, SILENT = logging.getLogger("opentelemetry"), logging.NullHandler()
@@ -42,6 +44,8 @@ class Push:
     def __init__(self, families: Callable[[], Iterable[Family]], resource: dict[str, str]) -> None:
         self._families = families
         self._instruments: set[str] = set()
+        self._by_name: dict[str, Family] = {}
+        self._fresh_until_s = 0.0
         self._complaints = _Complaints()
         LOGGER.addHandler(self._complaints)
         LOGGER.propagate = False
@@ -50,6 +54,7 @@ class Push:
 
     def know(self, families: Iterable[Family]) -> None:
         """Makes instruments of families that are new."""
+        self._fresh_until_s = 0.0
         for family in families:
             for suffix in {_suffix(family, sample) for sample in family.samples}:
                 if (name := family.name + suffix) not in self._instruments:
@@ -78,11 +83,17 @@ class Push:
     def _observe(self, name: str, suffix: str, _options: object) -> Iterable[Any]:
         from opentelemetry.metrics import Observation
 
-        for family in self._families():
-            if family.name == name:
-                for sample in family.samples:
-                    if _suffix(family, sample) == suffix:
-                        yield Observation(sample.value, dict(sample.labels))
+        if (family := self._now().get(name)) is not None:
+            for sample in family.samples:
+                if _suffix(family, sample) == suffix:
+                    yield Observation(sample.value, dict(sample.labels))
+
+    def _now(self) -> Mapping[str, Family]:
+        """The families by name; the same ones for all instruments of a collection."""
+        if (now_s := time.monotonic()) >= self._fresh_until_s:
+            self._by_name = {family.name: family for family in self._families()}
+            self._fresh_until_s = now_s + FRESH_S
+        return self._by_name
 
 
 def _suffix(family: Family, sample: Sample) -> str:
