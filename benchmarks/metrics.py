@@ -1,8 +1,8 @@
 """What it costs to be scraped each second: `python -m benchmarks.metrics [--pairs N] [--json]`.
 
 W1 as its users run it, by `squall run`, with and without `--metrics`, one directly after the other, the same work in
-both. CPU time is of the worker alone, and of worker and parent together, where start-up is in it: the import of a library
-for the server costs a tenth of a second once.
+both. CPU time is of the worker alone, and of worker and parent together; start-up is in it: the import of a library for
+the server costs less than a tenth of a second, once.
 """
 
 from __future__ import annotations

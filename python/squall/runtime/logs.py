@@ -109,6 +109,7 @@ class _File(RotatingFileHandler):
     def doRollover(self) -> None:
         """Begins a new file."""
         super().doRollover()
+        assert self.stream is not None
         for fd in self._stray:
             os.dup2(self.stream.fileno(), fd)
 
