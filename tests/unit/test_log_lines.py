@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from squall.config.table import DEFAULTS
 from squall.runtime.log_lines import LONGEST, STANDARD, JsonLines, TextLines
@@ -46,6 +46,7 @@ def json_line(made: logging.LogRecord) -> dict[str, Any]:
     return json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
 
 
+@settings(deadline=None)
 @given(TEXTS, EXTRAS)
 def test_any_message_with_any_extra_is_one_line_of_json(message: str, extra: dict[str, Any]) -> None:
     told = json_line(record("%s", message, **extra))
@@ -53,6 +54,7 @@ def test_any_message_with_any_extra_is_one_line_of_json(message: str, extra: dic
     assert set(told.get("extra", {})) == {str(name) for name in extra}
 
 
+@settings(deadline=None)
 @given(TEXTS, EXTRAS)
 def test_in_text_only_the_first_line_of_an_event_is_not_indented(message: str, extra: dict[str, Any]) -> None:
     head, *more = TextLines().format(record("%s", message, **extra)).splitlines()
@@ -129,8 +131,8 @@ def untouched(monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.mark.usefixtures("untouched")
 def test_log_files_take_no_more_than_they_may(tmp_path: Path) -> None:
     most = 1 << 16
-    settings = DEFAULTS | {"worker.log.format": "json", "worker.log.max.bytes": most}
-    log = WorkerLog(tmp_path / "log", "shop", 0, settings, lambda: None, stray=())
+    told = DEFAULTS | {"worker.log.format": "json", "worker.log.max.bytes": most}
+    log = WorkerLog(tmp_path / "log", "shop", 0, told, lambda: None, stray=())
     for number in range(2000):
         logging.getLogger("mine").info("number %d %s", number, "x" * 100)
     log.close()

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.openmetrics.exposition import generate_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
@@ -71,6 +71,7 @@ def value(found: list[Family], metric: str, /, **labels: str) -> float:
     return only
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(min_size=1, max_size=5), OWN, max_size=3))
 def test_whatever_users_call_their_figures_both_formats_are_read_and_no_series_is_there_twice(
     components: dict[str, Any],
@@ -84,6 +85,7 @@ def test_whatever_users_call_their_figures_both_formats_are_read_and_no_series_i
     assert sorted((one.name, tuple(sorted(one.labels.items()))) for one in read) == sorted(names)
 
 
+@settings(deadline=None)
 @given(OWN.filter(lambda figures: all(value >= 0 for value in figures["counters"].values())))
 def test_open_metrics_is_read_too(figures: dict[str, Any]) -> None:
     found = families(of({"count": {"own": figures, "streams": {"default": 3}}}))
