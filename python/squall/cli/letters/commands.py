@@ -263,7 +263,7 @@ def dead_debug(
     """Runs the component where a letter failed on the recorded input, under Python's debugger.
 
     The component is made and opened anew, so what it had kept from earlier tuples is not there. Only its code runs;
-    what it would emit is shown, not sent.
+    what it would emit is shown, not sent. What its code does elsewhere is done: a sink writes the row.
 
     Examples:
 
