@@ -50,7 +50,9 @@ def debug_letter(
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
     logging.getLogger("squall.worker").setLevel(logging.CRITICAL)  # what it would report is told here
     typer.echo(f'letter {number}: "{letter.component}" on {letter.source}/{letter.stream}({letter.inputs()})')
-    typer.echo("its state is that of a new component; what it emits is shown and not sent; what it writes elsewhere is written\n")
+    typer.echo(
+        "its state is that of a new component; what it emits is shown, not sent; what it writes elsewhere is written\n"
+    )
     debugger = Debugger()
     try:
         outcome = run_one(graph, letter, lambda function: Debugged(function, debugger, step=step))
