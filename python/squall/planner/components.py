@@ -14,7 +14,7 @@ from typing import Any
 
 from squall.api.components import Bolt, Spout
 from squall.api.topology import Declaration
-from squall.errors import Defect, TopologyError
+from squall.errors import Defect, TopologyError, because, text_of
 from squall.model.graph import Kind, Mode
 from squall.planner.annotations import code_of
 
@@ -53,7 +53,7 @@ def made(declaration: Declaration, defects: list[Defect]) -> Made | None:
 
 def name_of(declaration: Declaration) -> str:
     """`spout "name"` or `bolt "name"`."""
-    return f'{declaration.kind.value} "{declaration.name}"'
+    return f'{declaration.kind.value} "{text_of(declaration.name)}"'
 
 
 def mode_of(declaration: Declaration, look: Any, functions: Sequence[Callable[..., Any]]) -> Mode:
@@ -182,4 +182,4 @@ def _iterated(who: str, make: Make) -> Make:
 
 
 def _because(error: Exception | SystemExit) -> tuple[str, str]:
-    return ("because", f"{type(error).__name__}: {error}")
+    return ("because", because(error))

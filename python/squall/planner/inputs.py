@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from squall.api.topology import Declaration, Subscription, Topology
-from squall.errors import Defect, did_you_mean
+from squall.errors import Defect, did_you_mean, repr_of, text_of
 from squall.model.graph import Argument, Binding, GroupingKind, InputSpec, StreamId, StreamSpec
 from squall.planner.annotations import called, code_of
 from squall.planner.bind import Method, Source, arguments, key_numbers
@@ -80,20 +80,20 @@ def source_of(
     stream: Any = subscription.source
     if not hasattr(stream, "topology") or not hasattr(stream, "component"):
         fix = "give what `spout` or `bolt` returned"
-        defects.append(Defect("stream_invalid", f"{who} groups {stream!r}, which is no stream", (), fix))
+        defects.append(Defect("stream_invalid", f"{who} groups {repr_of(stream)}, which is no stream", (), fix))
         return None
     if not isinstance(stream.component, str):  # its name is a defect of its own
         return None
-    full_name = f"{stream.component}/{stream.stream}"
+    full_name = f"{stream.component}/{text_of(stream.stream)}"
     if stream.topology is not topology:
-        message = f'{who} groups stream "{full_name}" of topology "{stream.topology.name}"'
+        message = f'{who} groups stream "{full_name}" of topology "{text_of(stream.topology.name)}"'
         defects.append(Defect("stream_foreign", message, (), "use streams of the same topology"))
         return None
     declared = streams.get(stream.component)
     if declared is None:
         return None
     if not isinstance(stream.stream, str) or stream.stream not in declared:
-        near = did_you_mean(str(stream.stream), declared)
+        near = did_you_mean(text_of(stream.stream), declared)
         facts = (("declared", ", ".join(declared) or "no streams"),)
         fix = f'did you mean "{near}"?' if near else "declare it in `outputs` or `streams`"
         message = f'{who} groups stream "{full_name}", which is not declared'
@@ -127,7 +127,7 @@ def _no_renames(who: str, source: Source, rename: Any) -> Defect | None:
         names = cast("Mapping[Any, Any]", rename)
         if all(isinstance(name, str) for pair in names.items() for name in pair):
             return None
-    message = f'{who} takes stream "{source.id}" with rename={rename!r}'
+    message = f'{who} takes stream "{source.id}" with rename={repr_of(cast("object", rename))}'
     return Defect(
         "rename_invalid", message, (), "write a mapping of fields to parameters: rename={'field': 'parameter'}"
     )
@@ -174,7 +174,7 @@ def _into(who: str, into: Any, look: Any, defects: list[Defect]) -> Method | Non
     known = [one for one, _ in inspect.getmembers(cls, inspect.isroutine) if not one.startswith("_")]
     near = did_you_mean(name, known)
     fix = f'did you mean "{near}"?' if near else f"name a method of {cls.__name__}: {cls.__name__}.process"
-    message = f'{who} has no method "{name or repr(into)}" for `into`'
+    message = f'{who} has no method "{name or repr_of(into)}" for `into`'
     defects.append(Defect("into_unknown", message, (), fix))
     return None
 

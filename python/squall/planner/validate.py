@@ -9,7 +9,7 @@ from typing import Any, cast
 from squall.api.topology import Declaration, Declarer, Topology
 from squall.config.load import checked
 from squall.config.table import DEFAULTS, Scope
-from squall.errors import ConfigError, Defect, TopologyError
+from squall.errors import ConfigError, Defect, TopologyError, repr_of, text_of
 from squall.model.graph import (
     DEAD_LETTER_FIELDS,
     DEAD_LETTERS,
@@ -53,9 +53,9 @@ def checked_name(kind: str, name: object) -> Defect | None:
         and not name.startswith("__")
     ):
         return None
-    fix = f"use 1–{MAX_NAME} characters (at most {MAX_NAME_BYTES} bytes) without white space and none of / . : \\"
-    fix += ", not beginning with __"
-    return Defect("name_invalid", f'{kind} "{name}" has a name that is not allowed', (), fix)
+    fix = f"use 1–{MAX_NAME} visible characters (at most {MAX_NAME_BYTES} bytes) without white space"
+    fix += " and none of / . : \\, not beginning with __"
+    return Defect("name_invalid", f'{kind} "{text_of(name)}" has a name that is not allowed', (), fix)
 
 
 def _listens(look: Any) -> bool:
@@ -91,7 +91,7 @@ class _Validation:
     # -- settings and names --------------------------------------------------------------------------------------
 
     def _topology_settings(self, below: Mapping[str, Any]) -> dict[str, Any]:
-        who = f'topology "{self.topology.name}"'
+        who = f'topology "{text_of(self.topology.name)}"'
         settings = self._settings(who, self.topology.settings, below, Scope.TOPOLOGY)
         if self.topology.workers != 1:  # 1 is what is passed when nothing is said
             workers = {"topology.workers": self.topology.workers}
@@ -103,7 +103,7 @@ class _Validation:
         settings = dict(below)
         if not isinstance(given, Mapping):
             fix = "write a mapping: settings={'topology.retries': 5}"
-            message = f"{who} has settings {given!r}, which are no mapping"
+            message = f"{who} has settings {repr_of(given)}, which are no mapping"
             self.defects.append(Defect("settings_invalid", message, (), fix))
             return settings
         for key, value in cast("Mapping[Any, object]", given).items():
@@ -185,7 +185,7 @@ class _Validation:
         named: dict[int, Any] = {id(one): one for components in asked.values() for one in components}
         for component in named.values():
             if not isinstance(component, Declarer):
-                message = f"dead letters are asked for of {component!r}, which is no component"
+                message = f"dead letters are asked for of {repr_of(component)}, which is no component"
                 self.defects.append(Defect("stream_invalid", message, (), "give what `spout` or `bolt` returned"))
             elif component.topology is not self.topology:
                 message = f'dead letters are asked for of "{component.name}" of topology "{component.topology.name}"'
@@ -219,7 +219,7 @@ class _Validation:
         """There is a spout, and every bolt is fed by one; what has a defect of its own counts as fed."""
         if not any(declaration.kind is Kind.SPOUT for declaration in self.topology.declarations):
             fix = "declare one: topology.spout(name, component)"
-            self.defects.append(Defect("no_spout", f'topology "{self.topology.name}" has no spout', (), fix))
+            self.defects.append(Defect("no_spout", f'topology "{text_of(self.topology.name)}" has no spout', (), fix))
             return
         edges: list[tuple[str, str]] = []
         fed = {DEAD_LETTERS}
@@ -229,10 +229,13 @@ class _Validation:
             if not all(sources) or not sources:
                 fed.add(name)
         fed = reached(fed, edges)
+        sources_of: dict[str, list[str]] = {}
+        for source, target in edges:
+            sources_of.setdefault(target, []).append(source)
         for name, declaration in self.declared.items():
             if name in fed:
                 continue
-            feeders = ", ".join(source for source, target in edges if target == name)
+            feeders = ", ".join(sources_of[name])
             message = f"{name_of(declaration)} can never get a tuple: no spout leads to it"
             fix = "group a stream of a spout, or of a bolt that a spout feeds"
             defect = Defect("bolt_unreachable", message, (("fed by", feeders),), fix)
