@@ -121,8 +121,11 @@ class Hooks(Protocol):
 
     def failed(self, task: int, error: BaseException, /) -> tuple[int, bool, float | None]:
         """(action, counts as an attempt, retry after) for a tuple that `task` could not process."""
-    def error(self, task: int, where: str, error: BaseException, /) -> None:
-        """User code of `task` raised in `where` ("process", "tick", "ack", "next_tuple", …)."""
+    def error(self, task: int, where: str, error: BaseException, attempt: int = 0, again: bool = False, /) -> None:
+        """User code of `task` raised in `where` ("process", "tick", "ack", "next_tuple", …).
+
+        `attempt`: which try of its root has failed; 0 if there is none. `again`: another one follows.
+        """
     def spout_failed(self, task: int, error: BaseException, /) -> float | None:
         """`next_tuple`, `next_batch` or a generator raised: pause before the next poll; None ends the spout.
 
@@ -135,8 +138,12 @@ class Hooks(Protocol):
         """
     def holding(self, task: int, bytes: int, holder: int, /) -> None:
         """Spout `task` pauses since its pending roots weigh so much; most of them wait at task `holder`."""
-    def replayed(self, handle: int, /) -> None:
-        """A root given to `Worker.replay` has ended: acked, or a dead letter again that is stored."""
+    def replayed(self, handle: int, acked: bool, attempt: int, /) -> None:
+        """A root given to `Worker.replay` has ended in this try: acked, or a dead letter again that is stored."""
+    def replay_failed(self, handle: int, task: int, error: BaseException, attempt: int, /) -> None:
+        """A try of a root given to `Worker.replay` failed at `task`, and another one follows."""
+    def replay_refused(self, handle: int, error: BaseException, /) -> None:
+        """A root given to `Worker.replay` could not be emitted."""
     def observe(self, event: str, task: int, message_id: object, attempt: int, /) -> None:
         """Only if `Worker.observe` is on: "acked" or "failed" (one for each failed try) of a root."""
 
@@ -289,7 +296,7 @@ class Worker:
     ) -> None:
         """Emits values as a new root of spout `task`, on a direct stream to task `direct`. Any thread.
 
-        When the root was acked or its letter is stored, `Hooks.replayed(handle)` is called, unless that is 0.
+        When the root was acked or its letter is stored, `Hooks.replayed` is called, unless that is 0.
         """
 
     # -- looking ------------------------------------------------------------------------------------------

@@ -137,6 +137,15 @@ def emission_error(code: str, message: str, facts: Sequence[tuple[str, str]], fi
     return EmissionError(Defect(code, message, tuple(facts), fix))
 
 
+def key_error(error: BaseException, source: str, fields: Sequence[str], target: str | None) -> BaseException:
+    """An error about a key's type, with whose key it is; any other as it is. Called by the compiled core."""
+    if not isinstance(error, TopologyError) or error.code != "key_type_unstable":
+        return error
+    names = ", ".join(f'"{name}"' for name in fields)
+    where = f'{target} groups stream "{source}" by field{"s" if len(fields) > 1 else ""} {names}'
+    return TopologyError(*(replace(defect, message=f"{where}: {defect.message}") for defect in error.defects))
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     """The nearest of the known names, if one is near."""
     near = get_close_matches(name, list(islice(known, MAX_NEAR)), n=1, cutoff=0.6)

@@ -193,7 +193,7 @@ def test_replay_is_asked_for_until_its_root_has_ended(squall: Squall) -> None:
     again = squall.run(text)
     assert again.end() == 0
     assert again.err.count("took 7") == 1
-    assert states(squall, "replayed") == ["replayed"]
+    assert states(squall, "replayed") == ["acked"]
 
 
 def test_replayed_root_that_is_given_up_again_has_a_new_letter_in_place_of_the_old_one(squall: Squall) -> None:
@@ -202,7 +202,7 @@ def test_replayed_root_that_is_given_up_again_has_a_new_letter_in_place_of_the_o
     assert squall.run(text).end() == 0
     assert squall.done("dead", "replay", "replayed", "1").process.returncode == 0
     assert squall.run(text).end() == 0
-    assert states(squall, "replayed") == ["replayed", "open"]
+    assert states(squall, "replayed") == ["dead", "open"]
 
 
 def test_letter_of_a_spout_that_replays_by_itself_now_is_refused(squall: Squall) -> None:
@@ -264,10 +264,10 @@ def test_letter_that_is_asked_for_twice_is_replayed_once(squall: Squall) -> None
     wait_until(lambda: "seen 1" in run.err and squall.done("dead", "list", "twice").out, what="the letter")
     assert "letters emitted again: 1" in squall.done("dead", "replay", "twice", "1").out
     wait_until(lambda: "seen 2" in run.err, what="the replayed root")
-    assert states(squall, "twice") == ["asked"]
+    assert states(squall, "twice") == ["running"]
     assert "letters emitted again: 0" in squall.done("dead", "replay", "twice", "1").out
     (squall.folder / "go on").touch()
-    wait_until(lambda: states(squall, "twice") == ["replayed"], what="the end of the replay")
+    wait_until(lambda: states(squall, "twice") == ["acked"], what="the end of the replay")
     run.interrupt()
     assert run.end() == 0
     assert "seen 3" not in run.err
@@ -316,4 +316,4 @@ def test_letter_of_a_direct_stream_is_replayed_to_the_task_that_it_was_sent_to(s
     run = squall.run(DIRECT.format(folder=folder, tasks=3))
     assert run.end() == 0
     assert "task 2 took 7" in run.err
-    assert states(squall, "direct") == ["replayed"]
+    assert states(squall, "direct") == ["acked"]

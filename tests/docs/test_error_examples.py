@@ -34,8 +34,14 @@ NEEDS_THE_WORLD = {
     "command_refused",
     "component_failed",
     "dead_letter_unknown",
+    "debug_no_file",
+    "debug_terminal",
+    "debug_unfit",
     "drain_unfinished",
     "duration_invalid",
+    "edit_invalid",
+    "export_format",
+    "letters_unnamed",
     "log_level_invalid",
     "no_answer",
     "output_unwritable",
@@ -49,6 +55,7 @@ NEEDS_THE_WORLD = {
     "tap_nothing",
     "topology_differs",
     "tree_too_old",
+    "unconfirmed",
     "worker_build_failed",
     "worker_crashed",
     "worker_exited",
@@ -142,7 +149,7 @@ def run_topology(topology: Topology, caplog: pytest.LogCaptureFixture) -> set[st
             letters = "".join(letter.traceback for letter in cluster.dead_letters())
     except SquallError as error:
         return told_by(error)
-    return set(re.findall(r"code: (\w+)", caplog.text + letters))
+    return set(re.findall(r"code(?:: |=)(\w+)", caplog.text + letters))
 
 
 def run_command(line: str, capsys: pytest.CaptureFixture[str]) -> set[str]:

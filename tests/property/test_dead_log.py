@@ -16,10 +16,12 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from squall.runtime import dead_log
+from squall.runtime import dead_log, letter_lines
 from squall.runtime.dead_log import DeadLog
 from squall.runtime.letter_codec import decode, encode, is_known
+from squall.runtime.letter_lines import ACKED, DROPPED, OPEN, Change
 from squall.runtime.letters import Letter
+from squall.runtime.stored import read
 
 SCALARS = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(st.characters()) | st.binary()
@@ -97,10 +99,10 @@ def test_values_come_back_with_their_types(value: Any) -> None:
 def test_letters_are_read_as_they_were_stored(rows: list[tuple[Any, ...]]) -> None:
     letters = [letter(row, number) for number, row in enumerate(rows)]
     with written(letters) as path:
-        read = dead_log.read(path)
-    assert [stored.letter for stored in read] == letters
-    assert [stored.number for stored in read] == list(range(1, len(letters) + 1))
-    assert all(stored.replayable and stored.state == dead_log.OPEN for stored in read)
+        found = read(path)
+    assert [stored.letter for stored in found] == letters
+    assert [stored.number for stored in found] == list(range(1, len(letters) + 1))
+    assert all(stored.replayable and stored.state == OPEN for stored in found)
 
 
 @given(st.integers(0, 4), st.integers(1, 2000))
@@ -110,13 +112,13 @@ def test_torn_end_costs_only_letters_that_were_not_stored(count: int, cut: int) 
     with written(letters) as path:
         whole = path.read_bytes() if letters else b""
         path.parent.mkdir(exist_ok=True)
-        line = dead_log._line(dead_log._record(letter(("torn",))))
+        line = letter_lines.letter_line(letter(("torn",)))
         path.write_bytes(whole + line[: min(cut, len(line) - 1)])
-        assert [stored.letter for stored in dead_log.read(path)] == letters
+        assert [stored.letter for stored in read(path)] == letters
         log = DeadLog(path, lambda _handle: None, lambda _letter: None)
         log.put(1, letter(("next",)))
         log.close()
-        assert [stored.letter.values for stored in dead_log.read(path)] == [*((n,) for n in range(count)), ("next",)]
+        assert [stored.letter.values for stored in read(path)] == [*((n,) for n in range(count)), ("next",)]
 
 
 @given(st.integers(0, 10_000), st.integers(1, 255))
@@ -127,27 +129,27 @@ def test_damaged_byte_costs_at_most_its_own_line(place: int, change: int) -> Non
         data = bytearray(path.read_bytes())
         data[place % len(data)] ^= change
         path.write_bytes(bytes(data))
-        read = [stored.letter for stored in dead_log.read(path)]
-    assert all(one in letters for one in read)
-    assert len(read) >= 3  # a line feed that is damaged joins two lines
+        found = [stored.letter for stored in read(path)]
+    assert all(one in letters for one in found)
+    assert len(found) >= 3  # a line feed that is damaged joins two lines
 
 
 def test_letter_written_before_it_told_failure_and_task_is_read() -> None:
     with written([]) as path:
-        record = dead_log._record(letter(("old",), 7))
+        record = letter_lines._record(letter(("old",), 7))
         del record["letter"]["failure"], record["letter"]["direct"]
         path.parent.mkdir()
-        path.write_bytes(dead_log._line(record))
-        (stored,) = dead_log.read(path)
+        path.write_bytes(letter_lines._line(record))
+        (stored,) = read(path)
     assert (stored.letter.values, stored.letter.failure, stored.letter.direct) == (("old",), 0, None)
 
 
 def test_states_are_kept_by_number(tmp_path: Path) -> None:
     with written([letter((n,), n) for n in range(4)]) as path:
-        dead_log.mark(path, [2, 4], dead_log.DROPPED)
-        dead_log.mark(path, [4], dead_log.REPLAYED)
-        states = [stored.state for stored in dead_log.read(path)]
-    assert states == [dead_log.OPEN, dead_log.DROPPED, dead_log.OPEN, dead_log.REPLAYED]
+        dead_log.mark(path, [Change(2, DROPPED), Change(4, DROPPED)])
+        dead_log.mark(path, [Change(4, ACKED)])
+        states = [stored.state for stored in read(path)]
+    assert states == [OPEN, DROPPED, OPEN, ACKED]
 
 
 def test_value_of_an_unknown_type_is_shown_but_not_replayed() -> None:
@@ -156,7 +158,7 @@ def test_value_of_an_unknown_type_is_shown_but_not_replayed() -> None:
             return "<socket 7>"
 
     with written([letter((Socket(),))]) as path:
-        (stored,) = dead_log.read(path)
+        (stored,) = read(path)
     assert not stored.replayable
     assert "<socket 7>" in str(stored.letter)
 
@@ -196,7 +198,7 @@ def test_letter_that_cannot_be_encoded_is_kept_as_text_and_holds_no_other_up() -
     """Semantics 8, 12. The source of each letter moves on; `written` waits for all of them to be stored."""
     letters = [letter((Pretender(), "x" * 100_000)), letter((10**5000,)), letter((1,))]
     with written(letters) as path:
-        text, long, plain = dead_log.read(path)
+        text, long, plain = read(path)
     assert (text.replayable, long.replayable, plain.replayable) == (False, True, True)
     assert text.letter.inputs().startswith("f0=<pretender>, f1='xxx")
     assert len(text.letter.inputs()) < 11_000
@@ -222,7 +224,7 @@ def test_no_value_stops_the_log() -> None:
         deep = [deep]
     values = (Odd(), endless, deep, {Odd(): 1}, Stamp(2026, 1, 1), "x" * 100_000)
     with written([letter(values)]) as path:
-        (stored,) = dead_log.read(path)
+        (stored,) = read(path)
     assert not stored.replayable
     assert stored.letter.values[4] == datetime(2026, 1, 1)
     assert "Odd" in repr(stored.letter.values[0])

@@ -262,3 +262,40 @@ def test_an_uncounted_retry_that_fails_on_does_not_spin_in_a_drain() -> None:
         assert cluster.acked("s") == ["a"]
         assert len(cluster.failed("s")) == 101
         assert cluster.worker.monotonic() == pytest.approx(1.0)
+
+
+MAX_PENDING = 1 << 20
+"""What a ledger holds: `MAX_SLOTS` of the core."""
+
+
+def test_replay_that_finds_the_ledger_full_is_emitted_when_there_is_room() -> None:
+    """Semantics 12: a letter that was asked for is not forgotten until its topology starts again."""
+
+    class Wait(Bolt):
+        def open(self, context: TopologyContext) -> None:
+            context.pause(5.0)
+
+        def process(self, x: int) -> None: ...
+
+    topology = Topology("full")
+    topology.bolt("b", Wait).shuffle(topology.spout("s", lambda: iter(()), outputs=("x",)))
+    ended: list[tuple[int, bool, int]] = []
+
+    class News:
+        def ended(self, number: int, acked: bool, attempt: int) -> None:
+            ended.append((number, acked, attempt))
+
+        def failed(self, number: int, why: str) -> None: ...
+
+        def refused(self, number: int, why: str) -> None: ...
+
+    with LocalCluster(topology) as cluster:
+        cluster._hooks.replays = News()
+        spout, row = cluster._built.of("s")[0].index, (1,)
+        for number in [0] * MAX_PENDING + [7, 8]:
+            cluster.worker.replay(spout, 0, row, None, number)
+        cluster.run_until_idle()
+        assert cluster.metrics()["s"]["pending"] == MAX_PENDING
+        assert ended == []
+        cluster.advance(6)
+        assert ended == [(7, True, 1), (8, True, 1)]

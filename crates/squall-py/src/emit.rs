@@ -65,7 +65,7 @@ impl Task {
                     Err(error) => {
                         // SAFETY: nobody took it.
                         unsafe { ManuallyDrop::drop(row) };
-                        return Err(error);
+                        return Err(fault::key(self, stream, out, error));
                     }
                 },
                 _ => unreachable!("`fast` is derived from the grouping"),
@@ -117,7 +117,7 @@ impl Task {
         if out.closes_loop && !self.is_alive(anchor) {
             return Ok(()); // a tree that has ended does not go round for ever
         }
-        for target in self.targets_of(out, &row)? {
+        for target in self.targets_of(stream, out, &row)? {
             let target = &out.targets[target as usize];
             if out.closes_loop && target.inbox.len() >= self.core().loop_max() {
                 return Err(core::loop_overflow(self));
@@ -138,11 +138,11 @@ impl Task {
         }
     }
 
-    fn targets_of(&self, out: &Out, row: &PyRow) -> Result<Vec<u32>, Raised> {
+    fn targets_of(&self, stream: &OutStream, out: &Out, row: &PyRow) -> Result<Vec<u32>, Raised> {
         if let Some(custom) = &out.custom {
             return self.ask_custom(custom, out, row);
         }
-        Ok(match out.route.pick(row)? {
+        Ok(match out.route.pick(row).map_err(|error| fault::key(self, stream, out, error))? {
             Pick::One(target) => vec![target],
             Pick::All => (0..out.route.targets).collect(),
             Pick::Many(targets) => targets,

@@ -9,7 +9,7 @@ use crate::tuple::{self, Standing, Tuple};
 use pyo3::prelude::*;
 use squall_core::ids::RootId;
 use squall_core::mailbox::Msg;
-use squall_core::retry::{self, Action};
+use squall_core::retry::{self, Action, Verdict};
 use std::rc::Rc;
 
 /// Why roots fail, and what their failing leads to.
@@ -28,9 +28,16 @@ pub struct Failure {
 }
 
 impl Core {
-    /// What the runtime makes of an exception; None when it means that the worker dies.
+    /// What the runtime makes of an exception that fails `roots`; None when it means that the worker dies.
     #[cold]
-    pub fn judge(&self, py: Python<'_>, task: &Rc<Task>, error: &PyErr, place: &str) -> Option<retry::Failure> {
+    pub fn judge(
+        &self,
+        py: Python<'_>,
+        task: &Rc<Task>,
+        error: &PyErr,
+        place: &str,
+        roots: &[(RootId, u64)],
+    ) -> Option<retry::Failure> {
         task.counts.errors.set(task.counts.errors.get() + 1);
         if !error.is_instance_of::<pyo3::exceptions::PyException>(py) {
             self.die(py, task, error);
@@ -57,13 +64,25 @@ impl Core {
             self.die(py, task, error);
             return None;
         }
+        let verdict = retry::Failure { action, counts, after_ns: after.map(|s| (s.max(0.0) * 1e9) as u64) };
         if action != Action::Drop {
-            let reported = hooks.call_method1("error", (task.index, place, value));
+            let (attempt, again) = self.tries(roots, verdict, task.retries);
+            let reported = hooks.call_method1("error", (task.index, place, value, attempt, again));
             if let Err(fault) = reported {
                 fault.write_unraisable(py, None);
             }
         }
-        Some(retry::Failure { action, counts, after_ns: after.map(|s| (s.max(0.0) * 1e9) as u64) })
+        Some(verdict)
+    }
+
+    /// Which try of the roots has failed (the latest; 0 if none is known), and whether each is tried again.
+    fn tries(&self, roots: &[(RootId, u64)], failure: retry::Failure, retries: u32) -> (u32, bool) {
+        self.ledger.with(|ledger| {
+            let tries = roots.iter().filter_map(|(root, _)| ledger.entry(*root)).map(|pending| pending.attempt);
+            let attempt = tries.max().unwrap_or(0);
+            let again = matches!(retry::verdict(failure, attempt, retries), Verdict::Again { .. });
+            (attempt, attempt > 0 && again)
+        })
     }
 
     /// User code raised (the error is in the interpreter's indicator) or took longer than the time-out.
@@ -108,14 +127,14 @@ impl Core {
         xor: u64,
         together: bool,
     ) {
-        let judged = self.judge(py, task, &error, "process");
+        let pairs = self.pairs_of(input.root, input.edge);
+        let judged = self.judge(py, task, &error, "process", &pairs);
         let Some(verdict) = judged else { return self.forget_bundle(input.root) };
         if verdict.action == squall_core::retry::Action::Drop {
             task.counts.dropped.set(task.counts.dropped.get() + 1);
             return self.ack_msg(input.root, input.edge, xor);
         }
         task.counts.failed.set(task.counts.failed.get() + 1);
-        let pairs = self.pairs_of(input.root, input.edge);
         self.forget_bundle(input.root);
         let (number, error) = (self.next_failure(), error.into_value(py).into_any());
         let failure = Failure { number, task: task.clone(), error, verdict, input: tuple, together };
@@ -127,7 +146,7 @@ impl Core {
     pub fn fail_tuple(&self, py: Python<'_>, task: &Rc<Task>, tuple: Py<Tuple>, error: PyErr) {
         let pairs = tuple.get().inner().pairs.clone();
         let xor = tuple.get().inner().xor.get();
-        let Some(verdict) = self.judge(py, task, &error, "process") else { return };
+        let Some(verdict) = self.judge(py, task, &error, "process", &pairs) else { return };
         if verdict.action == squall_core::retry::Action::Drop {
             task.counts.dropped.set(task.counts.dropped.get() + 1);
             pairs.iter().for_each(|(root, edge)| self.ack_root(*root, edge ^ xor));

@@ -2,9 +2,10 @@
 //! the fix, the code. All are cold.
 
 use crate::raised::{Raised, raised};
-use crate::task::{OutStream, Task};
+use crate::task::{Out, OutStream, Task};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
+use squall_core::route::Grouping;
 
 /// An error of the project's tree, made by `squall.errors`.
 fn make(code: &str, message: String, facts: &[(&str, String)], fix: &str) -> PyErr {
@@ -28,19 +29,52 @@ fn declared(stream: &OutStream) -> String {
     if stream.fields.is_empty() { "no fields".to_owned() } else { stream.fields.join(", ") }
 }
 
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 /// A row has not as many values as its stream has fields.
 pub fn arity(task: &Task, stream: &OutStream, given: usize) -> PyErr {
     make(
         "emit_arity",
         format!(
-            "{} emitted {given} values to stream \"{}\", which has {} fields",
+            "{} emitted {} to stream \"{}\", which has {}",
             who(task),
+            counted(given, "value"),
             stream.name,
-            stream.fields.len()
+            counted(stream.fields.len(), "field")
         ),
         &[("declared", declared(stream))],
-        "emit one value for each declared field; `([1, 2],)` is how to say one value that is a list",
+        match (given, stream.fields.len()) {
+            (1, 2..) => {
+                "emit a tuple for one row, `(a, b)`; a list is many outputs (so rows that are lists, as \
+                 `csv.reader` gives them, want `map(tuple, ...)`)"
+            }
+            (_, 1) => "emit one value; a list is many outputs, and `((1, 2),)` is one value that is a tuple",
+            _ => "emit one value for each declared field; `([1, 2],)` is how to say one value that is a list",
+        },
     )
+}
+
+/// A value of a key has no stable hash: the error is told again with where that was, if it is that.
+#[cold]
+#[inline(never)]
+pub fn key(task: &Task, stream: &OutStream, out: &Out, error: Raised) -> Raised {
+    // SAFETY: the interpreter lock is held wherever tuples move.
+    let py = unsafe { Python::assume_attached() };
+    let error = error.take(py);
+    let fields = match &out.route.grouping {
+        Grouping::Fields(fields) => fields,
+        Grouping::PartialKey(state) => &state.fields,
+        _ => return raised(py, error),
+    };
+    let names: Vec<&str> = fields.iter().map(|field| stream.fields[*field as usize].as_str()).collect();
+    let source = format!("{}/{}", task.core().component_name(task.component), stream.name);
+    let target = out.targets.first().map(|target| who(target));
+    let told = py
+        .import("squall.errors")
+        .and_then(|errors| errors.getattr("key_error")?.call1((error.value(py), source, names, target)));
+    raised(py, told.map_or(error, PyErr::from_value))
 }
 
 /// A stream was named that the component does not declare.
@@ -50,7 +84,11 @@ pub fn stream_unknown(task: &Task, name: &str) -> PyErr {
         "emit_stream_unknown",
         format!("{} emitted to stream \"{name}\", which it does not declare", who(task)),
         &[("declared", if names.is_empty() { "no streams".to_owned() } else { names.join(", ") })],
-        "declare it in `outputs` (stream \"default\") or `streams`",
+        if names.is_empty() && name == "default" {
+            "name the fields of what it emits: `outputs=(\"word\",)`; or return None to emit nothing"
+        } else {
+            "declare it in `outputs` (stream \"default\") or `streams`"
+        },
     )
 }
 

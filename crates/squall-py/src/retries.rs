@@ -14,8 +14,8 @@ use squall_core::retry::{self, Action, Verdict};
 use squall_core::route::Payload;
 use std::rc::Rc;
 
-/// Pause of a retry that found the ledger full, and of an uncounted one in a drain.
-const SHORT_WAIT_NS: u64 = 10_000_000;
+/// Pause of a retry or a replay that found the ledger full, and of an uncounted one in a drain.
+pub const SHORT_WAIT_NS: u64 = 10_000_000;
 
 /// A root on its way from a failed try to the next one.
 pub struct Retry {
@@ -52,6 +52,9 @@ impl Core {
         pending.solo |= together;
         match verdict {
             Verdict::Again { after_ns, attempt } => {
+                if pending.replay != 0 {
+                    self.tell_replay_failed(py, &pending, failure);
+                }
                 pending.attempt = attempt;
                 match if state.has_fail.get() { state.remember(py, &pending) } else { Ok(()) } {
                     Ok(()) => self.try_again(spout, pending, self.pause_ns(after_ns, failure.verdict.counts)),
@@ -63,6 +66,14 @@ impl Core {
             }
             Verdict::Dead => self.bury(py, spout, pending, root, failure),
             Verdict::Drop | Verdict::Die => unreachable!("carried out where the failure was judged"),
+        }
+    }
+
+    /// A replayed root has failed on its way and is tried again.
+    fn tell_replay_failed(&self, py: Python<'_>, pending: &Pending, failure: &Failure) {
+        let about = (pending.replay, failure.task.index, failure.error.bind(py), pending.attempt);
+        if let Err(fault) = self.hooks(py).call_method1("replay_failed", about) {
+            fault.write_unraisable(py, None);
         }
     }
 
@@ -166,6 +177,8 @@ impl Core {
         letter.set_item("root_values", if kept { Some(pending.row.to_tuple(py)) } else { None })?;
         let id = (!pending.id.is_null()).then(|| unsafe { Bound::from_borrowed_ptr(py, pending.id) });
         letter.set_item("message_id", id)?;
+        letter.set_item("root_fields", pyo3::types::PyTuple::new(py, stream.fields.iter())?)?;
+        letter.set_item("replay_of", pending.replay)?;
         Ok(letter)
     }
 
@@ -179,7 +192,7 @@ impl Core {
         if state.ordered.get() && pending.replay == 0 {
             state.end(pending.place);
         }
-        self.tell_replayed(pending.replay);
+        self.tell_replayed(pending.replay, false, pending.attempt);
         let id = std::mem::replace(&mut pending.id, std::ptr::null_mut());
         if id.is_null() {
             return;

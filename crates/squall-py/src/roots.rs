@@ -79,7 +79,7 @@ impl Task {
         }
     }
 
-    /// Emits the root of a dead letter again; the runtime is told when it has ended.
+    /// Emits the root of a dead letter again; the runtime is told when it has ended. The ledger has room.
     #[cold]
     pub fn replay(&self, py: Python<'_>, replay: &Replay) -> PyResult<()> {
         let core = self.core();
@@ -90,11 +90,8 @@ impl Task {
             // SAFETY: there is no id.
             unsafe { self.open_root(stream, row, std::ptr::null_mut(), replay.direct) }
                 .map_err(|error| error.take(py))?;
-            core.tell_replayed(replay.handle);
+            core.tell_replayed(replay.handle, true, 1);
             return Ok(());
-        }
-        if core.ledger.with(|ledger| ledger.is_full()) {
-            return Err(fault::ledger_full(self));
         }
         let pending = Pending {
             spout: self.index,
@@ -233,7 +230,7 @@ impl Task {
         let error = PyErr::fetch(py);
         let core = self.core();
         let task = core.task(self.index);
-        let Some(verdict) = core.judge(py, &task, &error, "emit") else { return };
+        let Some(verdict) = core.judge(py, &task, &error, "emit", &[(root, 0)]) else { return };
         if verdict.action == Action::Drop {
             self.counts.dropped.set(self.counts.dropped.get() + 1);
             return core.end_with(root, sent);
@@ -259,7 +256,7 @@ impl Task {
         };
         let count = match sent {
             Ok(()) => &self.counts.acked,
-            Err(error) => match self.core().judge(py, &self.core().task(self.index), &error, "emit") {
+            Err(error) => match self.core().judge(py, &self.core().task(self.index), &error, "emit", &[]) {
                 Some(verdict) if verdict.action == Action::Drop => {
                     self.counts.dropped.set(self.counts.dropped.get() + 1);
                     &self.counts.acked

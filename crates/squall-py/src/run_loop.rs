@@ -5,10 +5,11 @@
 //! next timer or a wake. A thread for each executor costs 1.3 to 2 times the CPU under the interpreter lock.
 
 use crate::call::{Kind, offload};
-use crate::core::{Core, Due, UserTimer};
+use crate::core::{Core, Due, UserTimer, exception};
 use crate::failures::Failure;
 use crate::fault;
 use crate::gil::Gil;
+use crate::retries::SHORT_WAIT_NS;
 use crate::roots::Pending;
 use crate::spout::{Source, SpoutState};
 use crate::task::{Fast, Task};
@@ -135,15 +136,32 @@ impl Core {
             worked = true;
             self.rest(handle);
         }
-        for replay in self.replays.replace(Vec::new()) {
+        worked |= self.replay(py);
+        if self.waits_for_tcp.get() {
+            worked |= self.look_at_tcp();
+        }
+        worked
+    }
+
+    /// Emits roots of dead letters again, as far as the ledger has room; the others wait. Whether any was.
+    fn replay(&self, py: Python<'_>) -> bool {
+        let mut waiting = self.replays.replace(Vec::new()).into_iter();
+        let mut worked = false;
+        while let Some(replay) = waiting.next() {
+            if self.ledger.with(|ledger| ledger.is_full()) {
+                self.replays.with(|replays| replays.extend([replay].into_iter().chain(waiting)));
+                let due = self.now_ns.get() + SHORT_WAIT_NS;
+                self.timers.with(|timers| timers.at(due, Due::Wake));
+                break;
+            }
             worked = true;
             let task = self.task(replay.task);
             if let Err(error) = task.replay(py, &replay) {
-                self.report(py, &task, "replay", error);
+                let told = self.hooks(py).call_method1("replay_refused", (replay.handle, exception(py, &error)));
+                if let Err(fault) = told {
+                    fault.write_unraisable(py, None);
+                }
             }
-        }
-        if self.waits_for_tcp.get() {
-            worked |= self.look_at_tcp();
         }
         worked
     }

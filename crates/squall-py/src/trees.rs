@@ -203,7 +203,7 @@ impl Core {
         if solo {
             self.solo.set(self.solo.get() - 1);
         }
-        self.tell_replayed(replay);
+        self.tell_replayed(replay, true, attempt);
         if self.observed.get() {
             self.observe(task, "acked", id, attempt);
         }
@@ -211,12 +211,12 @@ impl Core {
 
     /// A replayed root was acked, or has a letter of its own now.
     #[cold]
-    pub fn tell_replayed(&self, replay: u32) {
+    pub fn tell_replayed(&self, replay: u32, acked: bool, attempt: u32) {
         if replay == 0 {
             return;
         }
         let py = unsafe { Python::assume_attached() };
-        if let Err(fault) = self.hooks(py).call_method1("replayed", (replay,)) {
+        if let Err(fault) = self.hooks(py).call_method1("replayed", (replay, acked, attempt)) {
             fault.write_unraisable(py, None);
         }
     }

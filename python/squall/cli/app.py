@@ -1,4 +1,4 @@
-"""The commands: `squall run`, `check`, `explain`, `dead`, `stacks`, `log-level`, `tap`."""
+"""The commands: `squall new`, `run`, `check`, `explain`, `stacks`, `log-level`, `tap`; `dead` has a folder."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from squall.cli.letters.commands import dead
+from squall.cli.options import Parameters, Settings, Target, TopologyName, local_dir_of
 from squall.errors import SquallError
 
 EXIT_KILLED = 130
@@ -24,41 +26,10 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
     help=(
-        "Real-time stream processing: Storm's model, in Python, on a Rust core.\n\n"
-        "Start with: squall run examples/word_count.py --for 10s"
+        "Real-time stream processing: Storm's model, in Python, on a Rust core.\n\nStart with: squall new my-topology"
     ),
-)
-dead = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Dead letters: tuples that were given up after their last try."
 )
 app.add_typer(dead, name="dead")
-
-Target = Annotated[
-    str,
-    typer.Argument(metavar="FILE[:NAME]", help="A Python file; NAME of its Topology or function if there are several."),
-]
-
-
-def _kept(context: typer.Context, settings: list[str] | None) -> list[str] | None:
-    """Lets `main` know the settings of whatever command it is: they name the folder of its log."""
-    context.meta["settings"] = settings or []
-    return settings
-
-
-Settings = Annotated[
-    list[str] | None,
-    typer.Option(
-        "-c", metavar="KEY=VALUE", help="A setting; may be repeated. All keys: docs/settings.md.", callback=_kept
-    ),
-]
-Parameters = Annotated[
-    list[str] | None,
-    typer.Option("-p", metavar="NAME=VALUE", help="A parameter of the topology's function; may be repeated."),
-]
-TopologyName = Annotated[str, typer.Argument(metavar="TOPOLOGY", help="Name of the topology.")]
-Letters = Annotated[
-    list[int], typer.Argument(metavar="NUMBER", min=1, help="Which ones: the numbers that `squall dead list` shows.")
-]
 
 
 def main() -> None:
@@ -119,13 +90,6 @@ def _done(arguments: list[str]) -> int:
         return usage.exit_code
 
 
-def _local_dir(settings: list[str] | None) -> Path:
-    """The folder where the runs are that a command looks for."""
-    from squall.config.load import load, local_dir
-
-    return local_dir(load(settings or []))
-
-
 def _show_version(asked: bool) -> None:
     if asked:
         from squall import _core
@@ -184,6 +148,22 @@ def run(
 
 
 @app.command()
+def new(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to make; it may be there if it is empty.")],
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="Name of the topology.  [default: the folder's]")
+    ] = None,
+) -> None:
+    """Makes a project to begin from: a small topology that runs, its tests, settings, a Dockerfile.
+
+    Example: squall new warm-rooms
+    """
+    from squall.cli.creating import new_project
+
+    new_project(folder, name)
+
+
+@app.command()
 def check(target: Target, settings: Settings = None, parameters: Parameters = None) -> None:
     """Validates a topology without running it, and draws its graph.
 
@@ -215,7 +195,7 @@ def stacks(topology: TopologyName, settings: Settings = None) -> None:
     """
     from squall.cli.commands import show_stacks
 
-    show_stacks(_local_dir(settings), topology)
+    show_stacks(local_dir_of(settings), topology)
 
 
 @app.command("log-level")
@@ -233,7 +213,7 @@ def log_level_command(
     """
     from squall.cli.commands import change_levels
 
-    change_levels(_local_dir(settings), topology, changes)
+    change_levels(local_dir_of(settings), topology, changes)
 
 
 @app.command()
@@ -277,51 +257,4 @@ def tap(
 
     component, _, stream = edge.partition(":")
     wanted = Wanted(component, stream or None, ratio, where, limit, as_text=not as_json)
-    show_tuples(_local_dir(settings), topology, wanted, as_json=as_json)
-
-
-@dead.command("list")
-def dead_list(
-    topology: TopologyName,
-    every: Annotated[bool, typer.Option("--all", help="Replayed and dropped ones too.")] = False,
-    settings: Settings = None,
-) -> None:
-    """Lists the dead letters of a topology."""
-    from squall.cli.dead import list_letters
-
-    list_letters(_local_dir(settings), topology, every=every)
-
-
-@dead.command("show")
-def dead_show(
-    topology: TopologyName,
-    number: Annotated[int, typer.Argument(metavar="NUMBER", min=1, help="The number that `squall dead list` shows.")],
-    settings: Settings = None,
-) -> None:
-    """Shows one dead letter whole: input, error, traceback."""
-    from squall.cli.dead import show_letter
-
-    show_letter(_local_dir(settings), topology, number)
-
-
-@dead.command("replay")
-def dead_replay(
-    topology: TopologyName,
-    numbers: Annotated[
-        list[int] | None,
-        typer.Argument(metavar="NUMBER", min=1, help="Which ones; all open ones if left out."),
-    ] = None,
-    settings: Settings = None,
-) -> None:
-    """Emits dead letters' roots again: at once if the topology runs, else at its next start."""
-    from squall.cli.dead import replay_letters
-
-    replay_letters(_local_dir(settings), topology, numbers or [])
-
-
-@dead.command("drop")
-def dead_drop(topology: TopologyName, numbers: Letters, settings: Settings = None) -> None:
-    """Marks dead letters as dropped; the log keeps them."""
-    from squall.cli.dead import drop_letters
-
-    drop_letters(_local_dir(settings), topology, numbers)
+    show_tuples(local_dir_of(settings), topology, wanted, as_json=as_json)

@@ -72,7 +72,8 @@ def stuck_text(event: Event) -> str:
     """A call that does not return, with its stack."""
     head = f'a call of "{event["component"]}" has been running for {event["running_s"]:.0f} s; its stack:'
     stack = event["stack"].strip().splitlines()
-    return "\n".join([head, *("  " + line for line in stack[:STACK_LINES])])
+    hint = "  if it waits for I/O: blocking = True or async def; see squall explain call_hangs"
+    return "\n".join([head, *("  " + line for line in stack[:STACK_LINES]), *([hint] if event["on_loop"] else [])])
 
 
 def failed_text(event: Event) -> str:

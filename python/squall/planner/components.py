@@ -64,11 +64,18 @@ def mode_of(declaration: Declaration, look: Any, functions: Sequence[Callable[..
     return Mode.BLOCKING if blocking else Mode.LOOP
 
 
-def _wrong(who: str, component: object, wanted: type) -> TopologyError:
+def _wrong(who: str, component: Any, wanted: type) -> TopologyError:
     kind = f"class {component.__name__}" if isinstance(component, type) else f"a {type(component).__name__}"
     base = wanted.__name__
     fix = f"give an instance or a subclass of {base}, a factory without parameters"
     fix += ", or a function of a tuple's fields" if wanted is Bolt else ", or a function that returns an iterator"
+    if wanted is Spout and inspect.isgenerator(component):
+        name = component.gi_code.co_name
+        fix = f"give the function, not what it returns: {name} in place of {name}(...), or `lambda: {name}(...)`"
+    elif wanted is Spout and not isinstance(component, type) and hasattr(component, "__iter__"):
+        fix = "give a function that returns it: `lambda: iter(...)`; it is called once a task"
+    elif component is None:
+        fix = "give the function itself, `f` in place of `f(...)`: what is here is what a call returned"
     return TopologyError(Defect("component_invalid", f"{who} is {kind}, which is no {base.lower()}", (), fix))
 
 

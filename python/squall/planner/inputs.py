@@ -6,13 +6,25 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
+from squall.api.components import Bolt
 from squall.api.topology import Declaration, Subscription, Topology
 from squall.errors import Defect, did_you_mean, repr_of, text_of
-from squall.model.graph import Argument, Binding, GroupingKind, InputSpec, StreamId, StreamSpec
+from squall.model.graph import (
+    DEAD_LETTERS,
+    DEFAULT_STREAM,
+    Argument,
+    Binding,
+    GroupingKind,
+    InputSpec,
+    StreamId,
+    StreamSpec,
+)
 from squall.planner.annotations import called, code_of
 from squall.planner.bind import Method, Source, arguments, key_numbers
 from squall.planner.components import Made, name_of
 
+OTHERS_NAMES = ("execute", "handle", "run", "on_tuple", "map")
+"""What `process` is called elsewhere; the first is Storm's."""
 BY_KEY = (GroupingKind.FIELDS, GroupingKind.PARTIAL_KEY)
 
 Streams = Mapping[str, Mapping[str, StreamSpec] | None]
@@ -25,8 +37,9 @@ def inputs_of(
     """A bolt's inputs, and the functions that take them; each defect tells where its input was wired."""
     who = name_of(declaration)
     if not declaration.inputs:
-        fix = "group one: topology.bolt(...).shuffle(stream)"
-        defects.append(Defect("bolt_without_input", f"{who} has no input", (), fix))
+        fix = f'group one: topology.bolt("{declaration.name}", ...).shuffle(stream), or .fields(stream, "field")'
+        facts = (("streams", _offered(streams, declaration.name)),)
+        defects.append(Defect("bolt_without_input", f"{who} has no input", facts, fix))
     specs: list[InputSpec] = []
     functions: list[Callable[..., Any]] = []
     taken: dict[StreamId, str] = {}
@@ -80,6 +93,8 @@ def source_of(
     stream: Any = subscription.source
     if not hasattr(stream, "topology") or not hasattr(stream, "component"):
         fix = "give what `spout` or `bolt` returned"
+        if isinstance(stream, str) and stream in streams:
+            fix += f': {_variable(stream)} = topology.spout("{stream}", ...) and then .shuffle({_variable(stream)})'
         defects.append(Defect("stream_invalid", f"{who} groups {repr_of(stream)}, which is no stream", (), fix))
         return None
     if not isinstance(stream.component, str):  # its name is a defect of its own
@@ -96,6 +111,8 @@ def source_of(
         near = did_you_mean(text_of(stream.stream), declared)
         facts = (("declared", ", ".join(declared) or "no streams"),)
         fix = f'did you mean "{near}"?' if near else "declare it in `outputs` or `streams`"
+        if not declared and stream.stream == DEFAULT_STREAM:
+            fix = f'say what "{stream.component}" emits: give its declaration outputs=("field",)'
         message = f'{who} groups stream "{full_name}", which is not declared'
         defects.append(Defect("stream_unknown", message, facts, fix))
         return None
@@ -160,9 +177,39 @@ def _method(who: str, subscription: Subscription, made: Made, defects: list[Defe
         defects.append(Defect("process_twice", f"{who} defines both `process` and `process_batch`", (), fix))
     if not has_batch and not has_process:
         fix = "define `process` or `process_batch`, or name a method by `into=`"
-        defects.append(Defect("process_missing", f"{who} has nothing to process its input with", (), fix))
+        facts: tuple[tuple[str, str], ...] = ()
+        if own := _own_methods(made.look):
+            facts = (("defined", ", ".join(own)),)
+            near = did_you_mean("process", own) or next((name for name in own if name in OTHERS_NAMES), None)
+            fix = f"rename `{near}` to `process`, with the fields it takes as parameters" if near else fix
+        defects.append(Defect("process_missing", f"{who} has nothing to process its input with", facts, fix))
         return None
     return _bound(made.look, "process_batch" if has_batch else "process")
+
+
+def _own_methods(look: Any) -> list[str]:
+    """The public methods of a bolt that are not squall's own."""
+    cls = look if isinstance(look, type) else type(look)
+    return [
+        name
+        for name, value in vars(cls).items()
+        if callable(value) and not name.startswith("_") and name not in dir(Bolt)
+    ]
+
+
+def _offered(streams: Streams, bolt: str) -> str:
+    """The streams that a bolt may group, with their fields."""
+    offered = [
+        f"{name}/{stream.name}({', '.join(stream.fields)})"
+        for name, declared in streams.items()
+        if name != bolt and name != DEAD_LETTERS
+        for stream in (declared or {}).values()
+    ]
+    return ", ".join(offered) or "none"
+
+
+def _variable(name: str) -> str:
+    return "".join(c if c.isalnum() else "_" for c in name)
 
 
 def _into(who: str, into: Any, look: Any, defects: list[Defect]) -> Method | None:

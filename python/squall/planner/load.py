@@ -14,6 +14,7 @@ from typing import Any
 
 from squall.api.topology import Topology
 from squall.errors import Defect, TopologyError, did_you_mean
+from squall.planner.guesses import how_to_install, how_to_mend
 from squall.planner.parameters import bound_parameters
 
 MAX_ERROR = 500
@@ -100,13 +101,12 @@ def _failed_import(error: Exception | SystemExit, path: Path) -> TopologyError:
             return _fail("file_syntax", message, "mend the line", ("at", f"{file}{line}"))
         case ModuleNotFoundError(name=str(name)):
             message = f'"{path}" imports "{name}", which is not installed'
-            fix = f"install it: pip install {name.split('.')[0]}"
-            return _fail("module_missing", message, fix, ("at", _line(error, path)))
+            return _fail("module_missing", message, how_to_install(name), ("at", _line(error, path)))
         case TopologyError():
             return TopologyError(*(defect.at(_line(error, path)) for defect in error.defects))
         case _:
             what = f"{type(error).__name__}: {error}"[:MAX_ERROR]
-            fix = "mend it; the log has the traceback"
+            fix = how_to_mend(error)
             facts = (("error", what), ("at", _line(error, path)))
             return _fail("file_raises", f'"{path}" raised while it was imported', fix, *facts)
 
@@ -154,11 +154,24 @@ def _only(module: ModuleType, file: str) -> Topology | Callable[..., Any]:
     if len(found) == 1:
         return found[0]
     if not found:
-        fix = "define one at module level, or a function with the annotation `-> Topology`"
-        raise _fail("topology_missing", f'"{file}" defines no topology', fix)
+        raise _none_found(module, file)
     names = sorted(distinct.values()) if distinct else sorted(functions)
     fix = f"say which: {file}:{names[0]}"
     raise _fail("topology_ambiguous", f'"{file}" defines {len(found)} topologies', fix, ("found", ", ".join(names)))
+
+
+def _none_found(module: ModuleType, file: str) -> TopologyError:
+    """With the functions that seem to make one, which only lack the annotation."""
+    fix = "define one at module level, or a function with the annotation `-> Topology`"
+    own = [
+        value for value in vars(module).values() if inspect.isfunction(value) and value.__module__ == module.__name__
+    ]
+    makers = [function.__name__ for function in own if Topology.__name__ in function.__code__.co_names]
+    if not makers:
+        return _fail("topology_missing", f'"{file}" defines no topology', fix)
+    fix = f"annotate it: `def {makers[0]}(...) -> Topology`; or name it: {file}:{makers[0]}"
+    facts = ("functions that seem to make one", ", ".join(makers))
+    return _fail("topology_missing", f'"{file}" defines no topology', fix, facts)
 
 
 def _call(function: Callable[..., Any], parameters: Sequence[str], file: str) -> Topology:
@@ -171,7 +184,7 @@ def _call(function: Callable[..., Any], parameters: Sequence[str], file: str) ->
         raise _fail(
             "file_raises",
             f"`{function.__name__}` raised",
-            "mend it; the log has the traceback",
+            how_to_mend(error),
             ("error", f"{type(error).__name__}: {error}"[:MAX_ERROR]),
             ("at", _line(error, Path(file))),
         ) from error

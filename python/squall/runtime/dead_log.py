@@ -8,36 +8,21 @@ by the next writer; a line whose checksum is wrong is reported and skipped, neve
 from __future__ import annotations
 
 import fcntl
-import json
 import logging
 import os
 import threading
-import zlib
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from squall.runtime.letter_codec import Unknown, decode, encode, encode_row, is_known, shown
+from squall.runtime.letter_lines import Change, Run, change_lines, letter_line, run_line
 from squall.runtime.letters import Letter
 
 log = logging.getLogger("squall.dead")
 RETRY_S = 1.0
 CLOSE_WITHIN_S = 10.0
 LOOK_BACK_BYTES = 1 << 16
-ROWS = ("values", "root_values")
-OPEN, ASKED, REPLAYED, DROPPED = "open", "asked", "replayed", "dropped"
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A letter in the log: its number (from 1) and its state."""
-
-    number: int
-    letter: Letter
-    state: str = OPEN
-    replayable: bool = True
 
 
 def log_path(local_dir: Path, topology: str) -> Path:
@@ -45,97 +30,35 @@ def log_path(local_dir: Path, topology: str) -> Path:
     return local_dir / "dead" / f"{topology}.log"
 
 
-def _line(record: dict[str, Any]) -> bytes:
-    body = json.dumps(record, separators=(",", ":"), ensure_ascii=True).encode()
-    return b"%08x %s\n" % (zlib.crc32(body), body)
-
-
-def _record(letter: Letter) -> dict[str, Any]:
-    fields: dict[str, Any] = {name: getattr(letter, name) for name in letter.__dataclass_fields__}
-    rows = {name: encode_row(fields.pop(name)) for name in ROWS if fields[name] is not None}
-    return {"letter": {name: encode(value) for name, value in fields.items()} | rows}
-
-
-def _letter_line(letter: Letter) -> bytes:
-    """A letter's line. One that JSON refuses is kept as text: the others, and its source, must not wait for it."""
-    try:
-        return _line(_record(letter))
-    except Exception as error:
-        log.error("event=dead_letter_as_text component=%s because=%s", letter.component, type(error).__name__)
-        return _line(_record(_as_text(letter)))
-
-
-def _as_text(letter: Letter) -> Letter:
-    def texts(row: tuple[Any, ...]) -> tuple[Unknown, ...]:
-        return tuple(Unknown(shown(value)) for value in row)
-
-    root_values = None if letter.root_values is None else texts(letter.root_values)
-    message_id = Unknown(shown(letter.message_id))
-    return replace(letter, values=texts(letter.values), root_values=root_values, message_id=message_id)
-
-
-def _records(path: Path) -> Iterator[dict[str, Any]]:
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        return
-    for number, line in enumerate(data.split(b"\n")[:-1], start=1):
-        checksum, _, body = line.partition(b" ")
-        try:
-            if int(checksum, 16) != zlib.crc32(body):
-                raise ValueError("checksum")
-            yield json.loads(body)
-        except ValueError:
-            log.error("event=corrupt_dead_letter file=%s line=%d", path, number)
-
-
-def read(path: Path) -> list[Stored]:
-    """Every letter of a log with its state, oldest first."""
-    letters: dict[int, Stored] = {}
-    for record in _records(path):
-        if "letter" in record:
-            letter = Letter(**{name: decode(value) for name, value in record["letter"].items()})
-            known = letter.root_values is not None and is_known(letter.root_values)
-            letters[len(letters) + 1] = Stored(len(letters) + 1, letter, OPEN, known)
-        elif (stored := letters.get(record["number"])) is not None:
-            letters[stored.number] = replace(stored, state=record["state"])
-    return list(letters.values())
-
-
-def mark(path: Path, numbers: list[int], state: str) -> None:
-    """Appends a new state of letters, durably."""
+def mark(path: Path, changes: Sequence[Change]) -> None:
+    """Appends new states of letters, durably."""
     fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
     try:
         with _locked(fd):
-            _append(fd, _state_lines(numbers, state))
+            _append(fd, change_lines(changes))
     finally:
         os.close(fd)
 
 
-def _state_lines(numbers: list[int], state: str) -> bytes:
-    return b"".join(_line({"number": number, "state": state}) for number in numbers)
-
-
 @dataclass(slots=True)
 class _Group:
-    """What waits to be made durable by one fsync: letters with the handles of their roots, numbers of replayed ones."""
+    """What waits to be made durable by one fsync: letters with the handles of their roots, changes of older ones."""
 
     letters: list[tuple[int, Letter]] = field(default_factory=list[tuple[int, Letter]])
-    replayed: list[int] = field(default_factory=list[int])
+    changes: list[Change] = field(default_factory=list[Change])
 
     def __bool__(self) -> bool:
-        return bool(self.letters or self.replayed)
+        return bool(self.letters or self.changes)
 
     def lines(self) -> bytes:
-        letters = b"".join(_letter_line(letter) for _, letter in self.letters)
-        return letters + _state_lines(self.replayed, REPLAYED)
+        return b"".join(letter_line(letter) for _, letter in self.letters) + change_lines(self.changes)
 
 
 class DeadLog:
     """The writer of one topology's log: a thread that groups what waits into one fsync.
 
-    The file is opened when there is something to write. Two writers of one file (a topology that runs twice) take
-    turns.
+    The file is opened when there is something to write, and `run` is what it is told first. Two writers of one file (a
+    topology that runs twice) take turns.
 
     Bound: a letter holds its root's place among the spout's pending roots until it is stored, so a log that cannot be
     written stops the spout instead of filling memory. Full disk: tried again each second; nothing is lost.
@@ -146,9 +69,11 @@ class DeadLog:
         path: Path,
         stored: Callable[[int], None],
         offer: Callable[[Letter], None],
-        marked: Callable[[int], None] = lambda _number: None,
+        marked: Callable[[Change], None] = lambda _change: None,
+        run: Run | None = None,
     ) -> None:
         self._path, self._stored, self._offer, self._marked = path, stored, offer, marked
+        self._head = b"" if run is None else run_line(run)
         self._fd: int | None = None
         self._waiting = _Group()
         self._changed = threading.Condition()
@@ -162,10 +87,10 @@ class DeadLog:
             self._waiting.letters.append((handle, letter))
             self._changed.notify()
 
-    def replayed(self, number: int) -> None:
-        """Queues that a letter's replay has ended."""
+    def change(self, change: Change) -> None:
+        """Queues a new state of an older letter."""
         with self._changed:
-            self._waiting.replayed.append(number)
+            self._waiting.changes.append(change)
             self._changed.notify()
 
     def close(self) -> None:
@@ -184,8 +109,8 @@ class DeadLog:
             for handle, letter in group.letters:
                 self._offer(letter)
                 self._stored(handle)
-            for number in group.replayed:
-                self._marked(number)
+            for change in group.changes:
+                self._marked(change)
         if self._fd is not None:
             os.close(self._fd)
 
@@ -209,7 +134,8 @@ class DeadLog:
                 self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
                 self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
             with _locked(self._fd):
-                _append(self._fd, data)
+                _append(self._fd, self._head + data)
+            self._head = b""
             return True
         except OSError as error:
             log.error("event=dead_letters_wait file=%s because=%r retry_s=%g", self._path, error.strerror, RETRY_S)

@@ -11,7 +11,7 @@ from math import inf
 from typing import Any, Protocol
 
 from squall import _core
-from squall.errors import Exhausted
+from squall.errors import Exhausted, SquallError
 from squall.model.graph import DEAD_LETTERS
 from squall.runtime.build import Built
 from squall.runtime.failures import classify, summary, traceback_text
@@ -48,6 +48,22 @@ class LetterBox(Protocol):
 
     def discard(self, handle: int, /) -> None:
         """Tells the core that `handle` needs no letter."""
+        ...
+
+
+class ReplayNews(Protocol):
+    """Hears what becomes of replayed letters."""
+
+    def ended(self, number: int, acked: bool, attempt: int, /) -> None:
+        """The root was acked, or has a letter of its own now."""
+        ...
+
+    def failed(self, number: int, why: str, /) -> None:
+        """A try of the root failed, and another one follows."""
+        ...
+
+    def refused(self, number: int, why: str, /) -> None:
+        """The root could not be emitted."""
         ...
 
 
@@ -95,11 +111,12 @@ class Hooks:
     monotonic: Callable[[], float]
     letters: LetterBox
     observer: Callable[[str, int, Any, int], None] = lambda _event, _task, _id, _attempt: None
-    replay_ended: Callable[[int], None] = lambda _handle: None
+    replays: ReplayNews | None = None
+    run: str = ""
     built: Built | None = None
     errors: dict[str, deque[ErrorReport]] = field(default_factory=dict[str, deque[ErrorReport]])
     ended_spouts: dict[str, BaseException] = field(default_factory=dict[str, BaseException])
-    _throttles: dict[int, Throttle] = field(default_factory=dict[int, Throttle])
+    _throttles: dict[tuple[int, bool], Throttle] = field(default_factory=dict[tuple[int, bool], Throttle])
     _back_offs: dict[int, BackOff] = field(default_factory=dict[int, BackOff])
 
     def _task(self, index: int):
@@ -110,21 +127,30 @@ class Hooks:
         """The core's question: what an exception means for its tuple."""
         return classify(error, self._task(task).spec.retry.on_error)
 
-    def error(self, task: int, where: str, error: BaseException) -> None:
-        """The core's news: user code raised."""
+    def error(self, task: int, where: str, error: BaseException, attempt: int = 0, again: bool = False) -> None:
+        """The core's news: user code raised. What is tried again is one line; its traceback comes with the last try."""
         built = self._task(task)
-        throttle = self._throttles.get(task)
-        if throttle is None:
-            interval_s = self.settings["topology.error.throttle.interval.secs"]
-            throttle = Throttle(interval_s, self.settings["topology.max.error.report.per.interval"])
-            self._throttles[task] = throttle
-        if not throttle.allows(self.monotonic()):
+        if not self._throttle(task, again).allows(self.monotonic()):
             return
         name = built.spec.name
         report = ErrorReport(name, built.task.task_id, where, summary(error), traceback_text(error), self.now())
         self.errors.setdefault(name, deque(maxlen=KEPT_ERRORS)).append(report)
         extra = {"component": name, "task": built.task.task_id}
-        log.error("event=error where=%s error=%r\n%s", where, report.error, report.traceback, extra=extra)
+        if again:
+            code = f" code={error.code}" if isinstance(error, SquallError) else ""
+            log.warning("event=retry where=%s attempt=%d error=%r%s", where, attempt, report.error, code, extra=extra)
+            log.debug("event=retried_error where=%s\n%s", where, report.traceback, extra=extra)
+            return
+        tries = f" attempt={attempt}" if attempt else ""
+        log.error("event=error where=%s%s error=%r\n%s", where, tries, report.error, report.traceback, extra=extra)
+
+    def _throttle(self, task: int, again: bool) -> Throttle:
+        """Retries have one of their own: they must not take the place of what was given up."""
+        if (throttle := self._throttles.get((task, again))) is None:
+            interval_s = self.settings["topology.error.throttle.interval.secs"]
+            throttle = Throttle(interval_s, self.settings["topology.max.error.report.per.interval"])
+            self._throttles[task, again] = throttle
+        return throttle
 
     def spout_failed(self, task: int, error: BaseException) -> float | None:
         """The core's question: how long a spout that raised is left alone; None ends it."""
@@ -167,6 +193,9 @@ class Hooks:
                 message_id=letter["message_id"],
                 failure=letter["failure"],
                 direct=letter["direct"],
+                root_fields=tuple(letter["root_fields"]),
+                replay_of=letter["replay_of"],
+                run=self.run,
             ),
         )
 
@@ -177,9 +206,22 @@ class Hooks:
         key = "topology.max.pending.bytes"
         log.warning("event=paused reason=%s pending_bytes=%d held_by=%s", key, size, holds, extra=extra)
 
-    def replayed(self, handle: int) -> None:
+    def replayed(self, handle: int, acked: bool, attempt: int) -> None:
         """The core's news: a replayed root has ended."""
-        self.replay_ended(handle)
+        if self.replays is not None:
+            self.replays.ended(handle, acked, attempt)
+
+    def replay_failed(self, handle: int, task: int, error: BaseException, attempt: int) -> None:
+        """The core's news: a try of a replayed root failed, and another one follows."""
+        if self.replays is not None:
+            built = self._task(task)
+            where = f"try {attempt} failed in {built.spec.name} (task {built.task.task_id})"
+            self.replays.failed(handle, f"{where}: {summary(error)}")
+
+    def replay_refused(self, handle: int, error: BaseException) -> None:
+        """The core's news: a root could not be emitted again."""
+        if self.replays is not None:
+            self.replays.refused(handle, summary(error))
 
     def observe(self, event: str, task: int, message_id: object, attempt: int) -> None:
         """The core's news of a root, for tests."""

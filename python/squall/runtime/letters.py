@@ -33,6 +33,12 @@ class Letter:
     """Letters of one worker's life with the same number come of one failure; 0 in logs that were written without."""
     direct: int | None = None
     """The task that the root was sent to, on a direct stream."""
+    root_fields: tuple[str, ...] = ()
+    """The fields of `root_values`; none in logs that were written without."""
+    replay_of: int = 0
+    """The letter whose replay ended in this one; 0: it was no replay."""
+    run: str = ""
+    """The run of the topology that gave the root up: failures are numbered from 1 in each."""
 
     def row(self) -> tuple[Any, ...]:
         """The letter as a tuple of the dead-letter stream."""
@@ -46,6 +52,14 @@ class Letter:
             f'dead letter of "{self.component}" ({self.attempts} tries): '
             f"{self.source}/{self.stream}({self.inputs()}): {self.error}"
         )
+
+    def root_names(self) -> tuple[str, ...]:
+        """The names of the root's values; their numbers, from 1, where the log does not tell."""
+        count = len(self.root_values or ())
+        if len(self.root_fields) == count:
+            return self.root_fields
+        is_input = (self.source, self.stream) == (self.spout, self.spout_stream) and len(self.fields) == count
+        return self.fields if is_input else tuple(str(number) for number in range(1, count + 1))
 
     def inputs(self) -> str:
         """The fields and values of the input that failed, for people."""

@@ -7,6 +7,7 @@ A worker that dies before loses nothing by that: the next one emits the root aga
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -15,8 +16,9 @@ from typing import Any, Protocol
 from squall.model.graph import ComponentSpec, StreamId
 from squall.runtime import dead_log
 from squall.runtime.build import Built
-from squall.runtime.dead_log import Stored
+from squall.runtime.letter_lines import ACKED, AGAIN, ASKED, OPEN, RUNNING, Change
 from squall.runtime.letters import Letter
+from squall.runtime.stored import Stored, read
 
 log = logging.getLogger("squall.dead")
 
@@ -45,7 +47,7 @@ class Emit(Protocol):
     def __call__(
         self, task: int, stream: int, values: tuple[Any, ...], /, direct: int | None = None, handle: int = 0
     ) -> None:
-        """Has the root emitted; `Hooks.replayed(handle)` says when it has ended."""
+        """Has the root emitted; `Hooks.replayed` says when it has ended."""
         ...
 
 
@@ -58,26 +60,26 @@ def root_of(stored: Stored, built: Built) -> Root | Refused:
         return Refused(stored.number, f'the topology has no spout "{letter.spout}" any more')
     if callable(getattr(tasks[0].instance, "fail", None)):
         return Refused(stored.number, f'spout "{letter.spout}" replays by itself now, and would not know this root')
-    if why := _unfit(letter, tasks[0].spec) or _misdirected(letter, built):
+    assert stored.root_values is not None
+    if why := _unfit(letter, len(stored.root_values), tasks[0].spec) or _misdirected(letter, built):
         return Refused(stored.number, why)
-    assert letter.root_values is not None
     stream = list(tasks[0].spec.streams).index(letter.spout_stream)
-    return Root(tasks[0].index, stream, letter.root_values, letter.direct)
+    return Root(tasks[0].index, stream, stored.root_values, letter.direct)
 
 
 def _not_kept(stored: Stored) -> str | None:
     """Why the letter does not have what its spout emitted."""
-    if stored.letter.root_values is None:
+    if stored.root_values is None:
         return f'spout "{stored.letter.spout}" replays by itself: the letter only has the message id'
     return None if stored.replayable else "a value is of a type that is kept as text only"
 
 
-def _unfit(letter: Letter, spout: ComponentSpec) -> str | None:
+def _unfit(letter: Letter, values: int, spout: ComponentSpec) -> str | None:
     """Why a root does not fit the streams that its spout has now."""
     stream = spout.streams.get(letter.spout_stream)
     if stream is None:
         return f'spout "{letter.spout}" has no stream "{letter.spout_stream}" any more'
-    fields, values = len(stream.fields), len(letter.root_values or ())
+    fields = len(stream.fields)
     if fields != values:
         return f'stream "{letter.spout_stream}" has {fields} fields now, the letter {values}'
     if stream.direct and letter.direct is None:
@@ -99,40 +101,58 @@ def _misdirected(letter: Letter, built: Built) -> str | None:
 
 
 class Replays:
-    """The replays of one worker."""
+    """The replays of one worker.
 
-    def __init__(self, path: Path, built: Built, emit: Emit) -> None:
-        self._path, self._built, self._emit = path, built, emit
+    Args:
+        tell: takes changes of letters, and makes them durable in time.
+    """
+
+    def __init__(self, path: Path, built: Built, emit: Emit, tell: Callable[[Change], None]) -> None:
+        self._path, self._built, self._emit, self._tell = path, built, emit, tell
         self._lock = Lock()
         self._under_way: set[int] = set()
 
-    def begin(self) -> dict[str, Any]:
+    def begin(self, *, at_start: bool = False) -> dict[str, Any]:
         """Emits the roots whose replay was asked for; what cannot be emitted is open again. Says what was done.
+
+        Args:
+            at_start: also those that were under way when an earlier worker ended.
 
         Threading: any thread.
         """
+        waiting = (ASKED, RUNNING) if at_start else (ASKED,)
         with self._lock:
             # A copy from before the log is read: one that ends meanwhile may still be asked for in what is read.
             under_way = self._under_way.copy()
-            letters = dead_log.read(self._path)
-            asked = [one for one in letters if one.state == dead_log.ASKED and one.number not in under_way]
-            refused = dict(filter(None, map(self._begin, asked)))
-            if refused:
-                dead_log.mark(self._path, list(refused), dead_log.OPEN)
+            asked = [one for one in read(self._path) if one.state in waiting and one.number not in under_way]
+            found = {one.number: root_of(one, self._built) for one in asked}
+            refused = {number: one.why for number, one in found.items() if isinstance(one, Refused)}
+            roots = {number: one for number, one in found.items() if isinstance(one, Root)}
+            changes = [Change(number, OPEN, why) for number, why in refused.items()]
+            changes += [Change(number, RUNNING) for number in roots]
+            if changes:
+                dead_log.mark(self._path, changes)
+            self._under_way |= roots.keys()
+            for number, root in roots.items():
+                self._emit(root.task, root.stream, root.values, direct=root.direct, handle=number)
         for number, why in refused.items():
             log.error("event=replay_refused letter=%d why=%r", number, why)
-        return {"replayed": len(asked) - len(refused), "refused": refused}
+        return {"replayed": len(roots), "refused": refused}
 
-    def _begin(self, stored: Stored) -> tuple[int, str] | None:
-        """Emits one root; the letter's number and why, if it is refused."""
-        match root_of(stored, self._built):
-            case Refused(number, why):
-                return number, why
-            case Root(task, stream, values, direct):
-                self._under_way.add(stored.number)
-                self._emit(task, stream, values, direct=direct, handle=stored.number)
-                return None
+    def ended(self, number: int, acked: bool, attempt: int) -> None:
+        """The root was acked, or has a letter of its own now."""
+        self._tell(Change(number, ACKED if acked else AGAIN, f"try {attempt}"))
 
-    def done(self, number: int) -> None:
-        """The letter is marked as replayed. Any thread."""
-        self._under_way.discard(number)
+    def failed(self, number: int, why: str) -> None:
+        """A try failed, and another one follows."""
+        self._tell(Change(number, RUNNING, why))
+
+    def refused(self, number: int, why: str) -> None:
+        """The root could not be emitted: its letter is open again."""
+        log.error("event=replay_refused letter=%d why=%r", number, why)
+        self._tell(Change(number, OPEN, why))
+
+    def marked(self, change: Change) -> None:
+        """A change is durable. Any thread."""
+        if change.state != RUNNING:
+            self._under_way.discard(change.number)

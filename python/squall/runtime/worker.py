@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from squall import _core
+from squall.config.table import DEFAULTS
 from squall.errors import Defect, SquallError, TopologyError
 from squall.model.graph import DEAD_LETTERS, ComponentSpec, TaskSpec
 from squall.planner.describe import describe, differences
@@ -29,7 +30,9 @@ from squall.runtime.build import Built, Task, build, core_settings
 from squall.runtime.context import WorkerServices
 from squall.runtime.dead_stream import DeadLetterSpout
 from squall.runtime.failures import summary
+from squall.runtime.hints import Hints
 from squall.runtime.hooks import Hooks
+from squall.runtime.letter_lines import Run
 from squall.runtime.letters import Letter
 from squall.runtime.marks import Marks
 from squall.runtime.offload import Offloaders
@@ -73,7 +76,7 @@ class WorkerProcess:
         self.plan = plan(graph)
         page_fd = os.dup(boot.page_fd)
         self.hooks = Hooks(
-            graph.settings, lambda: datetime.now(UTC), time.monotonic, self, replay_ended=self.replay_ended
+            graph.settings, lambda: datetime.now(UTC), time.monotonic, self, run=f"{boot.topology_id}-{os.getpid()}"
         )
         self.worker = _core.Worker(
             incarnation=boot.incarnation,
@@ -114,7 +117,10 @@ class WorkerProcess:
         )
         self.built: Built = build(services, offloader=self.offloaders, replace_spout=self._spout)
         self.hooks.built = self.built
-        self.replays = Replays(Path(boot.dead_log), self.built, self.worker.replay)
+        self.hooks.replays = self.replays = Replays(
+            Path(boot.dead_log), self.built, self.worker.replay, lambda change: self._log_of_letters().change(change)
+        )
+        self.hints = Hints(graph.components.values())
         self.running = Running(self.worker.current_component, self.built)
         self.taps.attach(self.built)
 
@@ -124,17 +130,18 @@ class WorkerProcess:
         """Stores a dead letter."""
         self._log_of_letters().put(handle, letter)
 
-    def replay_ended(self, number: int) -> None:
-        """Marks a letter as replayed."""
-        self._log_of_letters().replayed(number)
-
     def _log_of_letters(self) -> dead_log.DeadLog:
         """The log of this run, opened when there is something to write."""
         if self.dead_letters is None:
             self.dead_letters = dead_log.DeadLog(
-                Path(self.boot.dead_log), self.worker.dead_stored, self._offer, self.replays.done
+                Path(self.boot.dead_log), self.worker.dead_stored, self._offer, self.replays.marked, self._run()
             )
         return self.dead_letters
+
+    def _run(self) -> Run:
+        boot = self.boot
+        settings = {key: value for key, value in boot.settings.items() if value != DEFAULTS.get(key)}
+        return Run(self.hooks.run, boot.file, boot.name, boot.parameters, settings)
 
     def discard(self, handle: int) -> None:
         """Lets a root go without a letter."""
@@ -165,7 +172,7 @@ class WorkerProcess:
             return self._end([Failure(failed.component, "open", summary(failed.error))])
         self.send("ready")
         self.worker.every(-1, REPORT_EVERY_S, self.report, ())
-        self.replays.begin()
+        self.replays.begin(at_start=True)
         reason = self.worker.run()
         if reason == "died":
             return self._end([self._death()])
@@ -238,7 +245,9 @@ class WorkerProcess:
     def report(self) -> None:
         """Sends one progress event."""
         self.worker_log.keep()
-        self.send("progress", **self.totals())
+        totals = self.totals()
+        self.hints.look(totals["components"])
+        self.send("progress", **totals)
 
     def stuck(self, component: str, running_s: float, stack: str) -> None:
         """Tells of a call that does not return, as the core's watchdog does."""

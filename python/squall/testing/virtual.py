@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn, Protocol, cast
 
 from squall import _core
 from squall.errors import Defect, TopologyError
@@ -154,10 +154,18 @@ class VirtualAsync:
         """Nothing to end: the loop cancels what still runs."""
 
 
+class RunsUntil(Protocol):
+    """A loop that runs a coroutine to its end."""
+
+    def run_until(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """What the coroutine returns."""
+        ...
+
+
 class Inline:
     """Code that is run where the loop runs: that of blocking tasks, and the life of all tasks that are not async."""
 
-    def __init__(self, loop: VirtualLoop) -> None:
+    def __init__(self, loop: RunsUntil) -> None:
         self._loop = loop
 
     def submit(self, call: _core.Call) -> None:

@@ -27,7 +27,7 @@ from squall.engines.embedded.tail import Tail
 from squall.engines.embedded.worker_process import Wanted, WorkerProcess
 from squall.errors import Defect
 from squall.model.addresses import address_of
-from squall.model.graph import Graph
+from squall.model.graph import Graph, Mode
 from squall.planner.describe import describe
 from squall.runtime import stats
 from squall.runtime.dead_log import log_path
@@ -198,7 +198,8 @@ class EmbeddedRun:
             case "stuck":
                 component = self._names([event["component"]])[0]
                 self._stuck = Stuck(component, worker.calls(), time.monotonic() - event["running_s"])
-                self._tell({**event, "component": component})
+                on_loop = self._graph.components[component].mode is Mode.LOOP
+                self._tell({**event, "component": component, "on_loop": on_loop})
                 control.tell_stuck(component, event["running_s"])
             case "tap":
                 control.tapped(event)

@@ -1,0 +1,1 @@
+"""What `squall dead` does with dead letters."""
