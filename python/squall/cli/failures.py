@@ -59,6 +59,6 @@ def _log(text: str, cause: BaseException | None, overrides: Sequence[str]) -> st
         trace = "".join(traceback.format_exception(cause)) if cause is not None else ""
         with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S}\n{text}\n{trace}\n")
-    except OSError:
+    except (OSError, SquallError):  # the folder cannot be written, or is not known
         return None
     return str(path)

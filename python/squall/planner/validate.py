@@ -96,6 +96,11 @@ class _Validation:
         if self.topology.workers != 1:  # 1 is what is passed when nothing is said
             workers = {"topology.workers": self.topology.workers}
             settings = self._settings(f"{who}, workers=", workers, settings, Scope.TOPOLOGY)
+        low, high = (settings[f"backpressure.disruptor.{which}.watermark"] for which in ("low", "high"))
+        if low > high:
+            facts = (("low", f"{low:g}"), ("high", f"{high:g}"))
+            fix = "give backpressure.disruptor.low.watermark at most what the high one has"
+            self.defects.append(Defect("watermarks_crossed", "the low watermark is above the high one", facts, fix))
         self.defects = [defect.at(self.topology.where) for defect in self.defects]
         return settings
 
