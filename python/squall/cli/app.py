@@ -65,7 +65,7 @@ def _done(arguments: list[str]) -> int:
 
     Not by Typer's own `main`, which has other numbers for interrupts and broken pipes.
     """
-    from squall.cli.failures import exit_code, show
+    from squall.cli.failures import EXIT_USAGE, exit_code, show, wrong_use
 
     command: Any = typer.main.get_command(app)
     try:
@@ -81,13 +81,16 @@ def _done(arguments: list[str]) -> int:
     except (typer.Abort, KeyboardInterrupt):
         return EXIT_KILLED
     except Exception as error:
-        # Wrong options come as click's own exceptions, which know how to say it.
-        if not hasattr(error, "show") or not hasattr(error, "exit_code"):
+        # Wrong options come as click's own exceptions.
+        if not hasattr(error, "show") or not hasattr(error, "format_message"):
             raise
         usage: Any = error
-        with suppress(OSError):
-            usage.show()
-        return usage.exit_code
+        if type(usage).__name__ == "NoArgsIsHelpError":
+            with suppress(OSError):
+                usage.show()
+            return EXIT_USAGE
+        show(wrong_use(usage))
+        return EXIT_USAGE
 
 
 def _show_version(asked: bool) -> None:

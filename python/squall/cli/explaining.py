@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import resources
 
-from squall.errors import did_you_mean
+from squall.errors import Defect, did_you_mean
 
 
 def pages() -> dict[str, str]:
@@ -26,5 +26,5 @@ def explain_code(code: str) -> int:
         return 0
     near = did_you_mean(code, known)
     fix = f'did you mean "{near}"?' if near else "codes stand at the end of error messages"
-    print(f'there is no error code "{code}"\n  fix: {fix}\n  code: code_unknown', file=sys.stderr)
+    print(Defect("code_unknown", f'there is no error code "{code}"', (), fix), file=sys.stderr)
     return 2

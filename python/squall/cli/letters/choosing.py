@@ -28,21 +28,16 @@ class Filter:
 
     component: str | None = None
     error: str | None = None
-    since: str | None = None
+    oldest: datetime | None = None
     states: tuple[str, ...] = ()
     """None: those that wait for something, so not those that ended or were dropped."""
     every: bool = False
 
     def __bool__(self) -> bool:
-        return any((self.component, self.error, self.since, self.states, self.every))
+        return any((self.component, self.error, self.oldest, self.states, self.every))
 
     def taken(self, letters: Iterable[Stored]) -> list[Stored]:
-        """Those that the filter takes.
-
-        Raises:
-            ConfigError: `duration_invalid`.
-        """
-        oldest = _oldest(self.since)
+        """Those that the filter takes."""
         part = (self.error or "").casefold()
         return [
             one
@@ -50,7 +45,7 @@ class Filter:
             if self._is_wanted(one.state)
             and self.component in (None, one.head.component)
             and part in one.head.error.casefold()
-            and (oldest is None or one.at >= oldest)
+            and (self.oldest is None or one.at >= self.oldest)
         ]
 
     def _is_wanted(self, state: str) -> bool:
@@ -59,7 +54,12 @@ class Filter:
         return state in self.states if self.states else state not in ENDED
 
 
-def _oldest(since: str | None) -> datetime | None:
+def oldest_of(since: str | None) -> datetime | None:
+    """The beginning of the last while that `--since` names.
+
+    Raises:
+        ConfigError: `duration_invalid`.
+    """
     if since is None:
         return None
     try:
