@@ -14,6 +14,7 @@ import typer
 from squall.engines.embedded.runs import running, topology_of, usable
 from squall.errors import ConfigError, Defect, StateError
 from squall.model.durations import parse_duration
+from squall.planner.validate import checked_name
 from squall.runtime import dead_log
 from squall.runtime.letter_lines import ASKED, ENDED, RUNNING, Change
 from squall.runtime.stored import LogReader, Stored
@@ -79,7 +80,7 @@ class Letters:
     def __init__(self, base: Path, topology: str) -> None:
         self.base, self.topology = base, topology
         self.path = dead_log.log_path(base, topology)
-        if not os.path.exists(self.path):  # a name that no file can have is none, too
+        if checked_name("topology", topology) or not os.path.exists(self.path):  # no name leads to other folders
             known = sorted(file.stem for file in self.path.parent.glob("*.log"))
             facts = (("with dead letters", ", ".join(known) or "none"),)
             raise StateError(Defect("no_dead_letters", f'"{topology}" has no dead letters', facts, "check the name"))
