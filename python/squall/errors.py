@@ -186,7 +186,7 @@ def repr_of(value: object) -> str:
 
 def text_of(name: object) -> str:
     """A name as it is; what should be a name and is no text as `repr` says it."""
-    return name if isinstance(name, str) else repr_of(name)
+    return str.__str__(name) if isinstance(name, str) else repr_of(name)
 
 
 def because(error: BaseException, at_most: int = MAX_LINE) -> str:

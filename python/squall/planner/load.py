@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from squall.api.topology import Topology
-from squall.errors import Defect, TopologyError, did_you_mean
+from squall.errors import Defect, TopologyError, because, did_you_mean
 from squall.planner.guesses import how_to_install, how_to_mend
 from squall.planner.parameters import bound_parameters
 
@@ -73,8 +73,8 @@ def _import(path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except BaseException as error:
-        del sys.modules[name]
-        if not isinstance(error, Exception | SystemExit):
+        sys.modules.pop(name, None)
+        if isinstance(error, KeyboardInterrupt):
             raise
         raise _failed_import(error, path) from error
     return module
@@ -92,7 +92,7 @@ def _module_name(path: Path) -> str:
     return f"squall_topology_{name}" if is_taken else name
 
 
-def _failed_import(error: Exception | SystemExit, path: Path) -> TopologyError:
+def _failed_import(error: BaseException, path: Path) -> TopologyError:
     match error:
         case SyntaxError():
             file = error.filename or path
@@ -105,9 +105,8 @@ def _failed_import(error: Exception | SystemExit, path: Path) -> TopologyError:
         case TopologyError():
             return TopologyError(*(defect.at(_line(error, path)) for defect in error.defects))
         case _:
-            what = f"{type(error).__name__}: {error}"[:MAX_ERROR]
             fix = how_to_mend(error)
-            facts = (("error", what), ("at", _line(error, path)))
+            facts = (("error", because(error, MAX_ERROR)), ("at", _line(error, path)))
             return _fail("file_raises", f'"{path}" raised while it was imported', fix, *facts)
 
 
@@ -132,7 +131,8 @@ def _named(module: ModuleType, name: str, file: str) -> Topology | Callable[...,
 
 
 def _topologies(module: ModuleType) -> dict[str, Topology]:
-    return {name: value for name, value in vars(module).items() if isinstance(value, Topology)}
+    # By their types: proxies of other libraries may raise when they are asked for their class.
+    return {name: value for name, value in vars(module).items() if issubclass(type(value), Topology)}
 
 
 def _functions(module: ModuleType) -> dict[str, Callable[..., Any]]:
@@ -180,12 +180,14 @@ def _call(function: Callable[..., Any], parameters: Sequence[str], file: str) ->
         result = function(*bound.args, **bound.kwargs)
     except TopologyError as error:
         raise TopologyError(*(defect.at(_line(error, Path(file))) for defect in error.defects)) from error
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise _fail(
             "file_raises",
             f"`{function.__name__}` raised",
             how_to_mend(error),
-            ("error", f"{type(error).__name__}: {error}"[:MAX_ERROR]),
+            ("error", because(error, MAX_ERROR)),
             ("at", _line(error, Path(file))),
         ) from error
     if not isinstance(result, Topology):

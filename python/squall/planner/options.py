@@ -28,7 +28,11 @@ Check = tuple[Callable[[Any], bool], str]
 def _is_seconds(value: Any, above: bool) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float | timedelta):
         return False
-    return math.isfinite(seconds(value)) and (seconds(value) > 0 if above else seconds(value) >= 0)
+    try:
+        length = seconds(value)
+    except OverflowError:
+        return False
+    return math.isfinite(length) and (length > 0 if above else length >= 0)
 
 
 def _is_count(value: Any, at_least: int = 1) -> bool:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, cast
 
 from squall.api.topology import Declaration, Declarer, Topology
 from squall.config.load import checked
 from squall.config.table import DEFAULTS, Scope
-from squall.errors import ConfigError, Defect, TopologyError, repr_of, text_of
+from squall.errors import ConfigError, Defect, TopologyError, because, repr_of, text_of
 from squall.model.graph import (
     DEAD_LETTER_FIELDS,
     DEAD_LETTERS,
@@ -77,9 +78,13 @@ class _Validation:
     def graph(self) -> Graph:
         self._names()
         for declaration in self.declared.values():
-            self._outputs(declaration)
+            with self._looking_at(declaration):
+                self._outputs(declaration)
         self._dead_letter_streams()
-        specs = {name: self._spec(self.declared[name], found) for name, found in self.made.items()}
+        specs: dict[str, ComponentSpec] = {}
+        for name, found in self.made.items():
+            with self._looking_at(self.declared[name]):
+                specs[name] = self._spec(self.declared[name], found)
         self._reach()
         self._addresses()
         if self.defects:
@@ -93,7 +98,8 @@ class _Validation:
     def _topology_settings(self, below: Mapping[str, Any]) -> dict[str, Any]:
         who = f'topology "{text_of(self.topology.name)}"'
         settings = self._settings(who, self.topology.settings, below, Scope.TOPOLOGY)
-        if self.topology.workers != 1:  # 1 is what is passed when nothing is said
+        given = cast("object", self.topology.workers)
+        if not (isinstance(given, int) and given == 1):  # 1 is what is passed when nothing is said
             workers = {"topology.workers": self.topology.workers}
             settings = self._settings(f"{who}, workers=", workers, settings, Scope.TOPOLOGY)
         low, high = (settings[f"backpressure.disruptor.{which}.watermark"] for which in ("low", "high"))
@@ -111,7 +117,13 @@ class _Validation:
             message = f"{who} has settings {repr_of(given)}, which are no mapping"
             self.defects.append(Defect("settings_invalid", message, (), fix))
             return settings
-        for key, value in cast("Mapping[Any, object]", given).items():
+        try:
+            items = [*cast("Mapping[Any, object]", given).items()]
+        except Exception as error:
+            message, facts = f"{who} has settings that cannot be read", (("because", because(error)),)
+            self.defects.append(Defect("settings_invalid", message, facts, "write a plain dict"))
+            return settings
+        for key, value in items:
             try:
                 settings[key] = checked(key, value, f"settings of {who}", scope)
             except ConfigError as error:
@@ -133,6 +145,17 @@ class _Validation:
                 self.defects.append(Defect("name_twice", f"{who} has a name that is taken", facts, "choose another"))
             else:
                 self.declared[name] = declaration
+
+    @contextmanager
+    def _looking_at(self, declaration: Declaration) -> Generator[None]:
+        """Inside, an exception is a defect of the component: properties and mappings of the user's are code, too."""
+        try:
+            yield
+        except Exception as error:
+            self.streams.setdefault(declaration.name, None)
+            message, facts = f"{name_of(declaration)} raised while it was checked", (("because", because(error)),)
+            fix = "make what it declares plain values"
+            self.defects.append(Defect("component_unreadable", message, facts, fix).at(declaration.where))
 
     # -- components ----------------------------------------------------------------------------------------------
 
