@@ -2,11 +2,12 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup run test rust-test python-test property lint bench docs wheel lock clean
+.PHONY: help setup run test rust-test python-test property feed-kill lint bench docs wheel lock clean
 
 PYTHON ?= python3
 FOR ?= 20s
 MACHINES ?= 2000
+LINES ?= 1000000
 BIN := .venv/bin
 UV := VIRTUAL_ENV=.venv UV_PYTHON_DOWNLOADS=never $(BIN)/uv
 S := .build
@@ -78,6 +79,9 @@ python-test: $(S)/core ## the tests of the Python side, on the built core
 property: $(S)/core ## drive random topologies against a model for long (MACHINES=2000; SEED=… repeats)
 	SQUALL_MODEL_MACHINES=$(MACHINES) $(BIN)/python -m pytest tests/property/test_model.py::TestModel \
 	  -p no:logging --show-capture=no $(if $(SEED),--hypothesis-seed=$(SEED))
+
+feed-kill: $(S)/core ## feed a million lines while both sides are killed (LINES=1000000)
+	SQUALL_FEED_KILL_LINES=$(LINES) $(BIN)/python -m pytest -s --timeout 900 tests/component/test_feed_kill.py
 
 lint: $(S)/core  ## formats, lints, types, layers
 	cargo fmt --check

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from squall import Topology
-from squall.connectors.tcp import TcpSpout
+from squall.connectors.tcp import Receipts, TcpSpout
 
 from benchmarks.harness import prepare
 from benchmarks.workloads import PICK, Count
@@ -100,9 +100,9 @@ def split_line(line: str) -> list[str]:
     return line.split()
 
 
-def with_squall(listener: socket.socket) -> int:
+def with_squall(listener: socket.socket, receipts: Receipts | None = None) -> int:
     topology = Topology("tcp")
-    spout = TcpSpout.listen("127.0.0.1:1")
+    spout = TcpSpout.listen("127.0.0.1:1", receipts=receipts)
     spout.adopt(listener.fileno())
     lines = topology.spout("lines", lambda: spout)
     words = topology.bolt("split", split_line, outputs=("word",)).shuffle(lines)
@@ -121,10 +121,19 @@ def with_squall(listener: socket.socket) -> int:
         run.close()
 
 
+def with_receipts(listener: socket.socket) -> int:
+    return with_squall(listener, "processed")
+
+
 def measure() -> list[Throughput]:
-    """The three ways, one after the other."""
+    """The ways, one after the other."""
     results = []
-    ways = {"blocking socket loop": blocking, "asyncio streams loop": with_asyncio, "squall, acked": with_squall}
+    ways = {
+        "blocking socket loop": blocking,
+        "asyncio streams loop": with_asyncio,
+        "squall, acked": with_squall,
+        "squall, acked, with receipts": with_receipts,
+    }
     for name, count in ways.items():
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))

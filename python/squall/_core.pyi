@@ -6,6 +6,7 @@ Times are seconds (`float`), counts are exact.
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from os import PathLike
 from typing import Any, Literal, Protocol, TypeVar
 
 _Row = TypeVar("_Row", bound=tuple[Any, ...])
@@ -199,7 +200,7 @@ class Worker:
         submit: Callable[[Call], None] | None,
         ordered: bool = False,
     ) -> None:
-        """`source`: the bound method, the iterator, or the `TcpSource`. `submit`: the offloader of a blocking spout.
+        """`source`: the bound method, the iterator, or the `SocketSource`. `submit`: the offloader of a blocking spout.
 
         `ordered`: `ended_prefix` is kept.
         """
@@ -345,28 +346,69 @@ class TapGate:
     def seen(self) -> tuple[int, int]:
         """(tuples that came by, tuples that were skipped)."""
 
-class TcpSource:
-    """The native half of a listening TCP spout: an already listening socket and how its bytes become records.
+class TlsSide:
+    """How one side of a connection does its TLS hand-shakes. ValueError: a file is wrong; it is named."""
 
-    `decode`: "text" (UTF-8, else the record goes to the dead letters as bytes) or "bytes".
-    """
+    @staticmethod
+    def server(
+        certificate: str | PathLike[str], key: str | PathLike[str], client_ca: str | PathLike[str] | None, /
+    ) -> TlsSide: ...
+    @staticmethod
+    def client(
+        ca: str | PathLike[str] | None,
+        certificate: str | PathLike[str] | None,
+        key: str | PathLike[str] | None,
+        server_name: str | None,
+        /,
+    ) -> TlsSide: ...
+
+class StreamSettings:
+    """How records come from connections."""
 
     def __init__(
         self,
-        fd: int,
-        /,
         *,
         framing: Literal["lines", "delimiter", "fixed", "length_prefix"],
         delimiter: bytes = b"",
         size: int = 0,
         prefix_bytes: int = 4,
         big_endian: bool = True,
-        decode: Literal["text", "bytes"] = "text",
         max_record: int,
         max_connections: int,
         client_buffer: int,
+        tls: TlsSide | None = None,
+        receipts: bool = False,
     ) -> None: ...
+
+class SocketSource:
+    """The native half of a spout of sockets: where records come from, and how they become outputs.
+
+    `decode`: "text" (UTF-8, else the record goes to the dead letters as bytes); "bytes"; ("value", f): f(bytes) is the
+    one value; ("row", f, g): g(f(bytes)) is a tuple; ("outputs", f): f(bytes) is an output by the rules of outputs.
+    """
+
+    @staticmethod
+    def listen(fd: int, stream: StreamSettings, decode: object, /) -> SocketSource:
+        """Of a socket that listens already, which is taken over."""
+    @staticmethod
+    def connect(
+        servers: Sequence[tuple[str, int]],
+        stream: StreamSettings,
+        decode: object,
+        /,
+        *,
+        reconnect: bool,
+        first_pause: float,
+        longest_pause: float,
+        timeout: float,
+    ) -> SocketSource:
+        """Of connections that are made to servers, one to each."""
+    @staticmethod
+    def datagrams(fd: int, decode: object, /, *, max_record: int) -> SocketSource:
+        """Of a bound socket for datagrams, which is taken over; each is a record."""
     def stats(self) -> dict[str, int]: ...
+    def close(self) -> None:
+        """Sends the last receipts and closes the connections. Waits for that, two seconds at most."""
 
 class Session:
     """The worker's end of the command session: a native thread that answers also while user code hangs."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import selectors
 import socket
 import struct
 from pathlib import Path
@@ -215,6 +216,66 @@ def test_slow_sink_makes_the_sender_wait(squall: Squall) -> None:
         assert sent < 100 << 20
         assert _resident_mb(worker) - before_mb < 100
     run.process.kill()
+
+
+def test_64_senders_of_fixed_records_wait_for_a_slow_bolt_and_lose_nothing(squall: Squall) -> None:
+    """Telemetry of 883 bytes a record: the senders are made to wait, memory stays flat, and every record is counted."""
+    senders, each, size = 64, 1000, 883
+    port = free_port()
+    run = squall.run(
+        """
+        import os, time
+        from squall import Bolt, Topology
+        from squall.connectors.tcp import Fixed, TcpSpout
+
+        class Slow(Bolt):
+            def process(self, record: bytes):
+                if not os.path.exists("hurry"):
+                    time.sleep(0.001)
+
+        def make(port: int) -> Topology:
+            topology = Topology("telemetry")
+            spout = TcpSpout.listen(f"127.0.0.1:{port}", framing=Fixed(883))
+            topology.bolt("slow", Slow).shuffle(topology.spout("records", spout))
+            return topology
+        """,
+        "-p", f"port={port}",
+    )  # fmt: skip
+    worker = run.worker_pid()
+    run.event("progress")
+    before_mb = _resident_mb(worker)
+    with selectors.DefaultSelector() as selector:
+        for _ in range(senders):
+            client = socket.socket()
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32 << 10)
+            client.connect(("127.0.0.1", port))
+            client.setblocking(False)
+            selector.register(client, selectors.EVENT_WRITE, memoryview(b"x" * size * each))
+        while ready := selector.select(timeout=1):
+            _send_on(selector, ready)
+        assert len(selector.get_map()) == senders, "nobody had to wait"
+        assert _resident_mb(worker) - before_mb < 60
+        (squall.folder / "hurry").touch()
+        while selector.get_map():
+            _send_on(selector, selector.select(timeout=30))
+    wait_until(lambda: run.events("progress")[-1]["acked"] == senders * each, what="the last record")
+    assert _resident_mb(worker) - before_mb < 60
+    run.interrupt()
+    assert run.end() == 0, run.err
+    summary = run.summary()
+    assert (summary["emitted"], summary["failed"], summary["pending"]) == (senders * each, 0, 0)
+
+
+def _send_on(selector: selectors.BaseSelector, ready: list[tuple[selectors.SelectorKey, int]]) -> None:
+    assert ready, "nobody reads"
+    for key, _ in ready:
+        client: socket.socket = key.fileobj  # pyright: ignore[reportAssignmentType]
+        left = key.data[client.send(key.data) :]
+        if left:
+            selector.modify(client, selectors.EVENT_WRITE, left)
+        else:
+            selector.unregister(client)
+            client.close()
 
 
 def test_port_that_the_system_chose_is_told(squall: Squall) -> None:

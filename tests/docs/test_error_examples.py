@@ -20,7 +20,7 @@ import squall
 from squall import Bolt, Spout, SpoutDeclarer, Topology
 from squall.cli.app import exit_code_of
 from squall.cli.explaining import pages
-from squall.connectors.tcp import LengthPrefix, Lines, TcpSpout
+from squall.connectors.tcp import LengthPrefix, Lines, TcpFeeder, TcpSink, TcpSpout, Tls
 from squall.errors import SquallError
 from squall.planner.validate import validate
 from squall.testing import LocalCluster
@@ -32,6 +32,7 @@ NEEDS_THE_WORLD = {
     "call_overdue",
     "command_refused",
     "component_failed",
+    "datagrams_lost",
     "dead_letter_unknown",
     "debug_no_file",
     "debug_terminal",
@@ -46,12 +47,17 @@ NEEDS_THE_WORLD = {
     "output_unwritable",
     "pending_full",
     "port_taken",
+    "receipt_invalid",
     "record_refused",
     "running_several",
     "running_twice",
+    "sending_failed",
+    "tcp_no_receipts",
     "tap_cut_off",
     "tap_limit",
     "tap_nothing",
+    "tls_handshake",
+    "tls_refused",
     "topology_differs",
     "tree_too_old",
     "unconfirmed",
@@ -113,6 +119,9 @@ def run_python(code: str, caplog: pytest.LogCaptureFixture) -> set[str]:
     names |= {
         "asyncio": asyncio,
         "LocalCluster": LocalCluster,
+        "Tls": Tls,
+        "TcpFeeder": TcpFeeder,
+        "TcpSink": TcpSink,
         "TcpSpout": TcpSpout,
         "Lines": Lines,
         "LengthPrefix": LengthPrefix,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from squall import Topology
-from squall.connectors.tcp import Delimiter, Fixed, LengthPrefix, Lines, TcpSpout
+from squall.connectors.tcp import Delimiter, Fixed, LengthPrefix, Lines, TcpSpout, Tls
+from squall.connectors.udp import UdpSpout
+from squall.connectors.unix import UnixSpout
 from squall.errors import TopologyError
 from squall.planner.validate import validate
+from squall.testing import LocalCluster
 
 
 @pytest.mark.parametrize(
@@ -52,6 +56,70 @@ def test_limits_are_whole_numbers(name: str, value: Any) -> None:
 def test_an_address_is_text() -> None:
     with pytest.raises(TopologyError, match="tcp_address"):
         TcpSpout.listen(9999)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("make", [TcpSpout.listen, TcpSpout.connect, UnixSpout.listen])
+def test_receipts_of_what_is_stored_are_not_there_yet(make: Any) -> None:
+    with pytest.raises(TopologyError, match=r'no journal yet(?s:.*)allowed: "processed"') as caught:
+        make("127.0.0.1:9999", receipts="stored")
+    assert caught.value.code == "tcp_receipts"
+    with pytest.raises(TopologyError, match="tcp_receipts"):
+        make("127.0.0.1:9999", receipts=True)
+
+
+@pytest.mark.parametrize("addresses", [(), ("nowhere",), ("127.0.0.1:0",), ("127.0.0.1:1", "127.0.0.1:99999")])
+def test_servers_that_nobody_could_connect_to(addresses: tuple[str, ...]) -> None:
+    with pytest.raises(TopologyError) as caught:
+        TcpSpout.connect(*addresses)
+    assert caught.value.code == "tcp_address"
+
+
+@pytest.mark.parametrize("name", ["backoff", "backoff_max", "connect_timeout"])
+@pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), "10", None, timedelta(days=2)])
+def test_pauses_are_durations(name: str, value: Any) -> None:
+    TcpSpout.connect("127.0.0.1:1", **{name: timedelta(seconds=1)})
+    with pytest.raises(TopologyError) as caught:
+        TcpSpout.connect("127.0.0.1:1", **{name: value})
+    assert caught.value.code == "tcp_limit"
+
+
+@pytest.mark.parametrize(
+    ("make", "tls"),
+    [
+        (TcpSpout.listen, Tls()),
+        (TcpSpout.listen, Tls("server.pem")),
+        (TcpSpout.listen, Tls("server.pem", "server.key", ca="ca.pem")),
+        (TcpSpout.connect, Tls(client_ca="ca.pem")),
+        (TcpSpout.connect, Tls("client.pem")),
+    ],
+)
+def test_tls_of_the_other_side(make: Any, tls: Tls) -> None:
+    with pytest.raises(TopologyError) as caught:
+        make("127.0.0.1:9999", tls=tls)
+    assert caught.value.code == "tls_invalid"
+
+
+@pytest.mark.parametrize("options", [{"max_record": 65_508}, {"max_record": 0}, {"receive_buffer": 0}])
+def test_limits_of_datagrams(options: dict[str, Any]) -> None:
+    with pytest.raises(TopologyError) as caught:
+        UdpSpout.listen("127.0.0.1:9999", **options)
+    assert caught.value.code == "tcp_limit"
+
+
+def test_a_spout_that_connects_listens_nowhere() -> None:
+    topology = Topology("t")
+    topology.spout("s0", TcpSpout.connect("127.0.0.1:9999"))
+    topology.spout("s1", TcpSpout.listen("127.0.0.1:9999"))
+    topology.spout("s2", UnixSpout.listen("intake"))
+    assert [spout.listens for spout in validate(topology).spouts if spout.name[0] == "s"] == [False, True, True]
+
+
+def test_a_spout_that_connects_is_refused_in_simulated_time() -> None:
+    topology = Topology("t")
+    topology.spout("s", TcpSpout.connect("127.0.0.1:9999"))
+    with pytest.raises(TopologyError, match='spout "s" connects to servers') as caught:
+        LocalCluster(topology)
+    assert caught.value.code == "simulated_world"
 
 
 def listening(*addresses: str) -> Topology:

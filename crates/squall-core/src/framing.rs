@@ -142,6 +142,15 @@ pub struct Found {
     pub consumed: usize,
     /// What was wrong.
     pub faults: Vec<RecordFault>,
+    /// For each record that was too long, how many of `records` come before it.
+    pub skipped: Vec<u32>,
+}
+
+impl Found {
+    fn skip(&mut self, fault: RecordFault, before: &[Range<u32>]) {
+        self.faults.push(fault);
+        self.skipped.push(before.len() as u32);
+    }
 }
 
 impl Splitter {
@@ -187,7 +196,7 @@ impl Splitter {
         }
         match self.ends {
             Ends::After(_) | Ends::Prefix { .. } => found.faults.push(RecordFault::Half { bytes: rest.len() }),
-            _ if rest.len() > self.max_record => found.faults.push(self.too_long(rest)),
+            _ if rest.len() > self.max_record => found.skip(self.too_long(rest), records),
             _ => records.push(begin as u32..buffer.len() as u32),
         }
         found
@@ -216,14 +225,14 @@ impl Splitter {
                 if length <= self.max_record {
                     records.push(begin as u32..(begin + length) as u32);
                 } else {
-                    found.faults.push(self.too_long(rest));
+                    found.skip(self.too_long(rest), records);
                 }
                 found.consumed += after;
                 self.searched = 0;
                 true
             }
             None if rest.len() > self.max_record + self.begun_end() => {
-                found.faults.push(self.too_long(rest));
+                found.skip(self.too_long(rest), records);
                 self.skip = Skip::ToDelimiter;
                 true
             }
@@ -248,7 +257,7 @@ impl Splitter {
             if content.len() < SHOWN.min(self.max_record) {
                 return false; // the report shows how it begins
             }
-            found.faults.push(self.too_long(content));
+            found.skip(self.too_long(content), records);
             found.consumed = begin;
             self.skip = Skip::Bytes(length);
             return true;
@@ -384,6 +393,13 @@ mod tests {
         let (records, faults) = whole(Framing::Lines, b"a\r\n\nbc\nrest");
         assert_eq!(records, [b"a".to_vec(), b"".to_vec(), b"bc".to_vec(), b"rest".to_vec()]);
         assert_eq!(faults, []);
+    }
+
+    #[test]
+    fn records_that_were_too_long_are_placed_among_the_others() {
+        let mut splitter = Splitter::new(Framing::Lines, 3).unwrap();
+        let mut records = Vec::new();
+        assert_eq!(splitter.split(b"long1\na\nb\nlong2\nlong3\nc\nlong4", &mut records).skipped, [0, 2, 2, 3]);
     }
 
     #[test]

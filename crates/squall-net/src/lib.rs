@@ -6,5 +6,6 @@ pub mod page;
 pub mod session;
 mod sys;
 pub mod tcp;
+pub mod tls;
 pub mod wake;
 pub mod watch;

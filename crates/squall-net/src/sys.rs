@@ -1,7 +1,8 @@
 //! System calls that the standard library does not offer, as `io::Result`s.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::net::TcpStream;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 /// Turns -1 into the error that the system left.
@@ -100,6 +101,67 @@ pub fn has_ended(socket: BorrowedFd<'_>) -> bool {
     }
 }
 
+/// Writes as much as the socket takes now.
+pub fn send(socket: BorrowedFd<'_>, data: &[u8]) -> io::Result<usize> {
+    // SAFETY: reads the slice.
+    let bytes = unsafe { libc::send(socket.as_raw_fd(), data.as_ptr().cast(), data.len(), libc::MSG_NOSIGNAL) };
+    usize::try_from(bytes).map_err(|_| io::Error::last_os_error())
+}
+
+/// Reads into bytes that were written before. How many; 0: the sender is done.
+pub fn receive_into(socket: BorrowedFd<'_>, data: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: writes into the slice.
+    let bytes = unsafe { libc::recv(socket.as_raw_fd(), data.as_mut_ptr().cast(), data.len(), 0) };
+    usize::try_from(bytes).map_err(|_| io::Error::last_os_error())
+}
+
+/// The next connection of a listening socket; reads and writes of it do not block.
+pub fn accept(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: the address is not asked for.
+    own(unsafe { libc::accept4(listener.as_raw_fd(), std::ptr::null_mut(), std::ptr::null_mut(), flags) })
+}
+
+/// The address at the other end, if it has one.
+pub fn peer(socket: BorrowedFd<'_>) -> Option<String> {
+    let socket = TcpStream::from(socket.try_clone_to_owned().ok()?);
+    socket.peer_addr().ok().map(|address| address.to_string())
+}
+
+/// Tells the other side that nothing more comes.
+pub fn end_writing(socket: BorrowedFd<'_>) {
+    // SAFETY: no pointers. A socket whose other side is gone needs to be told nothing.
+    unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_WR) };
+}
+
+/// Sets an option that is an int.
+pub fn set_option(socket: BorrowedFd<'_>, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
+    let size = std::mem::size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: the value is a local of the size given.
+    check(unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const value).cast(), size) })?;
+    Ok(())
+}
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interest {
+    /// Something to read, or the sender's end.
+    Read,
+    /// Room to write.
+    Write,
+    /// That the connection breaks or is over in both directions.
+    End,
+}
+
+/// What was waited for is there.
+#[derive(Clone, Copy, Debug)]
+pub struct Ready {
+    /// The number that the descriptor was added with.
+    pub number: u64,
+    /// The connection broke, or is over in both directions.
+    pub is_over: bool,
+}
+
 /// A set of descriptors to wait for, each with a number.
 pub struct Epoll(OwnedFd);
 
@@ -112,9 +174,28 @@ impl Epoll {
 
     /// Reports `number` when the descriptor can be read.
     pub fn add(&self, fd: BorrowedFd<'_>, number: u64) -> io::Result<()> {
-        let mut event = libc::epoll_event { events: (libc::EPOLLIN | libc::EPOLLRDHUP) as u32, u64: number };
+        self.control(libc::EPOLL_CTL_ADD, fd, number, Interest::Read)
+    }
+
+    /// Reports `number` when what is waited for now is there, whether the descriptor was in the set or not.
+    pub fn set(&self, fd: BorrowedFd<'_>, number: u64, interest: Interest) -> io::Result<()> {
+        match self.control(libc::EPOLL_CTL_MOD, fd, number, interest) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.control(libc::EPOLL_CTL_ADD, fd, number, interest)
+            }
+            result => result,
+        }
+    }
+
+    fn control(&self, what: libc::c_int, fd: BorrowedFd<'_>, number: u64, interest: Interest) -> io::Result<()> {
+        let events = match interest {
+            Interest::Read => libc::EPOLLIN | libc::EPOLLRDHUP,
+            Interest::Write => libc::EPOLLOUT,
+            Interest::End => 0, // reported always
+        };
+        let mut event = libc::epoll_event { events: events as u32, u64: number };
         // SAFETY: the event is a local.
-        check(unsafe { libc::epoll_ctl(self.0.as_raw_fd(), libc::EPOLL_CTL_ADD, fd.as_raw_fd(), &mut event) })?;
+        check(unsafe { libc::epoll_ctl(self.0.as_raw_fd(), what, fd.as_raw_fd(), &mut event) })?;
         Ok(())
     }
 
@@ -124,13 +205,24 @@ impl Epoll {
         unsafe { libc::epoll_ctl(self.0.as_raw_fd(), libc::EPOLL_CTL_DEL, fd.as_raw_fd(), std::ptr::null_mut()) };
     }
 
-    /// Waits, and leaves the numbers of those that can be read, or that ended, in `numbers`.
-    pub fn wait(&self, numbers: &mut Vec<u64>, timeout: Option<Duration>) {
-        let timeout_ms = timeout.map_or(-1, |timeout| timeout.as_millis() as libc::c_int);
+    /// Waits, and leaves what is ready in `ready`. A wait is never shorter than the time, but by a signal.
+    pub fn wait(&self, ready: &mut Vec<Ready>, timeout: Option<Duration>) {
+        let timeout_ms = timeout.map_or(-1, |timeout| timeout.as_micros().div_ceil(1000) as libc::c_int);
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; 256];
         // SAFETY: the buffer is a local of the length given.
         let n = unsafe { libc::epoll_wait(self.0.as_raw_fd(), events.as_mut_ptr(), events.len() as i32, timeout_ms) };
-        numbers.clear();
-        numbers.extend(events.iter().take(n.max(0) as usize).map(|event| event.u64));
+        const OVER: u32 = (libc::EPOLLHUP | libc::EPOLLERR) as u32;
+        ready.clear();
+        ready.extend(events.iter().take(n.max(0) as usize).map(|event| {
+            let (number, events) = (event.u64, event.events);
+            Ready { number, is_over: events & OVER != 0 }
+        }));
+    }
+}
+
+impl AsFd for Epoll {
+    /// Readable when something in the set is ready.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }

@@ -1,34 +1,49 @@
-//! A native TCP source: one thread reads all connections of one listening socket and cuts their bytes into records.
+//! A native source of records from sockets: one thread reads all connections and cuts their bytes into records.
 //!
-//! Plain epoll instead of an asynchronous runtime (tokio): one loop, no task for each connection, and to stop reading
-//! is to stop the loop. Cost: a small layer of system calls of our own, and a thread for each listening socket. The
-//! ways of a byte: socket → buffer → [`Chunk`], which is that buffer with the places of its records; only the bytes of
-//! an unfinished record are copied. When the run loop does not take, the thread sleeps, the kernel's windows fill, and
-//! the senders feel it.
+//! Connections come from one listening socket, or are made to servers. Plain epoll instead of an asynchronous runtime
+//! (tokio): one loop, no task for each connection, and to stop reading is to leave the sockets alone. Cost: a small
+//! layer of system calls of our own, and a thread for each source. The ways of a byte: socket → (TLS →) buffer →
+//! [`Chunk`], which is that buffer with the places of its records; only the bytes of an unfinished record are copied.
+//! When the run loop does not take, the kernel's windows fill, and the senders feel it; hand-shakes and receipts go on.
 
 mod connection;
+mod datagrams;
+mod dial;
+mod news;
 mod queue;
 mod reader;
+mod receipts;
 
+pub use datagrams::DatagramOptions;
+pub use news::News;
 pub use queue::Chunk;
+pub use receipts::Receipts;
 
 use crate::sys;
+use crate::tls::Tls;
 use crate::wake::Wake;
 use queue::Queue;
 use reader::Reader;
+use receipts::Board;
 use squall_core::framing::{Framing, Splitter};
+use squall_core::tally::Outputs;
+use std::fmt;
 use std::io::{self, ErrorKind};
-use std::net::TcpListener;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// Most memory of unfinished records if nothing else is asked for.
 pub const REST_BYTES: usize = 64 << 20;
 
-/// How to listen.
+/// How long a TLS hand-shake may take if nothing else is asked for.
+pub const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// How records come from connections.
 #[derive(Clone, Debug)]
-pub struct ListenOptions {
+pub struct StreamOptions {
     /// How records are told apart.
     pub framing: Framing,
     /// Longest record in bytes; longer ones are skipped and reported.
@@ -46,59 +61,108 @@ pub struct ListenOptions {
     ///
     /// Bound: one read more.
     pub rest_bytes: usize,
+    /// Connections are encrypted.
+    pub tls: Option<Tls>,
+    /// How long a TLS hand-shake may take.
+    pub handshake: Duration,
+    /// A receipt of the records that have ended is sent on each connection (semantics 32).
+    pub receipts: bool,
 }
 
-#[derive(Default)]
-struct Counts {
-    connections: AtomicU64,
-    accepted: AtomicU64,
-    refused: AtomicU64,
-    bytes: AtomicU64,
-    records: AtomicU64,
-    oversize: AtomicU64,
-    half: AtomicU64,
-    crowded: AtomicU64,
-    resets: AtomicU64,
+/// Where a server is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// A name, or an address without brackets.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
 }
 
-/// Counters of a source at one moment.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct TcpStats {
-    /// Connections open now.
-    pub connections: u64,
-    /// Connections taken so far.
-    pub accepted: u64,
-    /// Connections over the limit, closed at once.
-    pub refused: u64,
-    /// Bytes read.
-    pub bytes: u64,
-    /// Records found.
-    pub records: u64,
-    /// Records skipped, as they were over the limit.
-    pub oversize: u64,
-    /// Records whose end never came.
-    pub half: u64,
-    /// Connections closed inside a record, as unfinished records took too much memory.
-    pub crowded: u64,
-    /// Connections that ended by an error.
-    pub resets: u64,
-}
-
-impl TcpStats {
-    /// Every counter with its name.
-    pub fn pairs(&self) -> [(&'static str, u64); 9] {
-        [
-            ("connections", self.connections),
-            ("accepted", self.accepted),
-            ("refused", self.refused),
-            ("bytes", self.bytes),
-            ("records", self.records),
-            ("oversize", self.oversize),
-            ("half", self.half),
-            ("crowded", self.crowded),
-            ("resets", self.resets),
-        ]
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
     }
+}
+
+/// Whom to call, and when to call again.
+#[derive(Clone, Debug)]
+pub struct CallOptions {
+    /// One connection is made to each.
+    pub servers: Vec<Server>,
+    /// A server that was lost is called again. Else the source ends when the last has closed its connection.
+    pub reconnect: bool,
+    /// First pause between two calls.
+    pub first_pause_ns: u64,
+    /// The pause is doubled up to this.
+    pub longest_pause_ns: u64,
+    /// How long a call may take.
+    pub timeout: Duration,
+}
+
+/// Where connections come from.
+pub enum Origin {
+    /// A socket that is listening already, of any family.
+    Listen(OwnedFd),
+    /// Servers.
+    Call(CallOptions),
+}
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        #[derive(Default)]
+        struct Counts {
+            $($name: AtomicU64,)*
+        }
+
+        /// Counters of a source at one moment.
+        #[derive(Clone, Copy, Debug, Default)]
+        pub struct SourceStats {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl Counts {
+            fn now(&self) -> SourceStats {
+                SourceStats { $($name: self.$name.load(Relaxed),)* }
+            }
+        }
+
+        impl SourceStats {
+            /// Every counter with its name.
+            pub fn pairs(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name),)*].into_iter()
+            }
+        }
+    };
+}
+
+counters! {
+    /// Connections open now.
+    connections,
+    /// Connections taken so far, or made.
+    accepted,
+    /// Connections over the limit, closed at once.
+    refused,
+    /// Bytes read.
+    bytes,
+    /// Records found.
+    records,
+    /// Records skipped, as they were over the limit.
+    oversize,
+    /// Records whose end never came.
+    half,
+    /// Connections closed inside a record, as unfinished records took too much memory.
+    crowded,
+    /// Connections that ended by an error.
+    resets,
+    /// TLS hand-shakes that failed or took too long.
+    handshakes,
+    /// Calls of a server that did not reach it.
+    unreachable,
+    /// Datagrams that the kernel dropped, as nobody read them in time.
+    dropped,
 }
 
 /// What the handle and the reader's thread both see, beside the queue.
@@ -108,28 +172,53 @@ struct Status {
     stopping: AtomicBool,
 }
 
-/// A listening source, as the run loop holds it; dropping it ends its thread and its connections.
-pub struct TcpListen {
+/// A source, as the run loop holds it; dropping it ends its thread and its connections.
+pub struct Source {
     queue: Arc<Queue>,
     status: Arc<Status>,
     command: Arc<OwnedFd>,
+    board: Option<Arc<Board>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-impl TcpListen {
-    /// Starts the reading thread on a socket that is listening already; `wake` is called when chunks come.
+impl Source {
+    /// Starts the reading thread; `wake` is called when chunks come.
     ///
     /// An error of the kind `InvalidInput` says that nothing can be split by these options.
-    pub fn start(fd: OwnedFd, options: ListenOptions, wake: Wake) -> io::Result<TcpListen> {
+    pub fn start(origin: Origin, options: StreamOptions, wake: Wake) -> io::Result<Source> {
         let splitter = Splitter::new(options.framing.clone(), options.max_record)
             .map_err(|defect| io::Error::new(ErrorKind::InvalidInput, defect))?;
-        sys::set_nonblocking(fd.as_fd())?;
+        if let Origin::Listen(fd) = &origin {
+            sys::set_nonblocking(fd.as_fd())?;
+        }
+        let mut source = Source::new(options.queue_bytes, wake)?;
+        source.board = options.receipts.then(|| Arc::new(Board::new(source.command.clone())));
+        let reader = Reader::new(origin, splitter, options, &source)?;
+        source.run(move || reader.run())
+    }
+
+    /// Starts the reading thread of a socket that is bound already: each datagram is a record.
+    pub fn datagrams(fd: OwnedFd, options: DatagramOptions, wake: Wake) -> io::Result<Source> {
+        let source = Source::new(options.queue_bytes, wake)?;
+        let reader = datagrams::Reader::new(fd, options, &source)?;
+        source.run(move || reader.run())
+    }
+
+    fn new(queue_bytes: usize, wake: Wake) -> io::Result<Source> {
         let command = Arc::new(sys::eventfd()?);
-        let queue = Arc::new(Queue::new(options.queue_bytes, wake));
-        let status = Arc::new(Status::default());
-        let shared = (queue.clone(), status.clone(), command.clone());
-        let reader = Reader::new(TcpListener::from(fd), splitter, &options, shared)?;
-        std::thread::Builder::new().name("squall-tcp".into()).spawn(move || reader.run())?;
-        Ok(TcpListen { queue, status, command })
+        let queue = Arc::new(Queue::new(queue_bytes, wake, command.clone()));
+        Ok(Source { queue, status: Arc::default(), command, board: None, thread: Mutex::new(None) })
+    }
+
+    fn run(self, reader: impl FnOnce() + Send + 'static) -> io::Result<Source> {
+        let thread = std::thread::Builder::new().name("squall-source".into()).spawn(reader)?;
+        *self.thread.lock().expect("no thread panics while it holds it") = Some(thread);
+        Ok(self)
+    }
+
+    /// What the loop counts by, if receipts are sent.
+    pub fn receipts(&self, outputs: Outputs) -> Option<Receipts> {
+        self.board.as_ref().map(|board| Receipts::new(outputs, board.clone()))
     }
 
     /// The next chunk, if one is there. Cost: one load when none is.
@@ -144,7 +233,7 @@ impl TcpListen {
         self.queue.has_chunks()
     }
 
-    /// Takes no more connections; what the sockets hold by now is still delivered.
+    /// Takes and makes no more connections; what the sockets hold by now is still delivered.
     pub fn stop_accepting(&self) {
         self.status.stopping.store(true, Relaxed);
         self.nudge();
@@ -156,19 +245,8 @@ impl TcpListen {
     }
 
     /// The counters now.
-    pub fn stats(&self) -> TcpStats {
-        let counts = &self.status.counts;
-        TcpStats {
-            connections: counts.connections.load(Relaxed),
-            accepted: counts.accepted.load(Relaxed),
-            refused: counts.refused.load(Relaxed),
-            bytes: counts.bytes.load(Relaxed),
-            records: counts.records.load(Relaxed),
-            oversize: counts.oversize.load(Relaxed),
-            half: counts.half.load(Relaxed),
-            crowded: counts.crowded.load(Relaxed),
-            resets: counts.resets.load(Relaxed),
-        }
+    pub fn stats(&self) -> SourceStats {
+        self.status.counts.now()
     }
 
     /// Bytes of memory in chunks that were not dropped yet.
@@ -176,14 +254,21 @@ impl TcpListen {
         self.queue.held_bytes()
     }
 
+    /// Ends: sends the last receipts, closes the connections, and waits for that, two seconds at most.
+    pub fn close(&self) {
+        self.queue.abandon();
+        if let Some(thread) = self.thread.lock().expect("as in `run`").take() {
+            let _ = thread.join();
+        }
+    }
+
     fn nudge(&self) {
         sys::signal(self.command.as_raw_fd());
     }
 }
 
-impl Drop for TcpListen {
+impl Drop for Source {
     fn drop(&mut self) {
         self.queue.abandon();
-        self.nudge();
     }
 }

@@ -1,7 +1,7 @@
 //! A process that has no descriptors left. In a process of its own, as the limit is the whole process's.
 
 use squall_core::framing::Framing;
-use squall_net::tcp::{ListenOptions, REST_BYTES, TcpListen};
+use squall_net::tcp::{HANDSHAKE, Origin, REST_BYTES, Source, StreamOptions};
 use squall_net::wake::Waiter;
 use std::fs;
 use std::io::Write;
@@ -24,7 +24,7 @@ fn limit_descriptors(to: u64) -> u64 {
 /// CPU time that the reader's thread has used.
 fn reader_cpu() -> Duration {
     let threads = fs::read_dir("/proc/self/task").unwrap().map(|thread| thread.unwrap().path());
-    let of_reader = |thread: &std::path::PathBuf| fs::read_to_string(thread.join("comm")).unwrap() == "squall-tcp\n";
+    let of_reader = |thread: &std::path::PathBuf| fs::read_to_string(thread.join("comm")).unwrap() == "squall-source\n";
     let schedule = fs::read_to_string(threads.into_iter().find(of_reader).unwrap().join("schedstat")).unwrap();
     Duration::from_nanos(schedule.split(' ').next().unwrap().parse().unwrap())
 }
@@ -33,16 +33,19 @@ fn reader_cpu() -> Duration {
 fn a_connection_waits_quietly_until_there_are_descriptors_again() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = listener.local_addr().unwrap();
-    let options = ListenOptions {
+    let options = StreamOptions {
         framing: Framing::Lines,
         max_record: 1000,
         max_connections: 10,
         client_buffer: 1000,
         queue_bytes: 1000,
         rest_bytes: REST_BYTES,
+        tls: None,
+        handshake: HANDSHAKE,
+        receipts: false,
     };
     let waiter = Waiter::new().unwrap();
-    let listen = TcpListen::start(listener.into(), options, waiter.waker()).unwrap();
+    let listen = Source::start(Origin::Listen(listener.into()), options, waiter.waker()).unwrap();
     let next = fs::File::open("/dev/null").unwrap().as_raw_fd() as u64; // free again at once: the client's
     let before = limit_descriptors(next + 1);
     let mut client = TcpStream::connect(at).unwrap();

@@ -1,7 +1,7 @@
 //! The TCP source against real sockets on loopback.
 
 use squall_core::framing::{Framing, RecordFault};
-use squall_net::tcp::{ListenOptions, REST_BYTES, TcpListen};
+use squall_net::tcp::{HANDSHAKE, Origin, REST_BYTES, Source as Reading, StreamOptions};
 use squall_net::wake::{Waiter, Wake};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -9,30 +9,33 @@ use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 struct Source {
-    listen: TcpListen,
+    listen: Reading,
     waiter: Waiter,
     at: SocketAddr,
 }
 
-fn options() -> ListenOptions {
-    ListenOptions {
+fn options() -> StreamOptions {
+    StreamOptions {
         framing: Framing::Lines,
         max_record: 1 << 20,
         max_connections: 2000,
         client_buffer: 1 << 16,
         queue_bytes: 8 << 20,
         rest_bytes: REST_BYTES,
+        tls: None,
+        handshake: HANDSHAKE,
+        receipts: false,
     }
 }
 
-fn source(options: ListenOptions) -> Source {
+fn source(options: StreamOptions) -> Source {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     // SAFETY: no pointers. The standard library lets 128 wait, and a refused client tries again after a second.
     assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 4096) }, 0);
     let at = listener.local_addr().unwrap();
     let waiter = Waiter::new().unwrap();
     let wake: Wake = waiter.waker();
-    Source { listen: TcpListen::start(listener.into(), options, wake).unwrap(), waiter, at }
+    Source { listen: Reading::start(Origin::Listen(listener.into()), options, wake).unwrap(), waiter, at }
 }
 
 fn wait_until(condition: impl Fn() -> bool) {
@@ -126,7 +129,7 @@ fn a_thousand_connections_are_served() {
 
 #[test]
 fn a_loop_that_does_not_take_stops_the_sender() {
-    let source = source(ListenOptions { queue_bytes: 1 << 20, ..options() });
+    let source = source(StreamOptions { queue_bytes: 1 << 20, ..options() });
     let client = source.connect();
     client.set_nonblocking(true).unwrap();
     let line = [b"x".repeat(999), b"\n".to_vec()].concat();
@@ -170,7 +173,7 @@ fn reset(client: TcpStream) {
 
 #[test]
 fn a_line_over_the_limit_is_skipped_in_flat_memory() {
-    let source = source(ListenOptions { max_record: 1000, ..options() });
+    let source = source(StreamOptions { max_record: 1000, ..options() });
     let client = source.connect();
     let writer = std::thread::spawn(move || {
         for _ in 0..1000 {
@@ -191,7 +194,7 @@ const SHORT: usize = 16_000;
 
 #[test]
 fn the_longest_unfinished_record_is_given_up_when_all_together_are_too_much() {
-    let source = source(ListenOptions { max_record: 200_000, rest_bytes: 100 * SHORT + 100_000, ..options() });
+    let source = source(StreamOptions { max_record: 200_000, rest_bytes: 100 * SHORT + 100_000, ..options() });
     let clients: Vec<TcpStream> = (0..100).map(|_| source.connect()).collect();
     clients.iter().for_each(|mut client| client.write_all(&[b'x'; SHORT]).unwrap());
     let mut greedy = source.connect();
@@ -207,7 +210,7 @@ fn the_longest_unfinished_record_is_given_up_when_all_together_are_too_much() {
 
 #[test]
 fn any_number_of_unfinished_records_stays_within_the_limit() {
-    let source = source(ListenOptions { max_record: SHORT, rest_bytes: 50 * SHORT, ..options() });
+    let source = source(StreamOptions { max_record: SHORT, rest_bytes: 50 * SHORT, ..options() });
     let clients: Vec<TcpStream> = (0..200).map(|_| source.connect()).collect();
     clients.iter().for_each(|mut client| client.write_all(&[b'x'; SHORT]).unwrap());
     wait_until(|| source.listen.stats().bytes == 200 * SHORT as u64);
@@ -218,7 +221,7 @@ fn any_number_of_unfinished_records_stays_within_the_limit() {
 
 #[test]
 fn a_record_of_the_longest_length_has_room_whatever_the_limit_and_gives_it_back() {
-    let source = source(ListenOptions { max_record: 1_000_000, rest_bytes: 1, ..options() });
+    let source = source(StreamOptions { max_record: 1_000_000, rest_bytes: 1, ..options() });
     for _ in 0..10 {
         let mut client = source.connect();
         let writer = std::thread::spawn(move || {
@@ -232,7 +235,7 @@ fn a_record_of_the_longest_length_has_room_whatever_the_limit_and_gives_it_back(
 
 #[test]
 fn connections_over_the_limit_are_closed() {
-    let source = source(ListenOptions { max_connections: 2, ..options() });
+    let source = source(StreamOptions { max_connections: 2, ..options() });
     let kept: Vec<TcpStream> = (0..2).map(|_| source.connect()).collect();
     kept.iter().for_each(|mut client| client.write_all(b"here\n").unwrap());
     source.take(2);
@@ -260,7 +263,7 @@ fn stopping_takes_what_the_sockets_hold_and_then_closes_them() {
 // semantics 35
 #[test]
 fn stopping_takes_the_unended_last_line_of_a_sender_that_was_done() {
-    let source = source(ListenOptions { queue_bytes: 1, ..options() });
+    let source = source(StreamOptions { queue_bytes: 1, ..options() });
     let mut client = source.connect();
     client.write_all(b"first\n").unwrap();
     wait_until(|| source.listen.has_chunks());
@@ -275,7 +278,7 @@ fn stopping_takes_the_unended_last_line_of_a_sender_that_was_done() {
 // semantics 35
 #[test]
 fn stopping_takes_connections_that_were_not_accepted_yet() {
-    let source = source(ListenOptions { queue_bytes: 1, client_buffer: 100, ..options() });
+    let source = source(StreamOptions { queue_bytes: 1, client_buffer: 100, ..options() });
     let busy = source.connect();
     (&busy).write_all(&b"busy\n".repeat(1000)).unwrap();
     wait_until(|| source.listen.has_chunks()); // so the reader waits for room and does not accept
@@ -289,7 +292,7 @@ fn stopping_takes_connections_that_were_not_accepted_yet() {
 #[test]
 fn half_a_record_of_known_length_at_a_close_is_reported() {
     let framing = Framing::LengthPrefix { bytes: 4, big_endian: true };
-    let source = source(ListenOptions { framing, ..options() });
+    let source = source(StreamOptions { framing, ..options() });
     let client = source.connect();
     (&client).write_all(b"\0\0\0\x02ok\0\0\0\x09half").unwrap();
     drop(client);
@@ -301,7 +304,7 @@ fn half_a_record_of_known_length_at_a_close_is_reported() {
 
 #[test]
 fn records_longer_than_many_reads_come_whole() {
-    let source = source(ListenOptions { client_buffer: 1000, ..options() });
+    let source = source(StreamOptions { client_buffer: 1000, ..options() });
     let client = source.connect();
     let sizes = [100_000, 3, 20_000, 0, 17_000, 500_000, 1];
     let lines = sizes.map(|size| (0..size).map(|i| b'a' + (i % 26) as u8).collect::<Vec<u8>>());
@@ -315,7 +318,7 @@ fn records_longer_than_many_reads_come_whole() {
 
 #[test]
 fn memory_is_bounded_by_what_is_allocated_also_for_small_chunks() {
-    let source = source(ListenOptions { queue_bytes: 100_000, ..options() });
+    let source = source(StreamOptions { queue_bytes: 100_000, ..options() });
     let clients: Vec<TcpStream> = (0..500).map(|_| source.connect()).collect();
     let kept: Vec<_> = (0..4)
         .map(|_| {
@@ -336,7 +339,7 @@ fn memory_is_bounded_by_what_is_allocated_also_for_small_chunks() {
 
 #[test]
 fn dropping_the_source_ends_its_connections_also_while_it_waits_for_room() {
-    let source = source(ListenOptions { queue_bytes: 1, ..options() });
+    let source = source(StreamOptions { queue_bytes: 1, ..options() });
     let mut client = source.connect();
     client.write_all(b"first\n").unwrap();
     wait_until(|| source.listen.has_chunks());
@@ -348,8 +351,8 @@ fn dropping_the_source_ends_its_connections_also_while_it_waits_for_room() {
 #[test]
 fn framings_that_could_never_split_are_refused() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let options = ListenOptions { framing: Framing::Delimiter(Vec::new()), ..options() };
-    let error = TcpListen::start(listener.into(), options, Waiter::new().unwrap().waker()).err().unwrap();
+    let options = StreamOptions { framing: Framing::Delimiter(Vec::new()), ..options() };
+    let error = Reading::start(Origin::Listen(listener.into()), options, Waiter::new().unwrap().waker()).err().unwrap();
     assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
     assert_eq!(error.to_string(), "the delimiter has 0 bytes; it has from 1 to 65536");
 }

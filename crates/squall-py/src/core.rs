@@ -39,6 +39,9 @@ pub fn exception<'py>(py: Python<'py>, error: &PyErr) -> Bound<'py, PyAny> {
     value
 }
 
+/// In place of a stream's number: the record that its decoder refused.
+pub const UNDECODED: u16 = u16::MAX;
+
 /// What a timer is for.
 pub enum Due {
     /// A failed root's next try.
@@ -377,17 +380,23 @@ impl Core {
     /// A record that no bolt could take: counted as a root that failed once and is dead.
     #[cold]
     pub fn bury_unsent(&self, py: Python<'_>, task: &Task, row: PyRow, error: PyErr) {
-        let task = self.task(task.index);
-        let Some(stream) = task.default_stream() else { return };
-        stream.emitted.set(stream.emitted.get() + 1);
         task.counts.errors.set(task.counts.errors.get() + 1);
         let told = self.hooks(py).call_method1("error", (task.index, "decode", exception(py, &error)));
         if let Err(fault) = told {
             fault.write_unraisable(py, None);
         }
+        self.bury_judged(py, task, 0, row, error);
+    }
+
+    /// The same of an error that was judged and told.
+    #[cold]
+    pub fn bury_judged(&self, py: Python<'_>, task: &Task, stream: u16, row: PyRow, error: PyErr) {
+        let task = self.task(task.index);
+        let Some(emitted) = task.default_stream().map(|stream| &stream.emitted) else { return };
+        emitted.set(emitted.get() + 1);
         let pending = Pending {
             spout: task.index,
-            stream: 0,
+            stream,
             solo: false,
             attempt: 1,
             direct: None,

@@ -323,3 +323,15 @@ pub fn coroutine(task: &Task, output: &Bound<'_, PyAny>) -> PyErr {
 pub fn record(task: &Task, what: &str) -> PyErr {
     make("record_refused", format!("{}: {what}", who(task)), &[], "raise `max_record`, or mend the sender's framing")
 }
+
+/// A TLS hand-shake failed.
+pub fn handshake(task: &Task, what: &str) -> PyErr {
+    let fix = "look at the certificates of both sides, and at who calls";
+    make("tls_handshake", format!("{}: {what}", who(task)), &[], fix)
+}
+
+/// The kernel dropped datagrams.
+pub fn datagrams_lost(task: &Task, what: &str) -> PyErr {
+    let fix = "raise `receive_buffer`, make the bolts faster, or send by TCP, whose senders wait";
+    make("datagrams_lost", format!("{}: {what}", who(task)), &[], fix)
+}

@@ -150,7 +150,10 @@ impl Core {
         let failed = &failure.task;
         letter.set_item("component", self.component_name(failed.component))?;
         letter.set_item("task", failed.task_id)?;
-        let stream = &spout.streams[pending.stream as usize];
+        let (stream, fields): (&str, &[String]) = match spout.streams.get(pending.stream as usize) {
+            Some(stream) => (&stream.name, &stream.fields),
+            None => ("__record", &["record".to_owned()]), // UNDECODED: no stream could take it
+        };
         match &failure.input {
             Some(input) => {
                 let input = input.bind(py);
@@ -160,8 +163,8 @@ impl Core {
             }
             None => {
                 letter.set_item("source", self.component_name(spout.component))?;
-                letter.set_item("stream", &stream.name)?;
-                letter.set_item("fields", pyo3::types::PyTuple::new(py, stream.fields.iter())?)?;
+                letter.set_item("stream", stream)?;
+                letter.set_item("fields", pyo3::types::PyTuple::new(py, fields.iter())?)?;
                 letter.set_item("values", pending.row.to_tuple(py))?;
             }
         }
@@ -171,13 +174,13 @@ impl Core {
         letter.set_item("failure", failure.number)?;
         letter.set_item("spout", self.component_name(spout.component))?;
         letter.set_item("spout_task", spout.task_id)?;
-        letter.set_item("spout_stream", &stream.name)?;
+        letter.set_item("spout_stream", stream)?;
         letter.set_item("direct", pending.direct)?;
         let kept = !spout.spout().has_fail.get();
         letter.set_item("root_values", if kept { Some(pending.row.to_tuple(py)) } else { None })?;
         let id = (!pending.id.is_null()).then(|| unsafe { Bound::from_borrowed_ptr(py, pending.id) });
         letter.set_item("message_id", id)?;
-        letter.set_item("root_fields", pyo3::types::PyTuple::new(py, stream.fields.iter())?)?;
+        letter.set_item("root_fields", pyo3::types::PyTuple::new(py, fields.iter())?)?;
         letter.set_item("replay_of", pending.replay)?;
         Ok(letter)
     }

@@ -3,6 +3,7 @@
 use crate::call::{Kind, offload};
 use crate::core::{Core, Due, exception};
 use crate::method::Method;
+use crate::order::Order;
 use crate::roots::Pending;
 use crate::task::Task;
 use crate::tcp::TcpReader;
@@ -14,7 +15,7 @@ use pyo3::types::PyDict;
 use squall_core::cell::Local;
 use squall_core::flow::{PendingBytes, PendingLimit, RateLimit};
 use squall_core::ids::MAX_SLOTS;
-use squall_core::tracker::Tracker;
+use squall_net::tcp::Receipts;
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -30,7 +31,7 @@ pub enum Source {
     NextTuple(Method),
     NextBatch(Method),
     Iterator(Py<PyAny>),
-    Tcp(TcpReader),
+    Tcp(Box<TcpReader>),
 }
 
 /// What a spout's task knows beside what every task knows.
@@ -70,7 +71,7 @@ pub struct SpoutState {
     pub failed_ids: Local<Option<Py<PyDict>>>,
     /// Whether the order of its outputs is kept, for a spout with positions or receipts.
     pub ordered: Cell<bool>,
-    order: Local<Tracker>,
+    order: Local<Option<Order>>,
     /// Bolts' tasks that this spout's tuples can reach, loops left out.
     pub reach: Local<Vec<Rc<Task>>>,
 }
@@ -85,8 +86,8 @@ pub struct SpoutOptions {
     pub rate_per_s: Option<f64>,
     pub idle_ns: u64,
     pub max_pending: Option<u32>,
-    /// The order of its outputs is kept.
-    pub ordered: bool,
+    /// What keeps the order of its outputs.
+    pub order: Option<Order>,
     /// Each row is a call that may take any time.
     pub is_unknown_pace: bool,
 }
@@ -122,7 +123,7 @@ impl SpoutState {
             later: Local::new(Vec::new()),
             failed_ids: Local::new(None),
             ordered: Cell::new(false),
-            order: Local::new(Tracker::new()),
+            order: Local::new(None),
             reach: Local::new(Vec::new()),
         }
     }
@@ -135,7 +136,8 @@ impl SpoutState {
         self.is_batched.set(matches!(options.source, Source::NextBatch(_)));
         self.has_plain_ack.set(options.ack.is_some() && !options.collects_acks && !offloaded);
         self.has_fail.set(options.fail.is_some());
-        self.ordered.set(options.ordered);
+        self.ordered.set(options.order.is_some());
+        self.order.replace(options.order);
         self.collects_acks.set(options.collects_acks);
         self.rate.replace(RateLimit::new(options.rate_per_s));
         self.limit.replace(PendingLimit::new(options.max_pending));
@@ -226,18 +228,55 @@ impl SpoutState {
     /// The next output begins; its place, as far as an entry of the ledger has room for it.
     #[inline(always)]
     pub fn begin(&self) -> u32 {
-        self.order.with(|order| order.begin()).0 as u32
+        self.order.with(|order| order.as_mut().map_or(0, Order::begin))
     }
 
     /// The output at a place has ended for good: it was acked, or its dead letter is on disk.
     #[inline(always)]
     pub fn end(&self, place: u32) {
-        self.order.with(|order| order.end_low(place));
+        self.order.with(|order| {
+            if let Some(order) = order {
+                order.end(place);
+            }
+        });
     }
 
     /// How many outputs have ended such that all before them have (semantics 31); None: the order is not kept.
     pub fn ended_prefix(&self) -> Option<u64> {
-        self.ordered.get().then(|| self.order.with(|order| order.ended_prefix()))
+        self.order.with(|order| order.as_ref().and_then(Order::ended_prefix))
+    }
+
+    /// The slot of a connection whose records are counted.
+    pub fn slot_of(&self, connection: u64) -> u32 {
+        self.with_receipts(|receipts| receipts.slot(connection)).unwrap_or(0)
+    }
+
+    /// The outputs that follow are those of the next record of a connection.
+    pub fn begin_record(&self, slot: u32) {
+        self.with_receipts(|receipts| receipts.begin_record(slot));
+    }
+
+    /// All outputs of the record are sent.
+    pub fn end_record(&self) {
+        self.with_receipts(Receipts::end_record);
+    }
+
+    /// A record of a connection was skipped.
+    pub fn skip_record(&self, slot: u32) {
+        self.with_receipts(|receipts| receipts.skip(slot));
+    }
+
+    /// Nothing more comes from a connection.
+    pub fn close_connection(&self, connection: u64) {
+        self.with_receipts(|receipts| receipts.close(connection));
+    }
+
+    #[inline(always)]
+    fn with_receipts<R>(&self, f: impl FnOnce(&mut Receipts) -> R) -> Option<R> {
+        self.order.with(|order| match order {
+            Some(Order::Receipts(receipts)) => Some(f(receipts)),
+            _ => None,
+        })
     }
 
     /// Forgets an id that was acked or given up. The id is borrowed.
@@ -416,10 +455,9 @@ impl Core {
             Source::NextBatch(method) => self.poll_next_batch(py, task, method, room),
             Source::Iterator(iterator) => self.poll_iterator(py, task, iterator.as_ptr(), room),
             Source::Tcp(reader) => match reader.poll(py, task, room) {
-                Err(error) => Polled::Raised(error),
-                Ok(true) => Polled::Some,
-                Ok(false) if self.draining.get() && reader.finished() => Polled::Ended,
-                Ok(false) => {
+                true => Polled::Some,
+                false if reader.finished() => Polled::Ended,
+                false => {
                     // It wakes the loop itself; meanwhile there is nothing to ask for.
                     let pause_ns = if self.draining.get() { 1_000_000 } else { u64::MAX / 4 };
                     state.next_poll_ns.set(self.now_ns.get() + pause_ns);

@@ -1,143 +1,228 @@
-//! The native TCP spout as the run loop sees it: records taken from the reader's chunks become roots.
+//! The native spout of sockets as the run loop sees it: records taken from the reader's chunks become roots.
 
+use crate::decode::{Decode, Sent};
 use crate::fault;
-use crate::row::PyRow;
+use crate::order::Order;
+use crate::streams::StreamSettings;
 use crate::task::Task;
 use pyo3::exceptions::PyValueError;
-use pyo3::ffi::*;
 use pyo3::prelude::*;
-use squall_core::framing::Framing;
-use squall_net::tcp::{Chunk, ListenOptions, REST_BYTES, TcpListen};
+use pyo3::types::PyDict;
+use squall_net::tcp::{CallOptions, Chunk, DatagramOptions, News, Origin, Server, Source, StreamOptions};
 use squall_net::wake::Wake;
 use std::os::fd::{FromRawFd, OwnedFd};
-use std::ptr::{null, null_mut};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// Bytes that may wait for the loop, over all connections of one source.
-const QUEUE_BYTES: usize = 8 << 20;
+pub const QUEUE_BYTES: usize = 8 << 20;
 
-/// How a record becomes a value.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Decode {
-    Text,
-    Bytes,
+/// How a source begins.
+enum Start {
+    Stream(Origin, StreamOptions),
+    Datagrams(OwnedFd, DatagramOptions),
 }
 
-/// The native half of a listening TCP spout, before and after its start.
+/// The native half of a spout of sockets, before and after its start.
 #[pyclass(frozen, module = "squall._core")]
-pub struct TcpSource {
-    start: Mutex<Option<(OwnedFd, ListenOptions)>>,
-    listen: Mutex<Option<Arc<TcpListen>>>,
-    decode: Decode,
+pub struct SocketSource {
+    start: Mutex<Option<(Start, Decode)>>,
+    source: Mutex<Option<Arc<Source>>>,
 }
 
 #[pymethods]
-impl TcpSource {
-    #[new]
-    #[allow(clippy::too_many_arguments)]
-    #[pyo3(signature = (fd, /, *, framing, delimiter = Vec::new(), size = 0, prefix_bytes = 4, big_endian = true,
-        decode = "text", max_record, max_connections, client_buffer))]
-    fn new(
-        fd: i32,
-        framing: &str,
-        delimiter: Vec<u8>,
-        size: usize,
-        prefix_bytes: u8,
-        big_endian: bool,
-        decode: &str,
-        max_record: usize,
-        max_connections: usize,
-        client_buffer: usize,
-    ) -> PyResult<TcpSource> {
-        let framing = match framing {
-            "lines" => Framing::Lines,
-            "delimiter" => Framing::Delimiter(delimiter),
-            "fixed" => Framing::Fixed(size),
-            "length_prefix" => Framing::LengthPrefix { bytes: prefix_bytes, big_endian },
-            other => return Err(PyValueError::new_err(format!("unknown framing {other:?}"))),
+impl SocketSource {
+    /// Of a socket that listens already.
+    #[staticmethod]
+    #[pyo3(signature = (fd, stream, decode, /))]
+    fn listen(fd: i32, stream: &StreamSettings, decode: &Bound<'_, PyAny>) -> PyResult<SocketSource> {
+        SocketSource::new(Start::Stream(Origin::Listen(owned(fd)), stream.0.clone()), decode)
+    }
+
+    /// Of connections that are made to servers.
+    #[staticmethod]
+    #[pyo3(signature = (servers, stream, decode, /, *, reconnect, first_pause, longest_pause, timeout))]
+    fn connect(
+        servers: Vec<(String, u16)>,
+        stream: &StreamSettings,
+        decode: &Bound<'_, PyAny>,
+        reconnect: bool,
+        first_pause: f64,
+        longest_pause: f64,
+        timeout: f64,
+    ) -> PyResult<SocketSource> {
+        let calls = CallOptions {
+            servers: servers.into_iter().map(|(host, port)| Server { host, port }).collect(),
+            reconnect,
+            first_pause_ns: (first_pause * 1e9) as u64,
+            longest_pause_ns: (longest_pause * 1e9) as u64,
+            timeout: Duration::from_secs_f64(timeout),
         };
-        let decode = if decode == "text" { Decode::Text } else { Decode::Bytes };
-        let (queue_bytes, rest_bytes) = (QUEUE_BYTES, REST_BYTES);
-        let options = ListenOptions { framing, max_record, max_connections, client_buffer, queue_bytes, rest_bytes };
-        // SAFETY: the caller hands the descriptor over.
-        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-        Ok(TcpSource { start: Mutex::new(Some((fd, options))), listen: Mutex::new(None), decode })
+        SocketSource::new(Start::Stream(Origin::Call(calls), stream.0.clone()), decode)
+    }
+
+    /// Of a bound socket for datagrams.
+    #[staticmethod]
+    #[pyo3(signature = (fd, decode, /, *, max_record))]
+    fn datagrams(fd: i32, decode: &Bound<'_, PyAny>, max_record: usize) -> PyResult<SocketSource> {
+        let options = DatagramOptions { max_record, queue_bytes: QUEUE_BYTES };
+        SocketSource::new(Start::Datagrams(owned(fd), options), decode)
     }
 
     /// Counters of the source, by name.
-    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, pyo3::types::PyDict>> {
-        let stats = pyo3::types::PyDict::new(py);
-        if let Some(listen) = self.listen.lock().expect("no panic holds it").as_ref() {
-            for (name, value) in listen.stats().pairs() {
-                stats.set_item(name, value)?;
-            }
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let stats = PyDict::new(py);
+        for (name, value) in self.running().map(|source| source.stats()).unwrap_or_default().pairs() {
+            stats.set_item(name, value)?;
         }
         Ok(stats)
     }
-}
 
-impl TcpSource {
-    /// Starts the reader's thread; the loop is woken when records come.
-    pub fn open(&self, wake: Wake) -> PyResult<TcpReader> {
-        let Some((fd, options)) = self.start.lock().expect("no panic holds it").take() else {
-            return Err(PyValueError::new_err("the TCP source was started already"));
-        };
-        let listen = Arc::new(TcpListen::start(fd, options, wake)?);
-        *self.listen.lock().expect("no panic holds it") = Some(listen.clone());
-        Ok(TcpReader { listen, chunk: None, next: 0, decode: self.decode })
+    /// Sends the last receipts and closes the connections.
+    fn close(&self, py: Python<'_>) {
+        if let Some(source) = self.running() {
+            py.detach(|| source.close());
+        }
     }
 }
 
-/// The loop's end of a TCP source.
+/// Takes over a descriptor that the caller hands over.
+fn owned(fd: i32) -> OwnedFd {
+    // SAFETY: it is the caller's, and nobody else's from now on.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+impl SocketSource {
+    fn new(start: Start, decode: &Bound<'_, PyAny>) -> PyResult<SocketSource> {
+        let start = Mutex::new(Some((start, Decode::of(decode)?)));
+        Ok(SocketSource { start, source: Mutex::new(None) })
+    }
+
+    fn running(&self) -> Option<Arc<Source>> {
+        self.source.lock().expect("no panic holds it").clone()
+    }
+
+    /// Starts the reader's thread; the loop is woken when records come.
+    pub fn open(&self, wake: Wake) -> PyResult<TcpReader> {
+        let Some((start, decode)) = self.start.lock().expect("no panic holds it").take() else {
+            return Err(PyValueError::new_err("the source was started already"));
+        };
+        let source = Arc::new(match start {
+            Start::Stream(origin, options) => Source::start(origin, options, wake)?,
+            Start::Datagrams(fd, options) => Source::datagrams(fd, options, wake)?,
+        });
+        *self.source.lock().expect("no panic holds it") = Some(source.clone());
+        Ok(TcpReader { source, chunk: None, next: 0, skipped: 0, slot: 0, decode, receipts: false })
+    }
+}
+
+/// The loop's end of a source of sockets.
 pub struct TcpReader {
-    listen: Arc<TcpListen>,
+    source: Arc<Source>,
     chunk: Option<Chunk>,
+    /// The next record of the chunk, and the next of those that were skipped between.
     next: usize,
+    skipped: usize,
+    /// Of the chunk's connection, if receipts are sent.
+    slot: u32,
     decode: Decode,
+    receipts: bool,
 }
 
 impl TcpReader {
-    /// Opens up to `room` roots. Whether there were any.
-    pub fn poll(&mut self, py: Python<'_>, task: &Task, room: u32) -> PyResult<bool> {
+    /// What the loop counts the outputs by, if receipts are sent.
+    pub fn order(&mut self) -> Option<Order> {
+        let receipts = self.source.receipts(self.decode.outputs())?;
+        self.receipts = true;
+        Some(Order::Receipts(receipts))
+    }
+
+    /// Whether each record is a call of user code.
+    pub fn is_unknown_pace(&self) -> bool {
+        self.decode.is_users()
+    }
+
+    /// Takes up to `room` records, and opens as many roots or a few more. Whether there were any.
+    pub fn poll(&mut self, py: Python<'_>, task: &Task, room: u32) -> bool {
         let state = task.spout();
-        while state.emitted_in_poll.get() < room {
+        let mut taken = 0;
+        while taken < room && state.emitted_in_poll.get() < room {
             let Some(chunk) = self.chunk.as_ref() else {
-                match self.listen.try_take() {
+                match self.source.try_take() {
                     None => break,
                     Some(chunk) => {
-                        self.report(py, task, &chunk);
-                        (self.chunk, self.next) = (Some(chunk), 0);
+                        self.begin_chunk(py, task, chunk);
                         continue;
                     }
                 }
             };
             if self.next >= chunk.len() {
-                self.chunk = None;
+                self.end_chunk(task);
                 continue;
             }
-            let record = chunk.record(self.next);
+            let at = self.next;
             self.next += 1;
-            state.emitted_in_poll.set(state.emitted_in_poll.get() + 1);
-            emit_record(py, task, record, self.decode)?;
+            taken += 1;
+            if self.receipts {
+                self.count_skipped(task, at);
+                task.spout().begin_record(self.slot);
+            }
+            let chunk = self.chunk.as_ref().expect("looked at above");
+            let sent = self.decode.send(py, task, chunk.record(at));
+            if self.receipts {
+                task.spout().end_record();
+            }
+            match sent {
+                Sent::Emitted => {}
+                Sent::Dead => state.emitted_in_poll.set(state.emitted_in_poll.get() + 1),
+                Sent::Ends => break, // the worker dies
+            }
         }
-        Ok(state.emitted_in_poll.get() > 0)
+        taken > 0
     }
 
-    fn report(&self, py: Python<'_>, task: &Task, chunk: &Chunk) {
+    fn begin_chunk(&mut self, py: Python<'_>, task: &Task, chunk: Chunk) {
         for record_fault in chunk.faults() {
             let error = fault::record(task, &record_fault.to_string());
             task.core().report(py, &task.core().task(task.index), "read", error);
+        }
+        if let Some(news) = chunk.news() {
+            tell(py, task, news);
+        }
+        if self.receipts && (!chunk.is_empty() || !chunk.skipped().is_empty()) {
+            self.slot = task.spout().slot_of(chunk.connection);
+        }
+        (self.chunk, self.next, self.skipped) = (Some(chunk), 0, 0);
+    }
+
+    fn end_chunk(&mut self, task: &Task) {
+        self.count_skipped(task, self.next);
+        let Some(chunk) = self.chunk.take() else { return };
+        if self.receipts && chunk.is_last() {
+            task.spout().close_connection(chunk.connection);
+        }
+    }
+
+    /// Counts the records that were skipped before the one at `before`.
+    #[inline]
+    fn count_skipped(&mut self, task: &Task, before: usize) {
+        let Some(chunk) = self.chunk.as_ref().filter(|chunk| !chunk.skipped().is_empty() && self.receipts) else {
+            return;
+        };
+        while chunk.skipped().get(self.skipped).is_some_and(|at| *at as usize <= before) {
+            self.skipped += 1;
+            task.spout().skip_record(self.slot);
         }
     }
 
     /// No more connections; what the sockets hold is still taken.
     pub fn stop_accepting(&self) {
-        self.listen.stop_accepting();
+        self.source.stop_accepting();
     }
 
-    /// Whether everything was taken after `stop_accepting`.
+    /// Whether nothing more will come, and everything was taken.
     pub fn finished(&self) -> bool {
-        self.chunk.is_none() && self.listen.finished()
+        self.chunk.is_none() && self.source.finished()
     }
 
     /// Polls again as soon as the reader has something.
@@ -147,32 +232,24 @@ impl TcpReader {
 
     /// Whether a poll would find something.
     pub fn has_more(&self) -> bool {
-        self.chunk.is_some() || self.listen.has_chunks()
+        self.chunk.is_some() || self.source.has_chunks() || self.source.finished()
     }
 }
 
-#[inline(always)]
-fn emit_record(py: Python<'_>, task: &Task, record: &[u8], decode: Decode) -> PyResult<()> {
-    // SAFETY: the slice is live; both constructors copy it.
-    let value = unsafe {
-        match decode {
-            Decode::Text => PyUnicode_DecodeUTF8(record.as_ptr() as _, record.len() as Py_ssize_t, null()),
-            Decode::Bytes => PyBytes_FromStringAndSize(record.as_ptr() as _, record.len() as Py_ssize_t),
-        }
-    };
-    if value.is_null() {
-        return bury_record(py, task, record);
-    }
-    let stream = task.default_stream().ok_or_else(|| fault::stream_unknown(task, "default"))?;
-    // SAFETY: the row takes the reference over.
-    unsafe { task.open_root(stream, PyRow::single(value), null_mut(), None) }.map_err(|error| error.take(py))
-}
-
-/// Bytes that are no UTF-8: no bolt could take them, so they go to the dead letters at once.
+/// What is wrong is reported as an error; how it goes with servers is a line in the log for each change.
 #[cold]
-fn bury_record(py: Python<'_>, task: &Task, record: &[u8]) -> PyResult<()> {
-    let error = PyErr::fetch(py);
-    let value = pyo3::types::PyBytes::new(py, record);
-    task.core().bury_unsent(py, task, PyRow::single(value.into_any().into_ptr()), error);
-    Ok(())
+fn tell(py: Python<'_>, task: &Task, news: &News) {
+    let core = task.core();
+    let (error, is_good) = match news {
+        News::Handshake { .. } => (Some(fault::handshake(task, &news.to_string())), false),
+        News::Dropped { .. } => (Some(fault::datagrams_lost(task, &news.to_string())), false),
+        News::Connected { .. } => (None, true),
+        News::Unreachable { .. } | News::Lost { .. } => (None, false),
+    };
+    if let Some(error) = error {
+        return core.report(py, &core.task(task.index), "read", error);
+    }
+    if let Err(fault) = core.hooks(py).call_method1("notice", (task.index, news.to_string(), is_good)) {
+        fault.write_unraisable(py, None);
+    }
 }

@@ -5,11 +5,12 @@ use crate::component::{self, Component};
 use crate::core::{Clock, Core, Due, RealClock, Replay, Settings, UserTimer};
 use crate::gil::{Fixed, Gil};
 use crate::method::Method;
+use crate::order::Order;
 use crate::run_loop::Ended;
 use crate::spout::{Source, SpoutOptions};
 use crate::tap::TapGate;
 use crate::task::{Cur, Fast, Out, Task};
-use crate::tcp::TcpSource;
+use crate::tcp::SocketSource;
 use crate::wiring::{self, NewTask};
 use pyo3::conversion::FromPyObjectOwned;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
@@ -20,6 +21,7 @@ use squall_core::cell::Local;
 use squall_core::ids::{EdgeIds, Incarnation, mix};
 use squall_core::route::Route;
 use squall_core::timers::Timers;
+use squall_core::tracker::Tracker;
 use squall_net::page::Page;
 use squall_net::wake::{Waiter, Wake};
 use std::cell::Cell;
@@ -186,15 +188,22 @@ impl Worker {
         ordered: bool,
     ) -> PyResult<()> {
         let task = self.task(task)?;
+        let mut order = ordered.then(|| Order::Whole(Tracker::new()));
+        let mut is_unknown_pace = matches!(kind, "next_tuple" | "iterator");
         let source = match kind {
             "next_tuple" => Source::NextTuple(Method::of(source)),
             "next_batch" => Source::NextBatch(Method::of(source)),
             "iterator" => Source::Iterator(source.clone().unbind()),
-            "tcp" => Source::Tcp(source.cast::<TcpSource>()?.get().open(self.core().wake.clone())?),
+            "tcp" => {
+                let mut reader = source.cast::<SocketSource>()?.get().open(self.core().wake.clone())?;
+                order = reader.order().or(order);
+                is_unknown_pace = reader.is_unknown_pace();
+                Source::Tcp(Box::new(reader))
+            }
             other => return Err(PyValueError::new_err(format!("unknown kind of spout {other:?}"))),
         };
         let options = SpoutOptions {
-            is_unknown_pace: matches!(source, Source::NextTuple(_) | Source::Iterator(_)) && !self.core().is_virtual(),
+            is_unknown_pace: is_unknown_pace && !self.core().is_virtual(),
             source,
             collects_acks: ack_many.is_some(),
             ack: ack_many.or(ack).as_ref().map(Method::of),
@@ -203,7 +212,7 @@ impl Worker {
             rate_per_s,
             idle_ns: seconds_ns(idle_wait).max(1),
             max_pending,
-            ordered,
+            order,
         };
         task.spout().configure(options, submit.is_some());
         task.submit.replace(submit);

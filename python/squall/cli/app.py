@@ -1,4 +1,4 @@
-"""The commands: `squall new`, `run`, `check`, `explain`, `stacks`, `log-level`, `tap`; `dead` has a folder."""
+"""The commands: `squall new`, `run`, `check`, `explain`, `feed`, `stacks`, `log-level`, `tap`; `dead` has a folder."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from squall.cli.feeding.command import feed
 from squall.cli.letters.commands import dead
 from squall.cli.options import Parameters, Settings, Target, TopologyName, local_dir_of
 from squall.errors import SquallError
@@ -175,6 +176,9 @@ def check(target: Target, settings: Settings = None, parameters: Parameters = No
     from squall.cli.checking import check_topology
 
     check_topology(target, list(parameters or []), list(settings or []))
+
+
+app.command()(feed)
 
 
 @app.command()

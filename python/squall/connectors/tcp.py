@@ -1,79 +1,72 @@
-"""A TCP spout that listens, native in the core: its reading threads never take the interpreter lock."""
+"""TCP spouts, native in the core: their reading threads never take the interpreter lock."""
 
 from __future__ import annotations
 
-import os
+import math
 import socket
-from dataclasses import dataclass
-from typing import Any, ClassVar, TypeAlias
+from typing import Any
 
 from squall import _core
-from squall.api.components import Spout
-from squall.errors import ClusterError, Defect, TopologyError
+from squall.connectors.decoders import Decoder, Decoding, Json, MessagePack
+from squall.connectors.framing import Delimiter, Fixed, Framing, LengthPrefix, Lines
+from squall.connectors.origins import Calling, Listening
+from squall.connectors.sockets import (
+    DEFAULT_CLIENT_BUFFER,
+    DEFAULT_MAX_CONNECTIONS,
+    DEFAULT_MAX_RECORD,
+    Receipts,
+    SocketSpout,
+    Streams,
+    bound,
+    decoding,
+    parse_address,
+)
+from squall.connectors.tcp_feeder import TcpFeeder
+from squall.connectors.tcp_sink import TcpSink
+from squall.connectors.tls import Tls
+from squall.errors import Defect, TopologyError
 from squall.model.addresses import address_of
+from squall.model.durations import Seconds, seconds
 
-DEFAULT_MAX_RECORD = 1 << 20
-DEFAULT_MAX_CONNECTIONS = 10_000
-DEFAULT_CLIENT_BUFFER = 256 << 10
-BACKLOG = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Lines:
-    """Records ended by a line feed (or carriage return and line feed), as text."""
-
-    field: str = "line"
-
-
-@dataclass(frozen=True, slots=True)
-class Delimiter:
-    """Records ended by these bytes, as bytes."""
-
-    delimiter: bytes
-    field: str = "record"
+__all__ = [
+    "Decoder",
+    "Delimiter",
+    "Fixed",
+    "Framing",
+    "Json",
+    "LengthPrefix",
+    "Lines",
+    "MessagePack",
+    "Receipts",
+    "TcpFeeder",
+    "TcpSink",
+    "TcpSpout",
+    "Tls",
+    "parse_address",
+]
 
 
-@dataclass(frozen=True, slots=True)
-class Fixed:
-    """Records of `size` bytes each, as bytes."""
-
-    size: int
-    field: str = "record"
+FIGURES = ("connections", "accepted", "resets", "oversize", "half", "crowded")
 
 
-@dataclass(frozen=True, slots=True)
-class LengthPrefix:
-    """Records led by their length in `bytes` (1, 2, 4 or 8) bytes, as bytes."""
+class TcpSpout(SocketSpout):
+    """Takes records from TCP connections: those of clients to one listening socket, or its own to servers.
 
-    bytes: int = 4
-    big_endian: bool = True
-    field: str = "record"
-
-
-Framing: TypeAlias = Lines | Delimiter | Fixed | LengthPrefix
-
-
-class TcpSpout(Spout):
-    """Takes records from all connections to one listening socket.
-
-    Out: one field, named by the framing: text for `Lines`, bytes for the others.
+    Out: one field, named by the framing: text for `Lines`, bytes for the others; or the fields of a `decoder`.
     Delivery: at least once while the worker lives; the engine keeps what is pending and emits it again. A record that
-        is no UTF-8 goes to the dead letters as bytes; one longer than `max_record` is skipped and reported.
+        is no UTF-8, or that the decoder refuses, goes to the dead letters as bytes; one longer than `max_record` is
+        skipped and reported. With `receipts` a client learns on its connection how many of its records have ended, so
+        that it can send again what had not when the connection broke: at least once also across a crash.
     Bound: when the topology cannot take more, sockets are not read, so the senders feel it; nothing is dropped.
         Unfinished records of all connections hold at most 64 MiB, or twice `max_record` if that is more: beyond it the
         connection with the longest one is closed and reported; what it had not ended is lost.
-    Threading: one native thread reads all connections.
+    Threading: one native thread reads all connections, and does TLS; a `decoder` runs on the loop's thread.
     """
 
-    outputs: ClassVar[Any] = ()
-
-    def __init__(
-        self, host: str, port: int, framing: Framing, max_record: int, max_connections: int, client_buffer: int
-    ) -> None:
-        self.host, self.port, self.framing = host, port, framing
-        self.max_record, self.max_connections, self.client_buffer = max_record, max_connections, client_buffer
-        vars(self)["outputs"] = (framing.field,)  # of this spout alone; the class has none
-        self._fd: int | None = None
+    def __init__(self, origin: Listening | Calling, streams: Streams, decoding: Decoding) -> None:
+        super().__init__(decoding)
+        self._origin, self._streams = origin, streams
+        self.figures = FIGURES + (("refused", "handshakes") if isinstance(origin, Listening) else ("unreachable",))
 
     @classmethod
     def listen(
@@ -82,147 +75,159 @@ class TcpSpout(Spout):
         /,
         *,
         framing: Framing | None = None,
+        decoder: Decoder | None = None,
+        outputs: Any = None,
+        receipts: Receipts | None = None,
+        tls: Tls | None = None,
         max_record: int = DEFAULT_MAX_RECORD,
         max_connections: int = DEFAULT_MAX_CONNECTIONS,
         client_buffer: int = DEFAULT_CLIENT_BUFFER,
     ) -> TcpSpout:
         """A spout that listens on `HOST:PORT`.
 
+        ```python
+        TcpSpout.listen("0.0.0.0:9999", decoder=Json(outputs=("user", "url")), receipts="processed")
+        ```
+
         Args:
             framing: how records are told apart; lines if not given.
+            decoder: makes fields of a record: `Json(…)`, `MessagePack(…)`, or a function of its bytes, which returns by
+                the rules of an output: a value, a tuple, a list of outputs, None. It runs on the loop's thread, one
+                record at a time, so it should be quick: what waits or computes long belongs into a bolt. What it
+                raises sends that record to the dead letters, unless `on_error` of the spout says drop or die.
+            outputs: the fields of what a function as `decoder` returns.
+            receipts: "processed": on each connection the number of records of its contiguous ended prefix, counted
+                since it opened, in decimal and a line feed, at most 100 ms after it grew. Ended is what was acked or
+                what is a dead letter on disk, and what was skipped as too long. Of a connection that its client has
+                half-closed all records are taken, and it is closed after its last receipt. Only the newest number is
+                kept for a client that does not read. None: nothing is ever sent.
+            tls: encrypts every connection; a hand-shake may take 10 s, and one that fails is counted and reported.
             max_record: longest record, in bytes.
             max_connections: more than this are closed at once.
             client_buffer: bytes read from a connection at a time.
 
         Raises:
-            TopologyError: `tcp_address`, `tcp_framing` or `tcp_limit`.
+            TopologyError: `tcp_address`, `tcp_framing`, `tcp_limit`, `tcp_receipts`, `decoder_invalid` or
+                `tls_invalid`.
         """
+        who = "TcpSpout.listen"
         host, port = parse_address(address)
         framing = Lines() if framing is None else framing
-        for name, value in (
-            ("max_record", max_record),
-            ("max_connections", max_connections),
-            ("client_buffer", client_buffer),
-        ):
-            if not _is_count(value) or value >= 1 << 31:
-                message = f"TcpSpout.listen has {name}={value!r}"
-                raise TopologyError(Defect("tcp_limit", message, (), "give a whole number from 1 to 2147483647"))
-        _check_framing(framing, max_record)
-        return cls(host, port, framing, max_record, max_connections, client_buffer)
+        streams = Streams(who, framing, receipts, max_record, client_buffer, max_connections)
+        if tls is not None:
+            tls.check_server(who)
+        return cls(Listening(host, port, tls), streams, decoding(who, decoder, outputs, framing))
+
+    @classmethod
+    def connect(
+        cls,
+        *addresses: str,
+        framing: Framing | None = None,
+        decoder: Decoder | None = None,
+        outputs: Any = None,
+        receipts: Receipts | None = None,
+        tls: Tls | None = None,
+        reconnect: bool = True,
+        backoff: Seconds = 0.1,
+        backoff_max: Seconds = 10.0,
+        connect_timeout: Seconds = 10.0,
+        max_record: int = DEFAULT_MAX_RECORD,
+        client_buffer: int = DEFAULT_CLIENT_BUFFER,
+    ) -> TcpSpout:
+        """A spout that connects to each `HOST:PORT`, and reads all of them at once.
+
+        A server that is not there, or whose name has no address, is called until it is; each change is one line of the
+        log. The servers are shared out among the spout's tasks.
+
+        ```python
+        TcpSpout.connect("feed-a:7001", "feed-b:7001", framing=Fixed(883), tls=Tls(ca="feeds.pem"))
+        ```
+
+        Args:
+            framing, decoder, outputs, max_record, client_buffer: as for `listen`.
+            receipts: "processed": sends the servers what `listen` sends its clients.
+            tls: encrypts every connection.
+            reconnect: calls a server again that has closed its connection. If not, the spout ends when all have.
+            backoff: pause after a failed call; doubled each time up to `backoff_max`, and shortened by up to half at
+                random. It begins anew after a connection that lasted.
+            connect_timeout: how long a call may take.
+
+        Raises:
+            TopologyError: `tcp_address`, `tcp_framing`, `tcp_limit`, `tcp_receipts`, `decoder_invalid` or
+                `tls_invalid`.
+        """
+        who = "TcpSpout.connect"
+        framing = Lines() if framing is None else framing
+        streams = Streams(who, framing, receipts, max_record, client_buffer)
+        if tls is not None:
+            tls.check_client(who)
+        pauses_s = [
+            _pause_s(who, name, value)
+            for name, value in (
+                ("backoff", backoff),
+                ("backoff_max", backoff_max),
+                ("connect_timeout", connect_timeout),
+            )
+        ]
+        calling = Calling(_servers(who, addresses), tls, bool(reconnect), *pauses_s)
+        return cls(calling, streams, decoding(who, decoder, outputs, framing))
+
+    @property
+    def framing(self) -> Framing:
+        """How records are told apart."""
+        return self._streams.framing
+
+    @property
+    def listens(self) -> bool:
+        """Whether a socket is bound for it and handed over."""
+        return isinstance(self._origin, Listening)
 
     @property
     def address(self) -> str:
-        """`HOST:PORT`; with port 0 the system chooses one."""
-        return address_of(self.host, self.port)
+        """Where it listens; with port 0 the system chooses one. Of a spout that connects: its servers."""
+        if isinstance(self._origin, Listening):
+            return address_of(self._origin.host, self._origin.port)
+        return ", ".join(address_of(host, port) for host, port in self._origin.servers)
 
     def bind(self) -> socket.socket:
         """The listening socket; the parent of a run makes it, so that a new worker never finds its port taken.
 
         Raises:
-            ClusterError: `port_taken`, `address_not_allowed` or `address_unusable`.
+            ClusterError: `port_taken`, `address_not_allowed`, `address_unusable` or `tls_unusable`.
         """
-        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((self.host, self.port))
-            listener.listen(BACKLOG)
-        except OSError as error:
-            listener.close()
-            raise _cannot_bind(self.address, error) from error
-        return listener
+        assert isinstance(self._origin, Listening)
+        if self._origin.tls is not None:
+            self._origin.tls.server()  # wrong files are told at once, by the process that was started
+        return bound(socket.SOCK_STREAM, self._origin.host, self._origin.port, self.address)
 
-    def adopt(self, fd: int) -> None:
-        """Uses a listening socket that was inherited."""
-        self._fd = os.dup(fd)
+    def bound_address(self, bound: socket.socket) -> str:
+        """Where the socket that `bind` made is reached."""
+        return address_of(*bound.getsockname()[:2])
 
-    def native_source(self) -> _core.TcpSource:
-        """The native half; binds here if no socket was inherited."""
-        fd = self._fd if self._fd is not None else self.bind().detach()
-        framing = self.framing
-        options: dict[str, Any] = {"framing": "lines", "decode": "text"}
-        match framing:
-            case Delimiter():
-                options = {"framing": "delimiter", "delimiter": framing.delimiter, "decode": "bytes"}
-            case Fixed():
-                options = {"framing": "fixed", "size": framing.size, "decode": "bytes"}
-            case LengthPrefix():
-                options = {
-                    "framing": "length_prefix",
-                    "prefix_bytes": framing.bytes,
-                    "big_endian": bool(framing.big_endian),
-                    "decode": "bytes",
-                }
-            case Lines():
-                pass
-        return _core.TcpSource(
-            fd,
-            max_record=self.max_record,
-            max_connections=self.max_connections,
-            client_buffer=self.client_buffer,
-            **options,
-        )
+    def _native(self, part: int, parts: int) -> _core.SocketSource:
+        if isinstance(self._origin, Listening):
+            return self._origin.native(self._bound_fd(), self._streams, self._decoding.native)
+        return self._origin.native(part, parts, self._streams, self._decoding.native)
 
 
-def parse_address(address: str) -> tuple[str, int]:
-    """HOST and PORT of `HOST:PORT`; IPv6 in brackets.
-
-    Raises:
-        TopologyError: `tcp_address`.
-    """
-    host, colon, port = str(address).rpartition(":")
-    if not colon or not port.isdecimal() or int(port) > 65_535 or not host:
-        raise TopologyError(
-            Defect(
-                "tcp_address",
-                f'"{address}" is no address',
-                (),
-                'write HOST:PORT with a port up to 65535: "127.0.0.1:9999"',
-            )
-        )
-    return host.strip("[]"), int(port)
+def _servers(who: str, addresses: tuple[str, ...]) -> tuple[tuple[str, int], ...]:
+    if not addresses:
+        fix = 'write TcpSpout.connect("127.0.0.1:9999")'
+        raise TopologyError(Defect("tcp_address", f"{who} has no address to connect to", (), fix))
+    servers = tuple(map(parse_address, addresses))
+    for address, (_, port) in zip(addresses, servers, strict=True):
+        if port == 0:
+            fix = "name the port that the server listens on"
+            raise TopologyError(Defect("tcp_address", f'"{address}" has port 0', (), fix))
+    return servers
 
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-
-
-def _is_delimiter(value: object) -> bool:
-    return isinstance(value, bytes) and len(value) > 0
-
-
-def _check_framing(framing: object, max_record: int) -> None:
-    """Refuses what the core could not cut records by."""
-    match framing:
-        case Lines():
-            return
-        case Delimiter(delimiter=delimiter):
-            is_right = _is_delimiter(delimiter)
-            fix = f"give at least one byte: Delimiter({str(delimiter or '|').encode(errors='replace')!r})"
-        case Fixed(size=size):
-            is_right = _is_count(size) and size <= max_record
-            fix = f"give a size in bytes, from 1 to max_record ({max_record})"
-        case LengthPrefix(bytes=width):
-            is_right = _is_count(width) and width in (1, 2, 4, 8)
-            fix = "give 1, 2, 4 or 8 bytes"
-        case _:
-            is_right = False
-            fix = "give Lines(), Delimiter(b'|'), Fixed(16) or LengthPrefix(4)"
-    if not is_right:
-        raise TopologyError(Defect("tcp_framing", f"records cannot be told apart by {framing!r}", (), fix))
-
-
-def _cannot_bind(address: str, error: OSError) -> ClusterError:
-    import errno
-
-    because = (("because", error.strerror or str(error)),)
-    match error.errno:
-        case errno.EADDRINUSE:
-            fix = "end what listens there (ss -ltnp shows it), or choose another port"
-            return ClusterError(Defect("port_taken", f"{address} is taken", because, fix), retryable=True)
-        case errno.EACCES | errno.EPERM:
-            fix = "choose a port from 1024 on, or allow this one"
-            return ClusterError(Defect("address_not_allowed", f"{address} may not be listened on", because, fix))
-        case _:
-            fix = "use an address of this machine: 127.0.0.1 for itself only, 0.0.0.0 for everyone"
-            return ClusterError(Defect("address_unusable", f"{address} cannot be listened on", because, fix))
+def _pause_s(who: str, name: str, value: Seconds) -> float:
+    try:
+        pause_s = seconds(value)
+    except (AttributeError, TypeError):
+        pause_s = math.nan
+    if not 0.001 <= pause_s <= 86_400:
+        fix = "give seconds from 0.001 to 86400, or a timedelta"
+        raise TopologyError(Defect("tcp_limit", f"{who} has {name}={value!r}", (), fix))
+    return pause_s

@@ -15,6 +15,8 @@ from typing import Any
 DEFAULT_STREAM = "default"
 DEAD_LETTERS = "__dead_letters"
 """The system spout that gives a topology its own dead letters, one stream for each set of components asked for."""
+UNDECODED = "__record"
+"""In a letter, in place of a stream: a record that its decoder refused."""
 DEAD_LETTER_FIELDS = (
     "component",
     "source",
@@ -149,6 +151,8 @@ class ComponentSpec:
     resources: Any = None
     listens: bool = False
     """Whether the spout listens on an address: the parent binds it and hands the socket to the worker."""
+    has_sockets: bool = False
+    """Whether the spout reads sockets, which simulated time cannot have."""
     prints: bool = False
     """Whether the bolt writes to standard output, where nothing else may be shown then."""
 

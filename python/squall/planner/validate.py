@@ -61,7 +61,8 @@ def checked_name(kind: str, name: object) -> Defect | None:
 
 def _listens(look: Any) -> bool:
     """Whether a spout listens on an address: its socket is bound for it and handed over."""
-    return callable(getattr(look, "bind", None)) and callable(getattr(look, "adopt", None))
+    can = callable(getattr(look, "bind", None)) and callable(getattr(look, "adopt", None))
+    return can and getattr(look, "listens", True)
 
 
 class _Validation:
@@ -201,6 +202,7 @@ class _Validation:
             settings=settings,
             resources=declaration.resources,
             listens=_listens(look),
+            has_sockets=hasattr(look, "native_source"),
             prints=getattr(look, "prints", False) is True,
         )
         self.defects[begun:] = [defect.at(declaration.where) for defect in self.defects[begun:]]

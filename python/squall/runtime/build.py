@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from squall import _core
@@ -146,7 +147,7 @@ def _configure_spout(worker: _core.Worker, task: Task) -> None:
     is_component = isinstance(instance, Spout)
     idle_ms = settings["topology.sleep.spout.wait.strategy.time.ms"]
     idle_wait = seconds(instance.idle_wait) if is_component and _says_idle_wait(instance) else idle_ms / 1000
-    kind, source = _source(instance)
+    kind, source = _source(task)
     task.native = kind == "tcp"
     callbacks = {
         name: _callback(instance, name) if is_component else None for name in ("ack", "ack_many", "fail", "dead")
@@ -174,12 +175,19 @@ def _says_idle_wait(spout: Spout) -> bool:
     return spout.idle_wait is not Spout.idle_wait or any("idle_wait" in vars(cls) for cls in own)
 
 
-def _source(instance: Any) -> tuple[Any, Any]:
+def _figure(native: Any, name: str) -> float:
+    return native.stats().get(name, 0)
+
+
+def _source(task: Task) -> tuple[Any, Any]:
+    instance = task.instance
     if not isinstance(instance, Spout):
         return "iterator", instance
-    native: Any = getattr(instance, "native_source", None)
-    if native is not None:
-        return "tcp", native()
+    native: Any = instance
+    if hasattr(instance, "native_source"):
+        for name in native.figures:
+            task.runtime.gauges[name] = partial(_figure, native, name)
+        return "tcp", native.native_source(task.context.task_index, task.context.task_count)
     if callable(getattr(instance, "next_batch", None)):
         return "next_batch", instance.next_batch
     return "next_tuple", instance.next_tuple

@@ -152,6 +152,12 @@ class Hooks:
             self._throttles[task, again] = throttle
         return throttle
 
+    def notice(self, task: int, text: str, is_good: bool) -> None:
+        """The core's news: how a native source stands with its servers has changed."""
+        built = self._task(task)
+        extra = {"component": built.spec.name, "task": built.task.task_id}
+        log.log(logging.INFO if is_good else logging.WARNING, "%s", text, extra=extra)
+
     def spout_failed(self, task: int, error: BaseException) -> float | None:
         """The core's question: how long a spout that raised is left alone; None ends it."""
         built = self._task(task)

@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Protocol
 
-from squall.model.graph import ComponentSpec, StreamId
+from squall.model.graph import UNDECODED, ComponentSpec, StreamId
 from squall.runtime import dead_log
 from squall.runtime.build import Built
 from squall.runtime.letter_lines import ACKED, AGAIN, ASKED, OPEN, RUNNING, Change
@@ -69,6 +69,8 @@ def root_of(stored: Stored, built: Built) -> Root | Refused:
 
 def _not_kept(stored: Stored) -> str | None:
     """Why the letter does not have what its spout emitted."""
+    if stored.letter.spout_stream == UNDECODED:
+        return "it is a record that could not be decoded: have it sent again when the decoder can"
     if stored.root_values is None:
         return f'spout "{stored.letter.spout}" replays by itself: the letter only has the message id'
     return None if stored.replayable else "a value is of a type that is kept as text only"

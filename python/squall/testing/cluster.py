@@ -80,7 +80,7 @@ class LocalCluster:
         self._graph = graph
         self._mocked = {name: _mocked(graph, name) for name in mock_sources or {}}
         if simulated_time:
-            _refuse_listeners(spec for spec in graph.spouts if spec.listens and spec.name not in self._mocked)
+            _refuse_sockets(spec for spec in graph.spouts if spec.has_sockets and spec.name not in self._mocked)
         self._fed_at_start = {name: list(values) for name, values in (mock_sources or {}).items()}
         self._acked: dict[str, list[Any]] = {}
         self._failed: dict[str, list[Any]] = {}
@@ -97,6 +97,7 @@ class LocalCluster:
         self._letters.worker = self.worker
         self._simulated = simulated_time
         self._listeners: dict[str, socket.socket] = {}
+        self._bound: list[Any] = []
         self._pace, self._offloaders, self._built = self._virtual(seed) if simulated_time else self._real(seed)
         self._hooks.built = self._built
         self._stamps = Stamps(Running(self.worker.current_component, self._built), self._now)
@@ -179,6 +180,8 @@ class LocalCluster:
         with self._stamps:
             for task, place, error in life.close_all(self._built) if self._opened else []:
                 self._hooks.error(task.index, place, error)
+        for spout in self._bound:
+            spout.unbind()
         self._release()
 
     def _begin(self) -> None:
@@ -370,6 +373,7 @@ class LocalCluster:
         spout = spec.make(None)
         if spec.name not in self._listeners:
             self._listeners[spec.name] = spout.bind()
+            self._bound.append(spout)
         spout.adopt(self._listeners[spec.name].fileno())
         return spout
 
@@ -432,14 +436,17 @@ def _settings(given: Mapping[str, object]) -> dict[str, Any]:
     return settings
 
 
-def _refuse_listeners(spouts: Iterable[ComponentSpec]) -> None:
+def _refuse_sockets(spouts: Iterable[ComponentSpec]) -> None:
     fix = "name it in mock_sources, or use LocalCluster(..., simulated_time=False)"
     defects = [
-        Defect("simulated_world", f'spout "{spout.name}" listens on an address in simulated time', (), fix)
-        for spout in spouts
+        Defect("simulated_world", f'spout "{spout.name}" {_does(spout)} in simulated time', (), fix) for spout in spouts
     ]
     if defects:
         raise TopologyError(*defects)
+
+
+def _does(spout: ComponentSpec) -> str:
+    return "listens on an address" if spout.listens else "connects to servers"
 
 
 def _mocked(graph: Graph, name: str) -> MockedSpout:

@@ -266,6 +266,7 @@ def _still(spec: ComponentSpec) -> ComponentSpec:
         inputs=tuple(replace(one, binding=binding) for one in spec.inputs),
         tick_every=None,
         listens=False,
+        has_sockets=False,
     )
 
 

@@ -3,13 +3,16 @@
 //! Memory is counted as it was allocated, not as it is filled, and until a chunk is dropped, not until it is taken: so
 //! neither many small reads nor a run loop that sits on a chunk can pass the bound.
 
+use super::news::News;
+use crate::sys;
 use crate::wake::Wake;
 use squall_core::framing::RecordFault;
 use std::collections::VecDeque;
 use std::mem::size_of;
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Buffers kept for reuse.
 const SPARE_BUFFERS: usize = 16;
@@ -38,12 +41,35 @@ impl Buffer {
     }
 }
 
+/// What came beside the records of a chunk.
+#[derive(Default)]
+pub(super) struct Beside {
+    /// What was wrong with records between these.
+    pub faults: Vec<RecordFault>,
+    /// For each record that was skipped, how many of the chunk come before it.
+    pub skipped: Vec<u32>,
+    /// What happened to the connection.
+    pub news: Option<News>,
+    /// Nothing more comes from the connection.
+    pub is_last: bool,
+}
+
+impl Beside {
+    pub fn fault(fault: RecordFault) -> Beside {
+        Beside { faults: vec![fault], ..Beside::default() }
+    }
+
+    pub fn is_nothing(&self) -> bool {
+        self.faults.is_empty() && self.news.is_none() && !self.is_last
+    }
+}
+
 /// Records of one connection, in the buffer that they were read into.
 pub struct Chunk {
     /// Number of the connection.
     pub connection: u64,
     buffer: Buffer,
-    faults: Vec<RecordFault>,
+    beside: Beside,
     memory_bytes: usize,
     queue: Arc<Queue>,
 }
@@ -73,7 +99,22 @@ impl Chunk {
 
     /// What was wrong with records between these.
     pub fn faults(&self) -> &[RecordFault] {
-        &self.faults
+        &self.beside.faults
+    }
+
+    /// For each record that was skipped, as it was too long, how many of these come before it.
+    pub fn skipped(&self) -> &[u32] {
+        &self.beside.skipped
+    }
+
+    /// What happened to the connection.
+    pub fn news(&self) -> Option<&News> {
+        self.beside.news.as_ref()
+    }
+
+    /// Whether nothing more comes from the connection. Said only where receipts are sent.
+    pub fn is_last(&self) -> bool {
+        self.beside.is_last
     }
 }
 
@@ -89,9 +130,8 @@ struct State {
     spare: Vec<Buffer>,
     /// Memory of all chunks that were not dropped yet.
     held_bytes: usize,
+    /// Reading has stopped until half of the limit is free.
     reader_waits: bool,
-    /// The reader will push nothing more.
-    ended: bool,
     /// The run loop will take nothing more.
     abandoned: bool,
 }
@@ -100,16 +140,19 @@ struct State {
 pub(super) struct Queue {
     limit_bytes: usize,
     state: Mutex<State>,
-    room: Condvar,
+    /// Signalled when there is room again, or nothing more is to be done.
+    command: Arc<OwnedFd>,
     /// How many chunks wait, to be looked at without the lock.
     waiting: AtomicUsize,
+    /// The reader will push nothing more.
+    ended: AtomicBool,
     wake: Wake,
 }
 
 impl Queue {
-    pub fn new(limit_bytes: usize, wake: Wake) -> Queue {
-        let (state, room, waiting) = (Mutex::default(), Condvar::new(), AtomicUsize::new(0));
-        Queue { limit_bytes, state, room, waiting, wake }
+    pub fn new(limit_bytes: usize, wake: Wake, command: Arc<OwnedFd>) -> Queue {
+        let (state, waiting, ended) = (Mutex::default(), AtomicUsize::new(0), AtomicBool::new(false));
+        Queue { limit_bytes, state, command, waiting, ended, wake }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -117,9 +160,9 @@ impl Queue {
     }
 
     /// Hands a chunk to the run loop and wakes it.
-    pub fn push(self: &Arc<Self>, connection: u64, buffer: Buffer, faults: Vec<RecordFault>) {
-        let memory_bytes = size_of::<Chunk>() + buffer.memory_bytes() + faults.len() * FAULT_BYTES;
-        let chunk = Chunk { connection, buffer, faults, memory_bytes, queue: self.clone() };
+    pub fn push(self: &Arc<Self>, connection: u64, buffer: Buffer, beside: Beside) {
+        let memory_bytes = size_of::<Chunk>() + buffer.memory_bytes() + beside.faults.len() * FAULT_BYTES;
+        let chunk = Chunk { connection, buffer, beside, memory_bytes, queue: self.clone() };
         let mut state = self.lock();
         state.held_bytes += memory_bytes;
         if state.abandoned {
@@ -130,6 +173,26 @@ impl Queue {
         self.waiting.store(state.chunks.len(), Ordering::Release);
         drop(state);
         self.wake.wake();
+    }
+
+    /// Hands over what was read into `scratch`, which is empty then.
+    ///
+    /// A small read is copied to a buffer of its size: else a trickle of lines would hold a large one for each of them.
+    pub fn push_from(self: &Arc<Self>, connection: u64, scratch: &mut Buffer, beside: Beside) {
+        let buffer = match scratch.data.len() < scratch.data.capacity() / 4 {
+            true => scratch.clone(),
+            false => std::mem::replace(scratch, self.spare_buffer()),
+        };
+        scratch.clear();
+        self.push(connection, buffer, beside);
+    }
+
+    /// Tells the run loop what happened to a connection, unless it has too much to take: so a flood of bad clients costs
+    /// no memory. It is counted in any case.
+    pub fn push_news(self: &Arc<Self>, connection: u64, news: News) {
+        if self.held_bytes() < self.limit_bytes.saturating_mul(2) {
+            self.push(connection, Buffer::default(), Beside { news: Some(news), ..Beside::default() });
+        }
     }
 
     #[inline]
@@ -155,25 +218,20 @@ impl Queue {
             buffer.clear();
             state.spare.push(buffer);
         }
-        if state.reader_waits && self.has_room(&state) {
-            self.room.notify_one();
+        if state.reader_waits && state.held_bytes <= self.limit_bytes / 2 {
+            state.reader_waits = false;
+            drop(state);
+            sys::signal(self.command.as_raw_fd());
         }
     }
 
-    /// Reading begins again at half of the limit, so that the two threads do not wake each other for every chunk.
-    fn has_room(&self, state: &State) -> bool {
-        state.held_bytes <= self.limit_bytes / 2 || state.abandoned
-    }
-
-    /// Sleeps while the run loop has too much to take.
-    pub fn wait_for_room(&self) {
+    /// Whether the reader may read on. If not, the command is signalled when it may.
+    ///
+    /// It may again at half of the limit, so that the two threads do not wake each other for every chunk.
+    pub fn has_room(&self) -> bool {
         let mut state = self.lock();
-        if state.held_bytes < self.limit_bytes {
-            return;
-        }
-        state.reader_waits = true;
-        state = self.room.wait_while(state, |state| !self.has_room(state)).expect("as in `lock`");
-        state.reader_waits = false;
+        state.reader_waits |= state.held_bytes >= self.limit_bytes && !state.abandoned;
+        !state.reader_waits
     }
 
     /// An empty buffer, used before if there is one.
@@ -183,25 +241,25 @@ impl Queue {
 
     /// The reader is done.
     pub fn end(&self) {
-        self.lock().ended = true;
+        self.ended.store(true, Ordering::Release);
         self.wake.wake();
     }
 
     /// Whether the reader is done and everything was taken.
     pub fn is_finished(&self) -> bool {
-        let state = self.lock();
-        state.ended && state.chunks.is_empty()
+        self.ended.load(Ordering::Acquire) && !self.has_chunks()
     }
 
     /// The run loop is done: what waits is dropped.
     pub fn abandon(&self) {
         let mut state = self.lock();
         state.abandoned = true;
+        state.reader_waits = false;
         let chunks = std::mem::take(&mut state.chunks);
         self.waiting.store(0, Ordering::Release);
-        self.room.notify_one();
         drop(state); // before the chunks, which lock to give their memory back
         drop(chunks);
+        sys::signal(self.command.as_raw_fd());
     }
 
     pub fn is_abandoned(&self) -> bool {
@@ -217,28 +275,21 @@ impl Queue {
 mod tests {
     use super::*;
     use crate::wake::Waiter;
-    use std::time::{Duration, Instant};
+    use std::os::fd::AsFd;
+    use std::time::Duration;
 
     fn queue(limit_bytes: usize) -> Arc<Queue> {
-        Arc::new(Queue::new(limit_bytes, Waiter::new().unwrap().waker()))
+        Arc::new(Queue::new(limit_bytes, Waiter::new().unwrap().waker(), Arc::new(sys::eventfd().unwrap())))
     }
 
     fn buffer(capacity: usize) -> Buffer {
         Buffer { data: Vec::with_capacity(capacity), records: Vec::new() }
     }
 
-    fn wait_until(condition: impl Fn() -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while !condition() {
-            assert!(Instant::now() < deadline);
-            std::thread::yield_now();
-        }
-    }
-
     #[test]
     fn memory_counts_as_allocated_and_until_the_chunk_is_dropped() {
         let queue = queue(1 << 20);
-        queue.push(7, buffer(100_000), Vec::new());
+        queue.push(7, buffer(100_000), Beside::default());
         let chunk = queue.take().unwrap();
         assert!(queue.held_bytes() >= 100_000);
         drop(chunk);
@@ -249,7 +300,7 @@ mod tests {
     fn a_buffer_comes_back_unless_it_is_very_small_or_large() {
         let queue = queue(1 << 20);
         for capacity in [100, 100_000, 10_000_000] {
-            queue.push(7, buffer(capacity), Vec::new());
+            queue.push(7, buffer(capacity), Beside::default());
             drop(queue.take());
         }
         assert_eq!(queue.spare_buffer().data.capacity(), 100_000);
@@ -259,28 +310,31 @@ mod tests {
     #[test]
     fn an_abandoned_queue_keeps_nothing_alive() {
         let queue = queue(1 << 20);
-        queue.push(7, buffer(10), Vec::new());
+        queue.push(7, buffer(10), Beside::default());
         queue.abandon();
-        queue.push(7, buffer(10), Vec::new());
+        queue.push(7, buffer(10), Beside::default());
         assert!(queue.take().is_none());
         assert_eq!((queue.held_bytes(), Arc::strong_count(&queue)), (0, 1));
     }
 
     #[test]
-    fn waiting_for_room_ends_when_chunks_are_dropped_and_when_the_queue_is_abandoned() {
-        let queue = queue(1000);
+    fn reading_stops_at_the_limit_until_half_of_it_is_free_or_nothing_is_wanted() {
         for give_up in [false, true] {
-            queue.push(7, buffer(1000), Vec::new());
+            let queue = queue(1000);
+            queue.push(7, buffer(300), Beside::default());
+            assert!(queue.has_room());
+            queue.push(7, buffer(800), Beside::default());
             let chunk = queue.take();
-            let of_reader = queue.clone();
-            let reader = std::thread::spawn(move || of_reader.wait_for_room());
-            wait_until(|| queue.lock().reader_waits);
+            assert!(!queue.has_room());
+            drop(chunk);
+            assert!(!queue.has_room(), "more than half is held");
             if give_up {
                 queue.abandon();
             } else {
-                drop(chunk);
+                drop(queue.take());
             }
-            wait_until(|| reader.is_finished());
+            assert!(sys::wait_readable(queue.command.as_fd(), Some(Duration::ZERO)));
+            assert!(queue.has_room());
         }
     }
 }

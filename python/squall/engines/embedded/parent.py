@@ -26,7 +26,6 @@ from squall.engines.embedded.runs import CONTROL_SOCKET, remove_dead_runs, remov
 from squall.engines.embedded.tail import Tail
 from squall.engines.embedded.worker_process import Wanted, WorkerProcess
 from squall.errors import Defect
-from squall.model.addresses import address_of
 from squall.model.graph import Graph, Mode
 from squall.planner.describe import describe
 from squall.runtime import stats
@@ -73,6 +72,7 @@ class EmbeddedRun:
         self._run = Run(order.drain_s)
         self._report: Event = {}
         self._interrupts = 0
+        self._bound: dict[str, Any] = {}
         self._stuck: Stuck | None = None
 
     def interrupt(self) -> None:
@@ -86,12 +86,14 @@ class EmbeddedRun:
             with self._signals(), self._prepared(wanted) as control:
                 with self._listening() as listeners:
                     worker = WorkerProcess(wanted, listeners)
-                    addresses = {name: address_of(*one.getsockname()[:2]) for name, one in listeners.items()}
+                    addresses = {name: self._bound[name].bound_address(one) for name, one in listeners.items()}
                 # The listening sockets are the worker's alone now: a client that comes after a drain is refused.
                 self._started(worker, wanted.log_file, addresses)
                 self._follow(worker, control, Tail(wanted.log_file))
                 return self._end(worker, wanted.log_file)
         finally:
+            for spout in self._bound.values():
+                spout.unbind()
             shutil.rmtree(wanted.run_dir, ignore_errors=True)
 
     def _wanted(self) -> Wanted:
@@ -124,8 +126,13 @@ class EmbeddedRun:
     @contextmanager
     def _listening(self) -> Generator[dict[str, socket.socket]]:
         with ExitStack() as stack:
-            spouts = [spec for spec in self._graph.spouts if spec.listens]
-            yield {spec.name: stack.enter_context(spec.make(None).bind()) for spec in spouts}
+            listeners: dict[str, socket.socket] = {}
+            for spec in self._graph.spouts:
+                if spec.listens:
+                    spout = spec.make(None)
+                    listeners[spec.name] = stack.enter_context(spout.bind())
+                    self._bound[spec.name] = spout
+            yield listeners
 
     # -- follow --------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,40 @@
+//! In which order the outputs of a spout end, where someone wants to know.
+
+use squall_core::tracker::Tracker;
+use squall_net::tcp::Receipts;
+
+/// What keeps the order of a spout's outputs.
+pub enum Order {
+    /// All in one: for positions.
+    Whole(Tracker),
+    /// By connection and record: for receipts.
+    Receipts(Receipts),
+}
+
+impl Order {
+    /// The next output begins; what its entry in the ledger keeps.
+    #[inline(always)]
+    pub fn begin(&mut self) -> u32 {
+        match self {
+            Order::Whole(tracker) => tracker.begin().0 as u32,
+            Order::Receipts(receipts) => receipts.begin(),
+        }
+    }
+
+    /// An output has ended for good: it was acked, or its dead letter is on disk.
+    #[inline(always)]
+    pub fn end(&mut self, place: u32) {
+        match self {
+            Order::Whole(tracker) => drop(tracker.end_low(place)),
+            Order::Receipts(receipts) => receipts.end(place),
+        }
+    }
+
+    /// How many outputs have ended such that all before them have, if that is kept.
+    pub fn ended_prefix(&self) -> Option<u64> {
+        match self {
+            Order::Whole(tracker) => Some(tracker.ended_prefix()),
+            Order::Receipts(_) => None,
+        }
+    }
+}
