@@ -33,7 +33,9 @@ MAX_LINE = 1_000
 """Longest line of an error, in characters."""
 MAX_FACT_LINES = 20
 MAX_NEAR = 1_000
-"""Names among which a nearest one is looked for: that takes time for each."""
+"""Names among which a nearest one is looked for: that takes time for each, and each defect may ask for it."""
+MAX_LISTED = 50
+"""Names that an error lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +150,15 @@ def key_error(error: BaseException, source: str, fields: Sequence[str], target: 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     """The nearest of the known names, if one is near."""
-    near = get_close_matches(name, list(islice(known, MAX_NEAR)), n=1, cutoff=0.6)
+    names = list(islice(known, MAX_NEAR + 1))
+    near = get_close_matches(name, names, n=1, cutoff=0.6) if len(names) <= MAX_NEAR else []
     return near[0] if near else None
+
+
+def listed(names: Iterable[str], nothing: str = "none") -> str:
+    """The names with commas between; of many the first."""
+    first = list(islice(names, MAX_LISTED + 1))
+    return ", ".join(first[:MAX_LISTED]) + (", …" if len(first) > MAX_LISTED else "") or nothing
 
 
 def one_line(text: str, at_most: int = MAX_LINE) -> str:

@@ -6,7 +6,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,5 +99,3 @@ def _files(folder: Path) -> Iterator[tuple[str, object]]:
             yield str(path), path.read_bytes()
         elif path.name not in ("state", "logs"):
             yield str(path), None
-
-

@@ -14,7 +14,8 @@ from squall import Bolt, Spout, SpoutDeclarer, Topology
 from squall.cli.checking import drawn
 from squall.cli.explaining import pages
 from squall.config.table import SETTINGS
-from squall.errors import ConfigError, TopologyError
+from squall.errors import ConfigError, SquallError, TopologyError
+from squall.model.graph import Graph
 from squall.planner.describe import describe
 from squall.planner.plan import plan
 from squall.planner.validate import validate
@@ -22,6 +23,7 @@ from squall.planner.validate import validate
 from .junk import JUNK
 
 Put = Callable[[Any], Topology]
+PAGES = set(pages())
 WITHIN_S = 20.0
 
 
@@ -99,12 +101,27 @@ def in_class(base: type, attribute: str) -> Put:
     return put
 
 
+def in_setting(key: str) -> Put:
+    return lambda junk: in_topology("settings")({key: junk})
+
+
 BOTH = (
     "name", "component", "outputs", "streams", "parallelism", "tasks", "blocking", "on_error", "retries", "tick_every",
     "resources", "settings",
 )  # fmt: skip
 OF_BOTH = ("outputs", "streams", "blocking", "tick_every", "on_error", "retries", "open", "close", "tick")
-OF_SPOUTS = (*OF_BOTH, "rate_per_s", "idle_wait", "next_batch", "next_tuple", "ack", "ack_many", "fail", "dead", "position")
+OF_SPOUTS = (
+    *OF_BOTH,
+    "rate_per_s",
+    "idle_wait",
+    "next_batch",
+    "next_tuple",
+    "ack",
+    "ack_many",
+    "fail",
+    "dead",
+    "position",
+)
 OF_BOLTS = (
     *OF_BOTH, "process", "process_batch", "manual_ack", "hold_max", "batch_max", "batch_wait", "max_in_flight",
     "timeout", "ordered", "drain",
@@ -126,27 +143,28 @@ PLACES: dict[str, Put] = {
     "shuffle renamed to": in_grouping(lambda b, s, j: b.shuffle(s, rename={"n": j})),
     "named stream": in_grouping(lambda b, s, j: b.shuffle(s[j])),
     "dead letters of": in_grouping(lambda b, s, j: b.shuffle(s.topology.dead_letters(j))),
-    **{f"setting {key}": in_topology_setting(key) for key in SETTINGS for in_topology_setting in [
-        lambda key: lambda j: in_topology("settings")({key: j})]},
+    **{f"setting {key}": in_setting(key) for key in SETTINGS},
 }  # fmt: skip
-CASES = [f"{place}: {junk}" for place in PLACES for junk in JUNK]
 
 
-def told(put: Put, junk: Any) -> list[str]:
-    """The codes of what is wrong; nothing but errors of the definition comes out, in one line each, with pages."""
+def checked(declare: Callable[[], Topology]) -> Graph | SquallError:
+    """The graph of a topology, or the error that it is; nothing else comes out."""
     try:
-        graph = validate(put(junk))
+        return validate(declare())
     except (TopologyError, ConfigError) as error:
-        assert all(line.isprintable() and len(line) < 1200 for line in str(error).split("\n"))
-        assert {defect.code for defect in error.defects} <= PAGES
-        return [defect.code for defect in error.defects]
-    json.dumps(describe(graph))
-    assert drawn(graph)
-    assert plan(graph).tasks
-    return []
+        return error
 
 
-PAGES = set(pages())
+def told(put: Put, junk: Any) -> None:
+    """What is wrong is told in one line each, with codes that have pages; a graph can be used."""
+    found = checked(lambda: put(junk))
+    if isinstance(found, SquallError):
+        assert all(line.isprintable() and len(line) < 1200 for line in str(found).split("\n"))
+        assert {defect.code for defect in found.defects} <= PAGES
+    else:
+        json.dumps(describe(found))
+        assert drawn(found)
+        assert plan(found).tasks
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -158,3 +176,26 @@ def test_junk_is_an_error_of_the_definition_or_a_graph(place: str) -> None:
         except BaseException as error:
             raise AssertionError(f"{place}: {name}") from error
         assert time.monotonic() - began_s < WITHIN_S, f"{place}: {name}"
+
+
+CASES = [f"{place}: {junk}" for place in PLACES for junk in JUNK]
+
+# -- what hypothesis finds ------------------------------------------------------------------------------------------
+
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | st.binary(max_size=3)
+ANYTHING = st.recursive(
+    LEAVES | st.sampled_from([show, numbers, int, Taker, Emitter, Taker(), Emitter(), object()]),
+    lambda below: (
+        st.lists(below, max_size=3)
+        | st.tuples(below, below)
+        | st.dictionaries(st.text(max_size=3) | st.integers(), below, max_size=3)
+    ),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=st.sampled_from(sorted(PLACES)), junk=ANYTHING)
+@example(place="class of bolt tick_every", junk=10**400)
+def test_anything_is_an_error_of_the_definition_or_a_graph(place: str, junk: Any) -> None:
+    told(PLACES[place], junk)

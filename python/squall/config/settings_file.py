@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import yaml
 
 MAX_BYTES = 256 << 10
-MAPPING = "tag:yaml.org,2002:map"
-"""What a mapping is that names no type of its own."""
+NOTHING, MAPPING = "tag:yaml.org,2002:null", "tag:yaml.org,2002:map"
+"""What YAML calls nothing, and a mapping that names no type of its own."""
 
 
 class Unreadable(Exception):
@@ -33,19 +33,20 @@ class Unreadable(Exception):
         self.why, self.line = why, line
 
 
-def entries(path: Path) -> Iterator[tuple[str, object, int]]:
+def entries(path: Path) -> list[tuple[str, object, int]]:
     """Each key as it is written, its value and its line, in order; a key may come twice.
 
     Raises:
-        Unreadable: before the first entry.
+        Unreadable: it says nothing that could be understood.
     """
     import yaml
 
     text = _text(path)
-    loader = yaml.SafeLoader(text)
+    loader: yaml.SafeLoader | None = None
     try:
+        loader = yaml.SafeLoader(text)
         root = loader.get_single_node()
-        yield from [] if root is None else _entries(loader, root)
+        return [] if root is None else _entries(loader, root)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f", column {mark.column + 1}" if mark is not None else ""
@@ -56,7 +57,8 @@ def entries(path: Path) -> Iterator[tuple[str, object, int]]:
     except RecursionError:
         raise Unreadable("it is nested too deep") from None
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
 
 
 def _text(path: Path) -> str:
@@ -80,6 +82,8 @@ def _text(path: Path) -> str:
 def _entries(loader: yaml.SafeLoader, root: yaml.Node) -> list[tuple[str, object, int]]:
     import yaml
 
+    if root.tag == NOTHING:
+        return []
     if not isinstance(root, yaml.MappingNode) or root.tag != MAPPING:
         raise Unreadable("it holds no mapping of keys to values", root.start_mark.line + 1)
     found: list[tuple[str, object, int]] = []

@@ -10,7 +10,7 @@ from typing import Any
 
 from squall._core import Tuple
 from squall.api.context import TopologyContext
-from squall.errors import Defect, did_you_mean, text_of
+from squall.errors import Defect, did_you_mean, listed, text_of
 from squall.model.graph import ARG_CONTEXT, ARG_TUPLE, Argument, StreamId, StreamSpec
 from squall.planner.annotations import called, hints_of
 
@@ -39,7 +39,7 @@ class Source:
     @property
     def declared(self) -> tuple[str, str]:
         """The fact of an error message."""
-        return ("declared", ", ".join(self.spec.fields) or "no fields")
+        return ("declared", listed(self.spec.fields, "no fields"))
 
 
 def arguments(

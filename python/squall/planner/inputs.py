@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from squall.api.components import Bolt
 from squall.api.topology import Declaration, Stream, Subscription, Topology
-from squall.errors import Defect, because, did_you_mean, repr_of, text_of
+from squall.errors import Defect, because, did_you_mean, listed, repr_of, text_of
 from squall.model.graph import (
     DEAD_LETTERS,
     DEFAULT_STREAM,
@@ -110,7 +110,7 @@ def source_of(
         return None
     if not isinstance(name, str) or name not in declared:
         near = did_you_mean(text_of(name), declared)
-        facts = (("declared", ", ".join(declared) or "no streams"),)
+        facts = (("declared", listed(declared, "no streams")),)
         fix = f'did you mean "{near}"?' if near else "declare it in `outputs` or `streams`"
         if not declared and stream.stream == DEFAULT_STREAM:
             fix = f'say what "{stream.component}" emits: give its declaration outputs=("field",)'
@@ -200,13 +200,12 @@ def _own_methods(look: Any) -> list[str]:
 
 def _offered(streams: Streams, bolt: str) -> str:
     """The streams that a bolt may group, with their fields."""
-    offered = [
-        f"{name}/{stream.name}({', '.join(stream.fields)})"
+    return listed(
+        f"{name}/{stream.name}({listed(stream.fields, '')})"
         for name, declared in streams.items()
         if name != bolt and name != DEAD_LETTERS
         for stream in (declared or {}).values()
-    ]
-    return ", ".join(offered) or "none"
+    )
 
 
 def _variable(name: str) -> str:

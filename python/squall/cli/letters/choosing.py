@@ -75,13 +75,15 @@ class Letters:
 
     Raises:
         StateError: `no_dead_letters`.
+        ClusterError: `state_unusable`.
     """
 
     def __init__(self, base: Path, topology: str) -> None:
         self.base, self.topology = base, topology
         self.path = dead_log.log_path(base, topology)
         if checked_name("topology", topology) or not os.path.exists(self.path):  # no name leads to other folders
-            known = sorted(file.stem for file in self.path.parent.glob("*.log"))
+            with usable(self.path.parent):
+                known = sorted(file.stem for file in self.path.parent.glob("*.log"))
             facts = (("with dead letters", ", ".join(known) or "none"),)
             raise StateError(Defect("no_dead_letters", f'"{topology}" has no dead letters', facts, "check the name"))
         self.reader = LogReader(self.path)
