@@ -19,12 +19,16 @@ VALID: Mapping[str, str] = {
     "CODE": "no_such_code",
     "NUMBER": "1",
     "DIR": "good.py",
+    "ADDRESS": "127.0.0.1:1",
+    "FILE": "missing.txt",
 }
 """Arguments that a command takes and then finds nothing for, so that it would be refused all the same."""
 BAD: Mapping[str, Mapping[str, str]] = {
     "DURATION": DURATIONS,
+    "ADDRESS": {**TEXTS, "no port": "127.0.0.1", "port": "127.0.0.1:65536", "letters": "127.0.0.1:http"},
+    "HOW": TEXTS,
     "SHARE": RATIOS,
-    "N": {name: text for name, text in NUMBERS.items() if name not in ("zero", "other digits", "digits")},
+    "N": {name: text for name, text in NUMBERS.items() if name not in ("zero", "other digits", "digits", "fraction")},
     "NUMBER": {name: text for name, text in NUMBERS.items() if name not in ("other digits", "digits")},
     "KEY=VALUE": {**TEXTS, "no value": "topology.retries", "no key": "=3", "unknown": "topology.retires=3"},
     "LEVEL": TEXTS,
