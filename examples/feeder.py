@@ -15,7 +15,7 @@ import socket
 import time
 from pathlib import Path
 
-from squall.connectors.tcp import parse_address
+from squall.connectors.addresses import parse_address
 from squall.errors import TopologyError
 from squall.model.durations import parse_duration
 

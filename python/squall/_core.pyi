@@ -286,6 +286,8 @@ class Worker:
     def monotonic(self) -> float: ...
     def emit_result(self, task: int, result: object, /) -> None:
         """Sends what `open`, `drain` or another call outside a tuple returned; unanchored."""
+    def bury(self, task: int, values: tuple[Any, ...], error: BaseException, /) -> None:
+        """A record of spout `task` that cannot be emitted becomes a dead letter; it counts as one of its outputs."""
     def pause(self, task: int, delay: float, /) -> None: ...
     def after(self, task: int, delay: float, function: Callable[..., object], args: tuple[Any, ...], /) -> int:
         """Runs `function(*args)` as the task, between tuples (task -1: for the runtime). Any thread."""

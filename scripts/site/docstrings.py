@@ -11,7 +11,7 @@ from typing import Any
 
 import griffe
 
-OWN = "In|Out|Delivery|Bound|Threading|Cost|Source|Ties"
+OWN = "In|Out|Delivery|Failure|Order|Files|Answers|Batches|Bound|Metrics|Threading|Cost|Source|Ties"
 KNOWN = "Args|Returns|Raises|Yields"
 SECTION = re.compile(rf"^({OWN}):[ \t]+(.*(?:\n[ \t]+\S.*)*)", re.MULTILINE)
 

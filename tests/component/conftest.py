@@ -121,7 +121,7 @@ class Squall:
         path.write_text(textwrap.dedent(text))
         return path
 
-    def start(self, *arguments: object, stdout: Any = None) -> Running:
+    def start(self, *arguments: object, stdout: Any = None, stdin: Any = subprocess.DEVNULL) -> Running:
         """Starts a command; its output goes to files."""
         number = len(self._started)
         out, err = self.folder / f"out-{number}", self.folder / f"err-{number}"
@@ -129,7 +129,7 @@ class Squall:
         with out.open("wb") as out_file, err.open("wb") as err_file:
             process = subprocess.Popen(
                 [sys.executable, "-m", "squall.cli", *map(str, arguments)],
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=stdout if stdout is not None else out_file,
                 stderr=err_file,
                 cwd=self.folder,

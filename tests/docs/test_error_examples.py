@@ -20,6 +20,8 @@ import squall
 from squall import Bolt, Spout, SpoutDeclarer, Topology
 from squall.cli.app import exit_code_of
 from squall.cli.explaining import pages
+from squall.connectors.files import Csv, FileSink
+from squall.connectors.http import HttpSink, HttpSpout
 from squall.connectors.tcp import LengthPrefix, Lines, TcpFeeder, TcpSink, TcpSpout, Tls
 from squall.errors import SquallError
 from squall.planner.validate import validate
@@ -41,15 +43,22 @@ NEEDS_THE_WORLD = {
     "duration_invalid",
     "edit_invalid",
     "export_format",
+    "extra_missing",
+    "file_cut",
+    "file_gone",
     "letters_unnamed",
     "log_level_invalid",
     "no_answer",
     "output_unwritable",
     "pending_full",
     "port_taken",
+    "position_unmatched",
+    "position_unreadable",
+    "positions_in_use",
     "receipt_invalid",
     "record_refused",
     "running_several",
+    "run_lost",
     "running_twice",
     "sending_failed",
     "tcp_no_receipts",
@@ -95,10 +104,13 @@ class Count(Bolt):
     def process(self, word: str) -> None: ...
 
 
-def told_by(error: BaseException) -> set[str]:
-    """The codes of an error, and of those that it came from."""
-    codes = {defect.code for defect in error.defects} if isinstance(error, SquallError) else set[str]()
-    return codes | (told_by(error.__cause__) if error.__cause__ else set())
+def told_by(error: BaseException | None) -> set[str]:
+    """The codes of an error, and of those that it came from; what `open` raised comes from itself."""
+    chain: list[BaseException] = []
+    while error is not None and error not in chain:
+        chain.append(error)
+        error = error.__cause__
+    return {defect.code for one in chain if isinstance(one, SquallError) for defect in one.defects}
 
 
 def with_words() -> Topology:
@@ -125,6 +137,10 @@ def run_python(code: str, caplog: pytest.LogCaptureFixture) -> set[str]:
         "TcpSpout": TcpSpout,
         "Lines": Lines,
         "LengthPrefix": LengthPrefix,
+        "FileSink": FileSink,
+        "Csv": Csv,
+        "HttpSink": HttpSink,
+        "HttpSpout": HttpSpout,
     }
     with LocalCluster(running, mock_sources={"words": []}) as cluster:
         try:

@@ -21,7 +21,7 @@ import pytest
 import squall
 import yaml
 from squall import Bolt, Component, Spout, Topology
-from squall.connectors import files, standard, tcp, udp, unix
+from squall.connectors import files, http, standard, tcp, udp, unix
 
 from .documents import ROOT
 
@@ -143,12 +143,14 @@ def shown() -> Counter[str]:
 def public() -> set[str]:
     names = {f"squall.{name}" for name in squall.__all__}
     names |= {"squall.testing.LocalCluster", "squall.testing.complete_topology"}
-    for module in (files, standard, tcp, udp, unix):
+    for module in (standard, tcp, udp, unix):
         own = [
             value for value in vars(module).values() if inspect.isclass(value) and value.__module__ == module.__name__
         ]
         names |= {f"{module.__name__}.{value.__name__}" for value in own}
-    return names | {f"squall.connectors.tcp.{name}" for name in tcp.__all__ if inspect.isclass(getattr(tcp, name))}
+    for package in (files, http, tcp):
+        names |= {f"{package.__name__}.{name}" for name in package.__all__ if inspect.isclass(getattr(package, name))}
+    return names
 
 
 def test_every_public_name_is_in_the_reference_once() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from squall import _core
-from squall.connectors.tcp import parse_address
+from squall.connectors.addresses import parse_address
 from squall.engines.embedded import sockets
 from squall.engines.embedded.runs import KEPT_LOGS, remove_dead_runs, remove_old_logs, running
 from squall.engines.embedded.tail import Tail

@@ -14,6 +14,7 @@ from squall import Bolt, Emit, Topology, _core
 from squall.engines.embedded import control as control_module
 from squall.engines.embedded import sockets
 from squall.engines.embedded.control import MAX_UNREAD_BYTES, Control
+from squall.engines.embedded.followers import Followers
 from squall.planner.validate import validate
 from squall.runtime.taps import MAX_LINE_CHARS, MAX_TAPS, Taps
 from squall.testing import LocalCluster
@@ -202,7 +203,8 @@ class Relay:
 @pytest.fixture
 def relay() -> Iterator[Relay]:
     with _listener() as (listener, client), selectors.DefaultSelector() as selector:
-        relay = Relay(Control(listener, lambda request: relay.asked.append(request), selector), selector, client)
+        control = Control(listener, lambda request: relay.asked.append(request), selector, Followers())
+        relay = Relay(control, selector, client)
         yield relay
 
 

@@ -9,6 +9,7 @@ pub mod cell;
 pub mod flow;
 pub mod frame;
 pub mod framing;
+pub mod held_up;
 pub mod ids;
 pub mod key;
 pub mod mailbox;

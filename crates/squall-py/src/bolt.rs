@@ -54,6 +54,8 @@ pub struct BoltState {
     pub batch_max: Cell<u32>,
     pub batch_wait_ns: Cell<u64>,
     pub max_in_flight: Cell<u32>,
+    /// Inputs of the calls that are in flight.
+    pub executing: Cell<u32>,
     /// When the first row of the batch that is being waited for was seen; 0: none.
     pub waiting_since_ns: Cell<u64>,
     /// A generator whose outputs found the tasks below full.
@@ -90,6 +92,7 @@ impl BoltState {
             batch_max: Cell::new(0),
             batch_wait_ns: Cell::new(0),
             max_in_flight: Cell::new(1),
+            executing: Cell::new(0),
             waiting_since_ns: Cell::new(0),
             paused: Local::new(None),
             paused_calls: Local::new(VecDeque::new()),
@@ -130,9 +133,11 @@ impl Core {
     pub fn run_bolt(&self, py: Python<'_>, task: &Rc<Task>) -> usize {
         let state = task.bolt();
         if state.has_paused() && !self.resume_generators(py, task) {
+            self.held_up_below(task);
             return 0;
         }
         if task.inbox.ready() == 0 || task.still_paused(self.now_ns.get()) {
+            task.held_up.with(|held_up| held_up.free(self.now_ns.get()));
             return 0;
         }
         let outer = self.enter(task);
@@ -143,6 +148,10 @@ impl Core {
         };
         task.cur.root.set(RootId::NONE);
         self.leave(outer);
+        match task.inbox.ready() > 0 && task.is_held_up() {
+            true => self.held_up_below(task),
+            false => task.held_up.with(|held_up| held_up.free(self.now_ns.get())),
+        }
         taken
     }
 

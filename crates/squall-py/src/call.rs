@@ -234,6 +234,7 @@ fn submit_call(core: &Core, py: Python<'_>, task: &Rc<Task>, kind: Kind, inputs:
         Ok(args) => args.unbind(),
         Err(error) => return core.batch_failed(py, task, inputs, tuples, error),
     };
+    state.executing.set(state.executing.get() + inputs.len() as u32);
     let mut inner = make(task, kind, binding.method.callable(py), args, inputs);
     inner.tuples = Local::new(tuples);
     (inner.started_ns, inner.weight) = (started_ns, weight);
@@ -311,6 +312,8 @@ impl Core {
             _ => outcome,
         };
         let mut inputs = inner.inputs.replace(Vec::new());
+        let executing = &task.bolt().executing;
+        executing.set(executing.get() - inputs.len() as u32);
         let tuples = inner.tuples.replace(None);
         self.call_took(inner);
         match outcome {

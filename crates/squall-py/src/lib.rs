@@ -13,6 +13,7 @@ mod emit;
 mod failures;
 mod fault;
 mod gil;
+mod held_up;
 mod keyhash;
 mod method;
 mod order;

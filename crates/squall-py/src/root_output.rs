@@ -119,9 +119,26 @@ impl Task {
         }
         if let Ok(rows) = result.cast::<PyList>() {
             self.check_limit(rows.len(), limit)?;
+            return self.send_roots(rows).map_err(|error| error.take(py));
         }
         // SAFETY: a new reference is made for the call to consume.
         unsafe { self.send_root_output(result.clone().into_ptr()) }.map_err(|error| error.take(py))
+    }
+
+    /// Opens a root for each row of a list, which user code may change meanwhile.
+    fn send_roots(&self, rows: &Bound<'_, PyList>) -> Result<(), Raised> {
+        let raw = rows.as_ptr();
+        let mut next = 0;
+        // SAFETY: the index is below the length now, and a reference of its own is given away.
+        unsafe {
+            while next < PyList_GET_SIZE(raw) {
+                let row = PyList_GET_ITEM(raw, next);
+                Py_INCREF(row);
+                self.send_root_output(row)?;
+                next += 1;
+            }
+        }
+        Ok(())
     }
 
     fn check_limit(&self, rows: usize, limit: u32) -> PyResult<()> {

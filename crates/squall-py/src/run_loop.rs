@@ -69,6 +69,7 @@ impl Core {
                 return Ok(Ended::Exhausted);
             }
             if self.is_virtual() || (until_idle && self.is_idle()) {
+                self.settle_held_up();
                 return Ok(Ended::Idle);
             }
             if spinning_since_ns == 0 {
@@ -78,6 +79,7 @@ impl Core {
                 std::hint::spin_loop();
                 continue;
             }
+            self.settle_held_up();
             self.sleep(py, deadline_ns);
             if unsafe { PyErr_CheckSignals() } != 0 {
                 return Err(PyErr::fetch(py));

@@ -14,6 +14,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use squall_core::cell::Local;
 use squall_core::flow::{PendingBytes, PendingLimit, RateLimit};
+use squall_core::held_up::Culprit;
 use squall_core::ids::MAX_SLOTS;
 use squall_net::tcp::Receipts;
 use std::cell::Cell;
@@ -69,6 +70,12 @@ pub struct SpoutState {
     pub later: Local<Vec<(Told, *mut PyObject)>>,
     /// Of a spout with `fail`: id → (tries counted, whether it is to run alone), while it is neither acked nor dead.
     pub failed_ids: Local<Option<Py<PyDict>>>,
+    /// When the last poll ended, if it gave something and nothing but the loop's other work keeps it since; else 0.
+    pub ready_since_ns: Cell<u64>,
+    /// How long it had something to give while the loop was at other work.
+    pub waited_ns: Cell<u64>,
+    /// How long its polls took.
+    pub polled_ns: Cell<u64>,
     /// Whether the order of its outputs is kept, for a spout with positions or receipts.
     pub ordered: Cell<bool>,
     order: Local<Option<Order>>,
@@ -122,6 +129,9 @@ impl SpoutState {
             acked: Local::new(Vec::new()),
             later: Local::new(Vec::new()),
             failed_ids: Local::new(None),
+            ready_since_ns: Cell::new(0),
+            waited_ns: Cell::new(0),
+            polled_ns: Cell::new(0),
             ordered: Cell::new(false),
             order: Local::new(None),
             reach: Local::new(Vec::new()),
@@ -217,6 +227,15 @@ impl SpoutState {
     fn adapt_stride(&self, took_ns: u64) {
         let stride = self.stride.get();
         self.stride.set(if took_ns > POLL_NS { (stride / 2).max(1) } else { (stride * 2).min(POLL) });
+    }
+
+    /// Notes how long a poll took, and how long it was waited for if there was something to wait for.
+    fn note_poll(&self, began_ns: u64, ended_ns: u64, gave: bool) {
+        self.polled_ns.set(self.polled_ns.get() + ended_ns.saturating_sub(began_ns));
+        let since_ns = self.ready_since_ns.replace(if gave { ended_ns } else { 0 });
+        if gave && since_ns > 0 {
+            self.waited_ns.set(self.waited_ns.get() + began_ns.saturating_sub(since_ns));
+        }
     }
 
     /// A poll has ended: what it opened is charged against what the rate had granted it.
@@ -333,19 +352,23 @@ impl Core {
     pub fn run_spout(&self, py: Python<'_>, task: &Rc<Task>) -> bool {
         let state = task.spout();
         let now_ns = self.now_ns.get();
-        if state.exhausted.get() || state.next_poll_ns.get() > now_ns || task.still_paused(now_ns) {
-            return false;
+        if state.exhausted.get() || state.next_poll_ns.get() > now_ns {
+            return false; // it rests, or waits for its rate, as the last look has found
+        }
+        if task.still_paused(now_ns) {
+            return self.spout_held_up(task, || Culprit::Pause);
         }
         let room = self.room(py, task).min(state.stride.get());
         if room == 0 || self.is_blocked(task) {
-            return false;
+            return self.spout_held_up(task, || self.who_holds_up(task));
         }
         let room = state.rate.with(|rate| rate.take(now_ns, room));
         if room == 0 {
             let next = state.rate.with(|rate| rate.next_at_ns());
             state.next_poll_ns.set(next.max(now_ns + 1));
-            return false;
+            return self.spout_held_up(task, || Culprit::Rate);
         }
+        task.held_up.with(|held_up| held_up.free(now_ns));
         let outer = self.enter(task);
         state.polling.set(true);
         state.emitted_in_poll.set(0);
@@ -354,12 +377,14 @@ impl Core {
         self.page_call();
         let began_ns = self.now_precise_ns();
         let polled = self.poll(py, task, room);
-        state.adapt_stride(self.now_precise_ns().saturating_sub(began_ns));
+        let ended_ns = self.now_precise_ns();
+        state.adapt_stride(ended_ns.saturating_sub(began_ns));
         state.polling.set(false);
         self.leave(outer);
         let used = state.emitted_in_poll.get();
         if !task.is_offloaded() {
             state.end_poll();
+            state.note_poll(began_ns, ended_ns, used > 0);
         }
         if !state.later.with(|later| later.is_empty()) {
             self.flush_acks(py, task);
@@ -386,7 +411,7 @@ impl Core {
 
     #[cold]
     fn say_who_holds(&self, py: Python<'_>, task: &Task, bytes: u64) {
-        let load = |bolt: &&Rc<Task>| bolt.inbox.len() + bolt.held.get() as usize + bolt.in_flight.get() as usize;
+        let load = |bolt: &&Rc<Task>| bolt.load();
         let holder =
             task.spout().reach.with(|reach| reach.iter().max_by_key(load).map_or(task.index, |bolt| bolt.index));
         if let Err(fault) = self.hooks(py).call_method1("holding", (task.index, bytes, holder)) {

@@ -4,6 +4,7 @@ use crate::task::{Role, Task};
 use pyo3::prelude::*;
 use pyo3::types::{IntoPyDict, PyDict, PyList};
 use squall_core::cell::Local;
+use squall_core::held_up::Culprit;
 use squall_core::metrics::{Latency, Window, capacity};
 use std::rc::Rc;
 
@@ -37,8 +38,15 @@ fn of_task<'py>(py: Python<'py>, task: &Task) -> PyResult<Bound<'py, PyDict>> {
             ("pending", (state.pending.get() + state.burying.get()) as u64),
             ("retrying", state.retrying.get() as u64),
             ("burying", state.burying.get() as u64),
+            ("pending_max", state.limit.with(|limit| limit.limit()) as u64),
+            ("waited_ns", state.waited_ns.get()),
+            ("busy_ns", state.polled_ns.get()),
         ]),
         Role::Bolt(state) => {
+            numbers.push(("busy_ns", task.times.execute.with(|latency| latency.sum_ns()) as u64));
+            if task.is_offloaded() {
+                numbers.push(("in_flight_max", state.max_in_flight.get() as u64));
+            }
             for binding in state.bindings.get() {
                 let before = executed.get_item(&binding.label)?.map_or(Ok(0), |n| n.extract::<u64>())?;
                 executed.set_item(&binding.label, before + binding.executed.get())?;
@@ -51,10 +59,28 @@ fn of_task<'py>(py: Python<'py>, task: &Task) -> PyResult<Bound<'py, PyDict>> {
     for (name, number) in numbers {
         dict.set_item(name, number)?;
     }
+    dict.set_item("blocked_ns", blocked_ns(py, task)?)?;
     windows(py, task, &dict)?;
     dict.set_item("execute_ms", latency_ms(py, &task.times.execute)?)?;
     dict.set_item("process_ms", latency_ms(py, &task.times.process)?)?;
     dict.set_item("complete_ms", latency_ms(py, &task.times.complete)?)?;
+    Ok(dict)
+}
+
+/// For how long it was held up, by component or by what else it was; names of components have no spaces.
+fn blocked_ns<'py>(py: Python<'py>, task: &Task) -> PyResult<Bound<'py, PyDict>> {
+    let core = task.core();
+    let dict = PyDict::new(py);
+    for (culprit, ns) in task.held_up.with(|held_up| held_up.totals(core.now_precise_ns())) {
+        let name = match culprit {
+            Culprit::Component(number) => core.component_name(number),
+            Culprit::Rate => "rate limit",
+            Culprit::Pause => "own pause",
+            Culprit::Retries => "waiting retries",
+            Culprit::DeadLetters => "dead letter log",
+        };
+        dict.set_item(name, ns)?;
+    }
     Ok(dict)
 }
 
@@ -88,7 +114,12 @@ fn windows(py: Python<'_>, task: &Task, dict: &Bound<'_, PyDict>) -> PyResult<()
         out.set_item(window.name(), counts)?;
     }
     dict.set_item("windows", out)?;
-    let busy_ns = over(5, Window::TenMinutes);
+    // Where several calls may run at once, one of each is not all that it can do.
+    let at_once = match &task.role {
+        Role::Bolt(state) if task.is_offloaded() => state.max_in_flight.get(),
+        _ => 1,
+    };
+    let busy_ns = over(5, Window::TenMinutes) / at_once as f64;
     dict.set_item("capacity", capacity(busy_ns, 1.0, now_ns))
 }
 

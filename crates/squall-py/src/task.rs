@@ -9,6 +9,7 @@ use crate::tap::Taps;
 use pyo3::ffi::{PyObject, PyThreadState};
 use pyo3::prelude::*;
 use squall_core::cell::Local;
+use squall_core::held_up::HeldUp;
 use squall_core::ids::RootId;
 use squall_core::mailbox::{Channel, Mailbox};
 use squall_core::metrics::{Latency, Sampler, Windows};
@@ -113,6 +114,8 @@ pub struct Task {
     pub cancel: Local<Option<Py<PyAny>>>,
     pub in_flight: Cell<u32>,
     pub held: Cell<u32>,
+    /// What keeps it from going on, and for how long.
+    pub held_up: Local<HeldUp>,
     /// The user's code asked for a pause that may not have passed: what a hot loop looks at.
     pub is_paused: Cell<bool>,
     pub paused_until_ns: Cell<u64>,

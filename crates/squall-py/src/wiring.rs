@@ -77,6 +77,7 @@ impl Core {
             cancel: Local::new(None),
             in_flight: Cell::new(0),
             held: Cell::new(0),
+            held_up: Local::default(),
             is_paused: Cell::new(false),
             paused_until_ns: Cell::new(0),
             timers_send: Cell::new(false),

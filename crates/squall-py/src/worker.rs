@@ -429,6 +429,17 @@ impl Worker {
         sent.map_err(|error| error.take(py))
     }
 
+    fn bury(&self, task: u32, values: &Bound<'_, PyTuple>, error: Bound<'_, PyAny>) -> PyResult<()> {
+        let task = self.task(task)?;
+        if !task.is_spout() {
+            return Err(PyValueError::new_err("only a spout's records can become dead letters by themselves"));
+        }
+        let state = task.spout();
+        state.emitted_in_poll.set(state.emitted_in_poll.get() + 1);
+        self.core().bury_unsent(values.py(), &task, crate::values::row_of(values)?, PyErr::from_value(error));
+        Ok(())
+    }
+
     fn pause(&self, task: u32, delay: f64) -> PyResult<()> {
         let task = self.task(task)?;
         let until_ns = self.core().now_precise_ns() + seconds_ns(delay);

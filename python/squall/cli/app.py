@@ -1,4 +1,4 @@
-"""The commands: `squall new`, `run`, `check`, `explain`, `feed`, `stacks`, `log-level`, `tap`; `dead` has a folder."""
+"""The commands: `squall new`, `run`, `check`, `explain`, `top`, `ps`, `feed`, `stacks`, …; `dead` has a folder."""
 
 from __future__ import annotations
 
@@ -129,13 +129,17 @@ def run(
     summary: Annotated[
         str | None, typer.Option("--summary", metavar="FILE", help="Write the summary event to this file as JSON.")
     ] = None,
+    from_start: Annotated[
+        bool, typer.Option("--from-start", help="Forget where the sources of an interrupted run stopped.")
+    ] = False,
     log_level: Annotated[
         str | None, typer.Option("--log-level", metavar="LEVEL", help="DEBUG, INFO, WARNING, ERROR.  [default: INFO]")
     ] = None,
 ) -> None:
     """Runs a topology on this machine until its sources end, --for is over, or Ctrl-C.
 
-    Ctrl-C stops the sources and lets everything pending end; a second one kills.
+    Ctrl-C stops the sources and lets everything pending end; a second one kills. The next run goes on where the sources
+    of this one stopped, if they have positions (files do); --from-start forgets that.
 
     Exit codes: 0 done, 1 the topology failed or did not drain, 2 wrong use or definition, 130 killed.
 
@@ -144,10 +148,12 @@ def run(
       squall run examples/word_count.py --for 20s
 
       squall run shop.py:orders -p region=eu -c topology.max.spout.pending=1000 --json
+
+      zcat orders.gz | squall run shop.py
     """
     from squall.cli.running import Asked, run_topology
 
-    asked = Asked(target, parameters or [], settings or [], for_, drain, as_json, summary, log_level)
+    asked = Asked(target, parameters or [], settings or [], for_, drain, as_json, summary, log_level, from_start)
     raise typer.Exit(run_topology(asked))
 
 
@@ -192,6 +198,46 @@ def explain(
     from squall.cli.explaining import explain_code
 
     raise typer.Exit(explain_code(code))
+
+
+@app.command()
+def top(
+    topology: Annotated[
+        str | None, typer.Argument(metavar="[TOPOLOGY]", help="Its name; not needed if only one is running.")
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="Print one screen as text and end.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print its events as JSON lines, as `squall run --json` does.")
+    ] = False,
+    settings: Settings = None,
+) -> None:
+    """Shows a topology that runs in another terminal: rates on its graph, who holds up whom, latencies, errors.
+
+    Keys: q leaves, ? tells the others. The topology goes on.
+
+    Examples:
+
+      squall top
+
+      squall top word-count --once
+    """
+    from squall.cli.top import show
+
+    raise typer.Exit(show(local_dir_of(settings), topology, once=once, as_json=as_json))
+
+
+@app.command()
+def ps(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    settings: Settings = None,
+) -> None:
+    """Lists the topologies that are running here, with their rates.
+
+    Example: squall ps
+    """
+    from squall.cli.top import show_running
+
+    show_running(local_dir_of(settings), as_json=as_json)
 
 
 @app.command()

@@ -36,6 +36,27 @@ def control_socket(base: Path, topology: str) -> Path:
     )
 
 
+def chosen(base: Path, topology: str | None, how: str) -> str:
+    """The topology that is meant: the one that runs, if none is named.
+
+    Args:
+        how: one is named.
+
+    Raises:
+        ClusterError: `not_running`, or `running_several`.
+    """
+    if topology is not None:
+        return topology
+    alive = sorted(running(base))
+    if len(alive) == 1:
+        return topology_of(alive[0])
+    if alive:
+        facts = (("running", ", ".join(alive)),)
+        raise ClusterError(Defect("running_several", f"{len(alive)} topologies are running here", facts, how))
+    fix = "start one with squall run; storm.local.dir must be the same (-c)"
+    raise ClusterError(Defect("not_running", "no topology is running here", (), fix), retryable=True)
+
+
 def command(base: Path, topology: str, request: dict[str, Any]) -> dict[str, Any]:
     """Asks a running topology.
 

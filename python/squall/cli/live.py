@@ -1,62 +1,77 @@
-"""A run on a terminal: a table that follows the topology, with its errors and the tables that components show."""
+"""A run on a terminal: the live view, above which log lines, errors and what sinks print scroll by."""
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable
 
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
-from rich.table import Table
-from rich.text import Text
+from squall.cli.streams import STDOUT
+from squall.cli.texts import Event, failed_text, listening, stuck_text, summary_lines
+from squall.cli.view.board import Board, Steering
+from squall.cli.view.keyboard import Keyboard, usable
+from squall.cli.view.painter import Painter
+from squall.cli.view.printed import Printed
+from squall.cli.view.state import Known
+from squall.runtime.output import StandardOutput
 
-from squall.cli.texts import (
-    Event,
-    compact,
-    components,
-    failed_text,
-    listening,
-    rates,
-    stuck_text,
-    summary_lines,
-    tables,
-)
+STDIN = 0
+PRINTING_SHARE = 0.6
+"""Most of the terminal's height for the view while sinks print above it."""
 
-BUSY, TOO_BUSY = 0.7, 0.9
-"""Capacities from which a component is coloured."""
 
-COLUMNS: tuple[tuple[str, Callable[[Event], str]], ...] = (
-    ("tasks", lambda now: str(now["tasks"])),
-    ("queue", lambda now: compact(now["queue"])),
-    ("executed", lambda now: compact(now["executed"])),
-    ("emitted", lambda now: compact(now["emitted"])),
-    ("acked", lambda now: compact(now["acked"])),
-    ("failed", lambda now: compact(now["failed"])),
-    ("exec ms", lambda now: f"{now['execute_ms']['mean']:.4f}"),
-    ("proc ms", lambda now: f"{now['process_ms']['mean']:.4f}"),
-)
+def is_narrow(encoding: str) -> bool:
+    """Whether a terminal's encoding has no lines and arrows."""
+    try:
+        "─▶╰…–×".encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return True
+    return False
 
 
 class LiveView:
-    """A live display on standard output; log lines and errors scroll above it, or go to where standard error leads."""
+    """The live view of a run of this process.
 
-    def __init__(self) -> None:
-        self._console = Console(highlight=False)
-        self._live = Live(Text("starting …"), console=self._console, refresh_per_second=4, transient=True)
-        self._live.start()
-        self._last: Event | None = None
+    Args:
+        prints: sinks write to standard output; it is this view's from now on, and theirs is `stdout_fd`.
+        reads: a spout reads standard input, so no keys are taken from it.
+    """
+
+    def __init__(self, topology: str, *, prints: bool, reads: bool) -> None:
+        encoding = sys.stdout.encoding or "ascii"
+        self._painter = Painter(StandardOutput(STDOUT), encoding)
+        keyboard = Keyboard(STDIN) if usable(STDIN) and not reads else None
+        known = Known(topology, "Ctrl-C drains and ends")
+        share = PRINTING_SHARE if prints else 1.0
+        self._board = Board(self._painter, keyboard, known, narrow=is_narrow(encoding), share=share)
+        self._printed = Printed(self._painter.above) if prints else None
+        self._steering: Steering | None = None
+
+    @property
+    def stdout_fd(self) -> int:
+        """Where sinks write."""
+        return self._printed.write_fd if self._printed is not None else STDOUT
+
+    def attach(self, steering: Steering) -> None:
+        """Takes what keys can act on."""
+        self._steering = steering
+        self._board.steer(steering)
+        if self._printed is not None:
+            steering.look_at(self._printed.read_fd, self._printed.take)
 
     def __call__(self, event: Event) -> None:
         """Shows one event."""
         match event["event"]:
             case "started":
                 where = f": process {event['workers'][0]['pid']}{listening(event)}; log {event['log']}"
-                self._console.print(Text.assemble((event["topology"], "bold"), where))
+                self._painter.text_above(event["topology"] + where, "bold")
+                self._board.take(event)
+            case "resumed":
+                self._painter.text_above(event["text"], "")
             case "progress":
-                self._live.update(self._screen(event))
-                self._last = event
+                self._board.take(event)
             case "draining":
-                self._console.print("the sources are stopped; waiting for what is pending (Ctrl-C again kills)")
+                self._painter.text_above("the sources are stopped; waiting for what is pending (again: kills)", "")
+                self._board.take(event)
             case "log":
                 self._complain(event["text"], "dim")
             case "stuck":
@@ -70,61 +85,18 @@ class LiveView:
                 pass
 
     def close(self) -> None:
-        """Takes the display down."""
-        self._live.stop()
+        """Takes the view down, after all that sinks printed."""
+        printed, self._printed = self._printed, None
+        try:
+            if printed is not None:
+                if self._steering is not None:
+                    self._steering.look_away(printed.read_fd)
+                printed.close()
+        finally:
+            self._board.close()
 
     def _complain(self, text: str, style: str) -> None:
-        if sys.stderr.isatty():
-            self._console.print(Text(text, style=style), soft_wrap=True)
+        if os.isatty(sys.stderr.fileno()):
+            self._painter.text_above(text, style)
         else:
             print(text, file=sys.stderr, flush=True)
-
-    def _screen(self, event: Event) -> RenderableType:
-        errors = [
-            Text(f"{name}: {kept['last']} ({kept['count']} kept)", style="red")
-            for name, kept in event["errors"].items()
-        ]
-        return Group(self._head(event), _components(event), *_tables(event), *errors)
-
-    def _head(self, event: Event) -> Text:
-        into, out = rates(event, self._last)
-        latency = event["complete_ms"]
-        parts = (
-            ("in", f"{into:,.0f}/s"),
-            ("out", f"{out:,.0f}/s"),
-            ("complete p50", f"{latency['p50']:.2f} ms"),
-            ("p99", f"{latency['p99']:.2f} ms"),
-            ("pending", f"{event['pending']:,}"),
-            ("failed", f"{event['failed']:,}"),
-            ("dead", f"{event['dead']:,}"),
-            ("up", f"{event['uptime_s']:.0f} s"),
-        )
-        head = Text()
-        for name, value in parts:
-            head.append(f"{name} ", "dim").append(f"{value}   ", "bold")
-        return head.append("Ctrl-C drains and ends", "dim italic")
-
-
-def _components(event: Event) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("component", no_wrap=True)
-    table.add_column("capacity", justify="right")
-    for title, _ in COLUMNS:
-        table.add_column(title, justify="right")
-    for name, now in components(event):
-        busy = now["capacity"]
-        style = "red" if busy > TOO_BUSY else "yellow" if busy > BUSY else ""
-        table.add_row(name, Text(f"{busy:.2f}", style=style), *(shown(now) for _, shown in COLUMNS))
-    return table
-
-
-def _tables(event: Event) -> list[RenderableType]:
-    shown: list[RenderableType] = []
-    for title, rows in tables(event):
-        table = Table(title=title, title_justify="left", box=None, pad_edge=False, show_header=False)
-        table.add_column()
-        table.add_column(justify="right")
-        for key, value in rows.items():
-            table.add_row(Text(key), f"{value:,.0f}")
-        shown.append(table)
-    return shown

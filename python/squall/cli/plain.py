@@ -5,15 +5,21 @@ from __future__ import annotations
 import sys
 from typing import TextIO
 
+from squall.cli.streams import STDOUT
 from squall.cli.texts import Event, failed_text, listening, progress_line, stuck_text, summary_lines
 
 
 class PlainView:
     """Lines of text on `out`; logs and errors on standard error."""
 
+    stdout_fd = STDOUT
+
     def __init__(self, out: TextIO) -> None:
         self._out = out
         self._last: Event | None = None
+
+    def attach(self, _helm: object) -> None:
+        """Lines are all that it shows."""
 
     def __call__(self, event: Event) -> None:
         """Shows one event."""
@@ -21,6 +27,8 @@ class PlainView:
             case "started":
                 where = f"in process {event['workers'][0]['pid']}{listening(event)}; log: {event['log']}"
                 self._say(f'running "{event["topology"]}" {where}')
+            case "resumed":
+                self._say(event["text"])
             case "progress":
                 self._say(progress_line(event, self._last))
                 self._last = event

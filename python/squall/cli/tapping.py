@@ -15,9 +15,8 @@ from typing import Any, Self
 
 import typer
 
-from squall.cli.commands import ANSWER_WITHIN_S, checked, control_socket, no_answer
+from squall.cli.commands import ANSWER_WITHIN_S, checked, chosen, control_socket, no_answer
 from squall.engines.embedded import sockets
-from squall.engines.embedded.runs import running, topology_of
 from squall.errors import ClusterError, Defect
 
 Event = dict[str, Any]
@@ -131,28 +130,9 @@ def follow(path: Path, topology: str, wanted: Wanted) -> Tapped:
     return Tapped(connection, wanted, answer["streams"], rest)
 
 
-def chosen(base: Path, topology: str | None) -> str:
-    """The topology that is meant: the one that runs, if none is named.
-
-    Raises:
-        ClusterError: none runs, or several.
-    """
-    if topology is not None:
-        return topology
-    alive = sorted(running(base))
-    if len(alive) == 1:
-        return topology_of(alive[0])
-    if alive:
-        facts = (("running", ", ".join(alive)),)
-        message = f"{len(alive)} topologies are running here"
-        raise ClusterError(Defect("running_several", message, facts, "name one: --topology NAME"))
-    fix = "start one with squall run; storm.local.dir must be the same (-c)"
-    raise ClusterError(Defect("not_running", "no topology is running here", (), fix), retryable=True)
-
-
 def show_tuples(base: Path, topology: str | None, wanted: Wanted, *, as_json: bool) -> None:
     """Prints tuples until Ctrl-C, the end of the run, or the limit."""
-    name = chosen(base, topology)
+    name = chosen(base, topology, "name one: --topology NAME")
     with follow(control_socket(base, name), name, wanted) as tapped:
         _hint(name, wanted, tapped)
         tapped.on_stuck = _say_stuck

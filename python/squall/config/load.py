@@ -31,7 +31,7 @@ class Given:
 
 
 def local_dir(settings: Mapping[str, Any]) -> Path:
-    """The folder for runs, logs and dead letters."""
+    """The folder for runs, logs, dead letters and positions."""
     configured, state = settings.get("storm.local.dir"), os.environ.get("XDG_STATE_HOME")
     folder = str(configured) if configured else f"{state}/squall" if state else "~/.local/state/squall"
     try:

@@ -261,7 +261,7 @@ SETTINGS: Mapping[str, Setting] = {
             "storm.local.dir",
             None,
             _L,
-            "Folder for runs, logs and dead letters; unset: `$XDG_STATE_HOME/squall` or `~/.local/state/squall`.",
+            "Folder of runs, logs, dead letters, positions; unset: `$XDG_STATE_HOME/squall`, `~/.local/state/squall`.",
         ),
     )
 }

@@ -7,6 +7,7 @@ import socket
 from typing import Any
 
 from squall import _core
+from squall.connectors.addresses import bound, parse_address
 from squall.connectors.decoders import Decoder, Decoding, Json, MessagePack
 from squall.connectors.framing import Delimiter, Fixed, Framing, LengthPrefix, Lines
 from squall.connectors.origins import Calling, Listening
@@ -17,9 +18,7 @@ from squall.connectors.sockets import (
     Receipts,
     SocketSpout,
     Streams,
-    bound,
     decoding,
-    parse_address,
 )
 from squall.connectors.tcp_feeder import TcpFeeder
 from squall.connectors.tcp_sink import TcpSink
@@ -42,9 +41,7 @@ __all__ = [
     "TcpSink",
     "TcpSpout",
     "Tls",
-    "parse_address",
 ]
-
 
 FIGURES = ("connections", "accepted", "resets", "oversize", "half", "crowded")
 

@@ -6,15 +6,14 @@ import socket
 from typing import Any
 
 from squall import _core
+from squall.connectors.addresses import bound, parse_address
 from squall.connectors.decoders import Decoder, Decoding
 from squall.connectors.sockets import (
     LONGEST_DATAGRAM,
     Datagrams,
     SocketSpout,
-    bound,
     check_limit,
     datagram_decoding,
-    parse_address,
 )
 from squall.connectors.udp_sink import UdpSink
 from squall.model.addresses import address_of

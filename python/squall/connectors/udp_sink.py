@@ -8,9 +8,9 @@ from typing import Any
 
 from squall._core import Tuple
 from squall.api.components import Bolt
+from squall.connectors.addresses import parse_address
 from squall.connectors.record_encoders import Encoder, encoder_of
 from squall.connectors.sending.wire import bytes_of
-from squall.connectors.sockets import parse_address
 from squall.errors import DeadLetter, RetryTuple
 
 WAIT_S = 0.01

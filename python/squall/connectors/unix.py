@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from squall import _core
+from squall.connectors.addresses import BACKLOG, cannot_bind
 from squall.connectors.decoders import Decoder, Decoding
 from squall.connectors.framing import Framing, Lines
 from squall.connectors.sockets import (
-    BACKLOG,
     DEFAULT_CLIENT_BUFFER,
     DEFAULT_MAX_CONNECTIONS,
     DEFAULT_MAX_RECORD,
@@ -22,7 +22,6 @@ from squall.connectors.sockets import (
     Receipts,
     SocketSpout,
     Streams,
-    cannot_bind,
     datagram_decoding,
     decoding,
 )

@@ -151,6 +151,8 @@ class ComponentSpec:
     resources: Any = None
     listens: bool = False
     """Whether the spout listens on an address: the parent binds it and hands the socket to the worker."""
+    reads_stdin: bool = False
+    """Whether the spout reads standard input, which the parent passes on to the worker."""
     has_sockets: bool = False
     """Whether the spout reads sockets, which simulated time cannot have."""
     prints: bool = False

@@ -19,7 +19,7 @@ def describe(graph: Graph) -> Description:
     return {
         "topology": graph.name,
         "workers": graph.workers,
-        "settings": _changed(graph.settings, DEFAULTS),
+        "settings": settings_of(graph),
         "components": {name: _component(graph, spec) for name, spec in graph.components.items()},
     }
 
@@ -42,7 +42,7 @@ def _component(graph: Graph, spec: ComponentSpec) -> dict[str, Any]:
         "tasks": spec.tasks,
         "outputs": {name: {"fields": [*one.fields], "direct": one.direct} for name, one in spec.streams.items()},
         "inputs": sorted(_input(graph, one) for one in spec.inputs),
-        "settings": _changed(spec.settings, graph.settings),
+        "settings": changed_settings(spec.settings, graph.settings),
     }
 
 
@@ -51,7 +51,12 @@ def _input(graph: Graph, one: InputSpec) -> str:
     return f"{one.grouping.value}({', '.join(fields[key] for key in one.keys)}) of {one.source}"
 
 
-def _changed(settings: Mapping[str, Any], below: Mapping[str, Any]) -> dict[str, Any]:
+def settings_of(graph: Graph) -> dict[str, Any]:
+    """The topology's settings where they are not the default."""
+    return changed_settings(graph.settings, DEFAULTS)
+
+
+def changed_settings(settings: Mapping[str, Any], below: Mapping[str, Any]) -> dict[str, Any]:
     """What differs from the level below; what belongs to a machine is no part of a topology."""
     return {
         key: value for key, value in settings.items() if value != below[key] and SETTINGS[key].scope is not Scope.LOCAL

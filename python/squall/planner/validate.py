@@ -88,6 +88,7 @@ class _Validation:
                 specs[name] = self._spec(self.declared[name], found)
         self._reach()
         self._addresses()
+        self._standard_input()
         if self.defects:
             raise TopologyError(*self.defects)
         if self.topology.dead_letter_streams:
@@ -202,6 +203,7 @@ class _Validation:
             settings=settings,
             resources=declaration.resources,
             listens=_listens(look),
+            reads_stdin=getattr(look, "reads_stdin", False) is True,
             has_sockets=hasattr(look, "native_source"),
             prints=getattr(look, "prints", False) is True,
         )
@@ -283,6 +285,16 @@ class _Validation:
                 defect = Defect("address_twice", message, (), "give each an address of its own, or let one feed both")
                 self.defects.append(defect.at(self.declared[name].where))
             first.setdefault(address, name)
+
+    def _standard_input(self) -> None:
+        """It is read by one spout."""
+        readers = [
+            name for name, component in self.made.items() if getattr(component.look, "reads_stdin", False) is True
+        ]
+        if len(readers) > 1:
+            message = f"spouts {', '.join(map(repr, readers))} would all read standard input"
+            defect = Defect("stdin_twice", message, (), "let one read it, and feed all that need it")
+            self.defects.append(defect.at(self.declared[readers[1]].where))
 
     def _ordered(self, specs: dict[str, ComponentSpec]) -> Graph:
         edges = [(one.source.component, spec.name) for spec in specs.values() for one in spec.inputs]

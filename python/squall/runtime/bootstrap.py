@@ -15,7 +15,8 @@ class Bootstrap:
 
     `settings` are those of file, environment and command line, with defaults. `listen_fds`: the listening socket of
     each spout that has one, by the spout's name. `stdout_fd`: where sinks write that mean standard output. `described`:
-    the topology as the parent built it.
+    the topology as the parent built it. `positions`: where the spouts of the last run stopped. `stdin_fd`: where
+    the parent passes standard input on, if a spout reads it.
     """
 
     file: str
@@ -36,6 +37,8 @@ class Bootstrap:
     log_file: str
     dead_log: str
     drain_s: float
+    positions: list[dict[str, Any]]
+    stdin_fd: int | None
 
     def write(self, path: Path) -> None:
         """Writes the file anew."""

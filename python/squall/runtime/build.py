@@ -24,7 +24,6 @@ from squall.model.graph import (
 )
 from squall.runtime import keys
 from squall.runtime.context import ContextRuntime, WorkerServices
-from squall.runtime.dead_stream import DeadLetterSpout
 
 
 class Offloader(Protocol):
@@ -129,8 +128,8 @@ def _task(
     place = offloader(spec, instance)
     built = Task(spec, task, index, instance, context, runtime, place)
     if is_spout:
-        if isinstance(instance, DeadLetterSpout):
-            instance.wake_by(lambda: services.worker.wake_spout(index))
+        if wake_by := _callback(instance, "wake_by"):  # it hears from other threads when it has something
+            wake_by(lambda: services.worker.wake_spout(index))
         _configure_spout(services.worker, built)
     elif isinstance(holder, Bolt):
         _configure_bolt(services.worker, built, holder)

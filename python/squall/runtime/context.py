@@ -117,6 +117,10 @@ class ContextRuntime:
             )
         return prefix
 
+    def dead_letter(self, values: tuple[object, ...], error: BaseException) -> None:
+        """A dead letter of a record that was never emitted."""
+        self._services.worker.bury(self._index, values, error)
+
     def report_error(self, error: BaseException) -> None:
         """Adds to the component's errors."""
         self._services.report_error(self._index, "report_error", error)

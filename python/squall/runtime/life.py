@@ -30,11 +30,14 @@ class OpenFailed(Exception):
 def call(task: Task, name: str, *args: object) -> Any:
     """Calls a method of the task's life where its code runs; None if it has no such method."""
     method = getattr(task.instance, name, None)
-    if not callable(method):
-        return None
+    return run_as(task, method, *args) if callable(method) else None
+
+
+def run_as(task: Task, function: Callable[..., Any], *args: object) -> Any:
+    """Runs a function where the task's code runs, and waits for it."""
     run = task.offloader.run if task.offloader is not None else _here
     with living(task), task.runtime.life.of(task.spec.name):
-        result: Any = run(task.runtime.life.run, method, *args)
+        result: Any = run(task.runtime.life.run, function, *args)
         return run(run_coroutine, result) if hasattr(result, "__await__") else result
 
 
@@ -49,8 +52,11 @@ def run_coroutine(coroutine: Any) -> Any:
     return asyncio.run(coroutine)
 
 
-def open_all(worker: _core.Worker, built: Built) -> None:
+def open_all(worker: _core.Worker, built: Built, restore: Callable[[Task], None] = lambda _task: None) -> None:
     """Opens every bolt, then every spout, and lets the spouts begin; sets the ticks.
+
+    Args:
+        restore: gives an opened spout its position.
 
     Raises:
         OpenFailed: `open` of a component raised.
@@ -61,6 +67,7 @@ def open_all(worker: _core.Worker, built: Built) -> None:
             if result is not None:
                 worker.emit_result(task.index, result)
             if task.spec.kind is Kind.SPOUT:
+                restore(task)
                 call(task, "activate")
         except KeyboardInterrupt:  # of whoever runs a test
             raise
@@ -100,11 +107,11 @@ def drain(
 
     failures: list[tuple[Task, str, BaseException]] = []
     worker.stop_spouts()
-    while not step and _polling(built) and worker.monotonic() < patience.polls_until:
+    while not step and polling(built) and worker.monotonic() < patience.polls_until:
         worker.run(until_idle=True, deadline=min(patience.polls_until, worker.monotonic() + LOOK_EVERY_S))
-    polling = _polling(built)
+    waiting = polling(built)
     for task in _spouts(built):
-        if task.index not in polling:
+        if task.index not in waiting:
             _attempt(failures, task, "deactivate")
     in_time = settle() == "idle"
     for task in _bolts(built):
@@ -162,7 +169,7 @@ def _is_settled(built: Built, patience: Patience) -> bool:
     worker = built.worker
     going_on = {task.index for task in _spouts(built) if not worker.spout_ended(task.index)}
     if worker.monotonic() >= patience.polls_until:
-        going_on -= _polling(built)
+        going_on -= polling(built)
     bolts = {task.index for task in _bolts(built)}
     rows = worker.snapshot()
     if going_on or any(row["queue"] or row["in_flight"] for index, row in enumerate(rows) if index in bolts):
@@ -180,7 +187,7 @@ def _only_held(worker: _core.Worker) -> bool:
     )
 
 
-def _polling(built: Built) -> set[int]:
+def polling(built: Built) -> set[int]:
     """Spouts on threads of their own whose poll has not returned."""
     in_hands = {index for index, _, count in built.worker.busy() if count}
     return in_hands & {task.index for task in _spouts(built)}
@@ -190,9 +197,9 @@ def close_all(built: Built) -> list[tuple[Task, str, BaseException]]:
     """Closes every task, spouts first; not those whose thread still waits for a call to return."""
     built.worker.end_emission()
     failures: list[tuple[Task, str, BaseException]] = []
-    polling = _polling(built)
+    waiting = polling(built)
     for task in built.tasks:
-        if task.index in polling:
+        if task.index in waiting:
             log.warning("event=not_closed reason=its_poll_has_not_returned", extra={"component": task.spec.name})
             continue
         _attempt(failures, task, "close")

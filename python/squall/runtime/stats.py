@@ -17,6 +17,10 @@ from squall.runtime.build import Built
 TABLE_ROWS = 10
 """Rows that are kept of a table that a component shows."""
 LATENCIES = ("p50", "p99", "p999", "max", "mean")
+COUNTS = ("executed", "emitted", "transferred", "acked", "failed", "dropped", "dead", "errors")
+GAUGES = ("pending", "pending_max", "queue", "held", "in_flight", "in_flight_max", "retrying")
+SUMMED = (*COUNTS[3:], *GAUGES)
+"""What a component's tasks have one number of."""
 
 
 def summary(
@@ -46,14 +50,17 @@ def summary(
 
 def empty(kind: str, tasks: int = 0) -> dict[str, Any]:
     """The figures of a component that has counted nothing."""
-    counts = ("executed", "emitted", "transferred", "acked", "failed", "dropped", "dead", "errors")
-    gauges = ("pending", "queue", "held", "in_flight", "retrying")
     return {
         "kind": kind,
-        **dict.fromkeys((*counts, *gauges), 0),
+        **dict.fromkeys((*COUNTS, *GAUGES), 0),
         "process_ms": _worst([]),
         "execute_ms": _worst([]),
+        "complete_ms": _worst([]),
         "capacity": 0.0,
+        "busy_ms": 0.0,
+        "waited_ms": 0.0,
+        "blocked_ms": {},
+        "blocked_ratio": {},
         "streams": {},
         "inputs": {},
         "windows": {},
@@ -64,7 +71,7 @@ def empty(kind: str, tasks: int = 0) -> dict[str, Any]:
 
 
 def _add(out: dict[str, Any], row: Mapping[str, Any]) -> None:
-    for key in ("acked", "failed", "dropped", "dead", "errors", "pending", "queue", "held", "in_flight", "retrying"):
+    for key in SUMMED:
         out[key] += row.get(key, 0)
     for key, streams in (("emitted", "streams"), ("executed", "inputs")):
         for name, count in row[key].items():
@@ -72,8 +79,12 @@ def _add(out: dict[str, Any], row: Mapping[str, Any]) -> None:
             out[streams][name] = out[streams].get(name, 0) + count
     out["transferred"] += sum(row["transferred"].values())
     out["tasks"] += 1
-    for key in ("process_ms", "execute_ms"):
+    for key in ("process_ms", "execute_ms", "complete_ms"):
         out[key] = _worst([out[key], row[key]])
+    for name, ns in row["blocked_ns"].items():
+        out["blocked_ms"][name] = round(out["blocked_ms"].get(name, 0.0) + ns / 1e6, 3)
+    for key in ("busy", "waited"):
+        out[f"{key}_ms"] = round(out[f"{key}_ms"] + row.get(f"{key}_ns", 0) / 1e6, 3)
     out["capacity"] = max(out["capacity"], row["capacity"])
     windows = out["windows"]
     for window, counts in row["windows"].items():
@@ -137,5 +148,6 @@ def _top(rows: Mapping[str, float]) -> dict[str, float]:
 
 
 def _worst(latencies: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The highest of each figure: percentiles of several tasks cannot be merged exactly."""
-    return {key: round(max((one[key] for one in latencies), default=0.0), 4) for key in LATENCIES}
+    """The highest of each figure, since percentiles of several tasks cannot be merged exactly; `count` of them all."""
+    highest = {key: round(max((one[key] for one in latencies), default=0.0), 4) for key in LATENCIES}
+    return highest | {"count": sum(one["count"] for one in latencies)}

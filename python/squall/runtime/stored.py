@@ -39,7 +39,7 @@ class Head(msgspec.Struct):
     replay_of: int = 0
 
 
-class _Line(msgspec.Struct):
+class Line(msgspec.Struct):
     """Any line: of a letter, of a run, or of a change."""
 
     letter: Head | None = None
@@ -52,7 +52,7 @@ class _Line(msgspec.Struct):
 
 
 _NONE = Change(0, OPEN)
-_DECODER = msgspec.json.Decoder(_Line)
+_DECODER = msgspec.json.Decoder(Line)
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class LogReader:
         return list(self.letters.values())
 
     def _take(self, body: bytes) -> None:
-        line = _parsed(body)
+        line = parsed(body)
         if line.letter is not None:
             number = len(self.letters) + 1
             self.letters[number] = Stored(number, line.letter, body)
@@ -155,14 +155,19 @@ def read(path: Path) -> list[Stored]:
     return LogReader(path).refresh()
 
 
-def _parsed(body: bytes) -> _Line:
+def parsed(body: bytes) -> Line:
+    """What a line says.
+
+    Raises:
+        ValueError: no line of a log.
+    """
     try:
         return _DECODER.decode(body)
     except msgspec.DecodeError:  # half a surrogate pair in a text: Python's own reader takes it
-        return msgspec.convert(json.loads(body), _Line)
+        return msgspec.convert(json.loads(body), Line)
 
 
-def _changed(stored: Stored, line: _Line) -> Stored:
+def _changed(stored: Stored, line: Line) -> Stored:
     at = datetime.fromisoformat(line.changed_at) if line.changed_at else datetime.fromtimestamp(0, UTC)
     change = Change(line.number, line.state, line.why, at=at)
     match line.state:

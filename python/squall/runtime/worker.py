@@ -8,10 +8,11 @@ import json
 import logging
 import os
 import signal
+import socket
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,18 +25,20 @@ from squall.planner.describe import describe, differences
 from squall.planner.load import load_topology
 from squall.planner.plan import plan
 from squall.planner.validate import validate
-from squall.runtime import dead_log, life, logs, output, stats
+from squall.runtime import dead_log, life, logs, output, standard_input, stats
 from squall.runtime.bootstrap import Bootstrap
 from squall.runtime.build import Built, Task, build, core_settings
 from squall.runtime.context import WorkerServices
 from squall.runtime.dead_stream import DeadLetterSpout
 from squall.runtime.failures import summary
 from squall.runtime.hints import Hints
-from squall.runtime.hooks import Hooks
+from squall.runtime.hooks import ErrorReport, Hooks
 from squall.runtime.letter_lines import Run
 from squall.runtime.letters import Letter
 from squall.runtime.marks import Marks
 from squall.runtime.offload import Offloaders
+from squall.runtime.positions import Positions, StoredPosition
+from squall.runtime.recent import Recent
 from squall.runtime.replay import Replays
 from squall.runtime.running import Running
 from squall.runtime.taps import Taps
@@ -64,6 +67,8 @@ class WorkerProcess:
         self.levels = logs.Levels()
         self.began_s = time.monotonic()
         self._output_closed = False
+        if boot.stdin_fd is not None:
+            standard_input.SOURCE = socket.socket(fileno=boot.stdin_fd)
         output.STANDARD = output.StandardOutput(boot.stdout_fd, self.output_closed)
         try:
             topology = load_topology(boot.file, boot.name, boot.parameters)
@@ -121,7 +126,10 @@ class WorkerProcess:
             Path(boot.dead_log), self.built, self.worker.replay, lambda change: self._log_of_letters().change(change)
         )
         self.hints = Hints(graph.components.values())
+        stored = [StoredPosition.of_json(record) for record in boot.positions]
+        self.positions = Positions(self.built, stored, self.tell_position, self.hooks.error)
         self.running = Running(self.worker.current_component, self.built)
+        self.recent = Recent()
         self.taps.attach(self.built)
 
     # -- dead letters ------------------------------------------------------------------------------------------
@@ -169,10 +177,14 @@ class WorkerProcess:
         except life.OpenFailed as failed:
             extra = {"component": failed.component, "task": failed.task}
             log.error("event=open_failed", exc_info=failed.error, extra=extra)
+            if isinstance(failed.error, SquallError):  # it says by itself what is to be done
+                self.send("failed", defect=asdict(_of(failed.component, failed.error.defects[0])))
+                return self._end([])
             return self._end([Failure(failed.component, "open", summary(failed.error))])
         self.send("ready")
         self.worker.every(-1, REPORT_EVERY_S, self.report, ())
         self.replays.begin(at_start=True)
+        self.positions.begin()
         reason = self.worker.run()
         if reason == "died":
             return self._end([self._death()])
@@ -183,15 +195,20 @@ class WorkerProcess:
             drain = life.drain(self.worker, self.built, self.boot.drain_s, give_up=lambda: self._output_closed)
             drained = drain.in_time or self._output_closed
             failures += self._reported(drain.failures)
+        self.positions.finish()
         failures += self._reported(life.close_all(self.built))
         failures += [Failure(name, "its spout", summary(error)) for name, error in self.hooks.ended_spouts.items()]
         if self.dead_letters is not None:
             self.dead_letters.close()
-        return self._end(failures, drained)
+        return self._end(failures, drained, exhausted=reason == "exhausted")
+
+    def tell_position(self, position: StoredPosition, number: int) -> None:
+        """Has the parent store a position."""
+        self.send("position", number=number, record=position.json())
 
     def _open_all(self) -> None:
         try:
-            life.open_all(self.worker, self.built)
+            life.open_all(self.worker, self.built, self.positions.restore)
         finally:
             self.worker_log.keep()
 
@@ -200,12 +217,17 @@ class WorkerProcess:
         self._output_closed = True
         self.worker.request_stop()
 
-    def _end(self, failures: list[Failure], drained: bool = True) -> int:
-        """Says the last word; the exit code."""
+    def _end(self, failures: list[Failure], drained: bool = True, *, exhausted: bool = False) -> int:
+        """Says the last word; the exit code.
+
+        Args:
+            exhausted: every source came to its end by itself, and so did all that it gave.
+        """
         self.taps.end()
         ok = drained and not any(failure.where != "close" for failure in failures)
         told = [asdict(failure) for failure in failures]
-        self.send("ended", ok=ok, drained=drained, failures=told, busy=self._busy(), **self.totals())
+        ended = {"ok": ok, "drained": drained, "exhausted": exhausted, "failures": told, "busy": self._busy()}
+        self.send("ended", **ended, **self.totals())
         return 0 if ok else 1
 
     def _reported(self, failures: list[tuple[Task, str, BaseException]]) -> list[Failure]:
@@ -234,18 +256,21 @@ class WorkerProcess:
     def totals(self) -> dict[str, Any]:
         """The counters now, as events carry them."""
         times = os.times()
-        errors = {name: {"count": len(kept), "last": kept[-1].error} for name, kept in self.hooks.errors.items()}
+        uptime_s = time.monotonic() - self.began_s
+        figures = stats.summary(self.worker.snapshot(), self.built, self.hooks.error)
         return {
-            **stats.summary(self.worker.snapshot(), self.built, self.hooks.error),
-            "uptime_s": round(time.monotonic() - self.began_s, 3),
+            **figures,
+            **self.recent.rates(uptime_s, figures),
+            "uptime_s": round(uptime_s, 3),
             "cpu_s": round(times.user + times.system, 3),
-            "errors": errors,
+            "errors": {name: _shown(kept) for name, kept in self.hooks.errors.items()},
         }
 
     def report(self) -> None:
         """Sends one progress event."""
         self.worker_log.keep()
         totals = self.totals()
+        self.recent.keep(totals["uptime_s"], totals)
         self.hints.look(totals["components"])
         self.send("progress", **totals)
 
@@ -267,6 +292,9 @@ class WorkerProcess:
                 done = self.levels.change(request["logger"], request["level"], request.get("for_s"))
             case "replay":
                 done = self.replays.begin()
+            case "position-stored":
+                self.positions.stored(request["component"], request["task"], request["number"], done=request["done"])
+                return None
             case "metrics":
                 done = self.totals()
             case "tap":
@@ -276,6 +304,13 @@ class WorkerProcess:
             case other:
                 done = {"error": f"unknown command {other!r}"}
         return json.dumps({"id": request.get("id"), **done}, default=repr).encode()
+
+
+def _shown(kept: Sequence[ErrorReport]) -> dict[str, Any]:
+    """A component's errors as events carry them: how many are kept, and the newest."""
+    last = kept[-1]
+    at = last.at.isoformat(timespec="milliseconds")
+    return {"count": len(kept), "last": last.error, "where": last.where, "task": last.task, "at": at}
 
 
 def main() -> None:
@@ -309,6 +344,11 @@ def main() -> None:
 def _message_timeout_s(settings: Mapping[str, Any]) -> float:
     """How long a call may keep its tuple; 0: for ever."""
     return settings["topology.message.timeout.secs"] if settings["topology.enable.message.timeouts"] else 0.0
+
+
+def _of(component: str, defect: Defect) -> Defect:
+    """What a component's `open` told, with its name."""
+    return replace(defect, facts=(*defect.facts, ("raised by", f'open of "{component}"')))
 
 
 def _why_not_built(error: Exception) -> Defect:

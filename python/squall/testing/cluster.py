@@ -28,6 +28,7 @@ from squall.runtime.context import WorkerServices
 from squall.runtime.dead_stream import DeadLetterSpout
 from squall.runtime.hooks import Hooks
 from squall.runtime.offload import Offloaders
+from squall.runtime.positions import position_of, seek
 from squall.runtime.running import Running
 from squall.testing.figures import figures
 from squall.testing.injections import Injection, Injections
@@ -59,6 +60,7 @@ class LocalCluster:
         simulated_time: False: threads, sockets and clocks are real, and `run_until_idle` waits for what is running.
         seed: decides everything that is random.
         settings: as `-c` would give them: the topology's own code is stronger.
+        positions: where spouts go on (semantics 31), by name: what `position` gave, or a list of one for each task.
 
     Raises:
         TopologyError: all defects of the definition; `simulated_world` for spouts that listen and are not mocked.
@@ -75,6 +77,7 @@ class LocalCluster:
         simulated_time: bool = True,
         seed: int = 0,
         settings: Mapping[str, object] | None = None,
+        positions: Mapping[str, bytes | Sequence[bytes]] | None = None,
     ) -> None:
         graph = validate(topology, _settings(settings or {}))
         self._graph = graph
@@ -82,6 +85,7 @@ class LocalCluster:
         if simulated_time:
             _refuse_sockets(spec for spec in graph.spouts if spec.has_sockets and spec.name not in self._mocked)
         self._fed_at_start = {name: list(values) for name, values in (mock_sources or {}).items()}
+        self._positions = dict(positions or {})
         self._acked: dict[str, list[Any]] = {}
         self._failed: dict[str, list[Any]] = {}
         self._rows: dict[tuple[str, str], list[tuple[Any, ...]]] = {}
@@ -159,12 +163,18 @@ class LocalCluster:
         self._opened = True
         try:
             with self._stamps:
-                life.open_all(self.worker, self._built)
+                life.open_all(self.worker, self._built, self._restore)
         except life.OpenFailed as failed:
             self._release()
-            raise failed.error from failed
+            raise failed.error from failed.error.__cause__  # not from what it caused
         for name, values in self._fed_at_start.items():
             self.feed(name, values)
+
+    def _restore(self, task: Task) -> None:
+        stored = self._positions.get(task.spec.name, ())
+        positions = [stored] if isinstance(stored, bytes) else stored
+        if task.task.index < len(positions):
+            seek(task, positions[task.task.index])
 
     def close(self) -> None:
         """Closes the components and lets go of everything; what was seen can still be asked for."""
@@ -322,6 +332,11 @@ class LocalCluster:
         if not isinstance(instance, kind):
             raise TypeError(f'task {index} of "{component}" is a {type(instance).__name__}, not a {kind.__name__}')
         return instance
+
+    def position(self, spout: str, index: int = 0) -> bytes:
+        """What the `position` of a spout's task says now."""
+        self.open()
+        return position_of(self._tasks(spout)[index])
 
     def emitted(self, component: str, stream: str = DEFAULT_STREAM) -> list[tuple[Any, ...]]:
         """Every row that the component emitted on the stream, in order; each try of a root again."""

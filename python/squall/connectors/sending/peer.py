@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from squall.connectors.sockets import parse_address
+from squall.connectors.addresses import parse_address
 from squall.connectors.tls import Tls, unusable
 from squall.errors import Defect, TopologyError
 from squall.model.addresses import address_of

@@ -19,17 +19,22 @@ from pathlib import Path
 from typing import Any
 
 from squall.config.load import local_dir
-from squall.engines.embedded import outcome, sockets
-from squall.engines.embedded.control import Control
+from squall.engines.embedded import events, outcome, sockets
+from squall.engines.embedded.control import Answered, Control
+from squall.engines.embedded.followers import Followers
 from squall.engines.embedded.outcome import Do, Run
+from squall.engines.embedded.positions import PositionStore, told
 from squall.engines.embedded.runs import CONTROL_SOCKET, remove_dead_runs, remove_old_logs, usable
+from squall.engines.embedded.standard_input import HINT, StandardInput
 from squall.engines.embedded.tail import Tail
 from squall.engines.embedded.worker_process import Wanted, WorkerProcess
-from squall.errors import Defect
+from squall.errors import ClusterError, Defect
 from squall.model.graph import Graph, Mode
 from squall.planner.describe import describe
 from squall.runtime import stats
 from squall.runtime.dead_log import log_path
+from squall.runtime.open_letters import OpenLetters
+from squall.runtime.positions import StoredPosition
 
 Event = dict[str, Any]
 LOOK_EVERY_S = 0.2
@@ -38,7 +43,11 @@ LOOK_EVERY_S = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What `squall run` was asked for. `stdout_fd`: where sinks write that write to standard output."""
+    """What `squall run` was asked for.
+
+    `stdout_fd`: where sinks write that write to standard output. `from_start`: whether to forget where the spouts of
+    the last run stopped.
+    """
 
     file: str
     name: str | None
@@ -47,6 +56,7 @@ class Order:
     for_s: float | None
     drain_s: float
     stdout_fd: int = 1
+    from_start: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +72,11 @@ class EmbeddedRun:
     """One run of a topology with its worker process.
 
     Args:
-        tell: gets every event: started, progress, draining, stuck, log, failed, summary.
+        tell: gets every event: started, resumed, progress, draining, stuck, log, failed, summary.
     """
 
     def __init__(self, order: Order, graph: Graph, tell: Callable[[Event], None]) -> None:
-        self._order, self._graph, self._tell = order, graph, tell
+        self._order, self._graph, self._audience = order, graph, tell
         self._components = [*(spout.name for spout in graph.spouts), *graph.order]
         self._began_s = time.monotonic()
         self._run = Run(order.drain_s)
@@ -74,29 +84,67 @@ class EmbeddedRun:
         self._interrupts = 0
         self._bound: dict[str, Any] = {}
         self._stuck: Stuck | None = None
+        self._followers = Followers()
+        self._selector = selectors.DefaultSelector()
+        self._control: Control | None = None
+        self._letters = OpenLetters(log_path(local_dir(order.settings), graph.name))
+        self._unstored: set[str] = set()
+        self._positions = PositionStore(local_dir(order.settings), graph.name)
 
     def interrupt(self) -> None:
         """Ends the run as Ctrl-C does."""
         self._interrupts += 1
 
+    def ask(self, request: Event, answered: Answered) -> None:
+        """Gives the worker a command; `answered` gets what it says, if the run goes on until then."""
+        if self._control is not None:
+            self._control.ask(request, answered)
+
+    def look_at(self, fd: int, ready: Callable[[], None]) -> None:
+        """Has `ready` called, while the worker runs, whenever something can be read from `fd`."""
+        self._selector.register(fd, selectors.EVENT_READ, ready)
+
+    def look_away(self, fd: int) -> None:
+        """Ends `look_at`; nothing is left to end when the worker has ended."""
+        if fd in (self._selector.get_map() or ()):
+            self._selector.unregister(fd)
+
+    def _tell(self, event: Event) -> None:
+        self._followers.tell(event)
+        self._audience(event)
+
     def __call__(self) -> int:
         """Runs to the end. The exit code."""
-        wanted = self._wanted()
+        try:
+            return self._with_positions()
+        finally:
+            self._positions.close()
+
+    def _with_positions(self) -> int:
+        with usable(local_dir(self._order.settings)):
+            positions = self._positions.begin(self._graph, from_start=self._order.from_start)
+        wanted = self._wanted(positions)
         try:
             with self._signals(), self._prepared(wanted) as control:
+                stdin = StandardInput() if any(spec.reads_stdin for spec in self._graph.spouts) else None
                 with self._listening() as listeners:
-                    worker = WorkerProcess(wanted, listeners)
+                    worker = WorkerProcess(wanted, listeners, stdin.theirs if stdin else None)
                     addresses = {name: self._bound[name].bound_address(one) for name, one in listeners.items()}
                 # The listening sockets are the worker's alone now: a client that comes after a drain is refused.
-                self._started(worker, wanted.log_file, addresses)
+                self._started(worker, wanted, addresses)
+                if stdin is not None:
+                    self._read_input(stdin)
+                if positions:
+                    self._tell({"event": "resumed", "text": told(positions)})
                 self._follow(worker, control, Tail(wanted.log_file))
                 return self._end(worker, wanted.log_file)
         finally:
+            self._followers.close()
             for spout in self._bound.values():
                 spout.unbind()
             shutil.rmtree(wanted.run_dir, ignore_errors=True)
 
-    def _wanted(self) -> Wanted:
+    def _wanted(self, positions: list[StoredPosition]) -> Wanted:
         base, order = local_dir(self._order.settings), self._order
         stamp, second = f"{self._graph.name}-{os.getpid()}", int(time.time())
         return Wanted(
@@ -111,6 +159,7 @@ class EmbeddedRun:
             dead_log=log_path(base, self._graph.name),
             drain_s=max(order.drain_s, outcome.DRAIN_AT_LEAST_S),
             stdout_fd=order.stdout_fd,
+            positions=positions,
         )
 
     def _prepared(self, wanted: Wanted) -> socket.socket:
@@ -149,14 +198,19 @@ class EmbeddedRun:
             if not self._hear(worker, lines, control):
                 selector.unregister(worker.session)
 
-        with selectors.DefaultSelector() as selector:
-            control = Control(listener, lambda request: _send(worker, request), selector)
+        with self._selector as selector:
+            self._control = control = Control(
+                listener, lambda request: _send(worker, request), selector, self._followers
+            )
             selector.register(worker.session, selectors.EVENT_READ, session)
             selector.register(worker.pidfd, selectors.EVENT_READ, exited)
+            look_at_s = 0.0
             while not ended:
                 for key, _ in selector.select(self._patience_s()):
                     key.data()
-                self._say(tail.lines())
+                if (now_s := time.monotonic()) >= look_at_s:
+                    look_at_s = now_s + LOOK_EVERY_S / 2
+                    self._say(tail.lines())
                 self._pass_time(worker)
                 control.pass_time(lambda: self._names(worker.ran()))
         while self._hear(worker, lines, control):
@@ -164,19 +218,23 @@ class EmbeddedRun:
         control.end()
         self._say(tail.rest())
 
-    def _started(self, worker: WorkerProcess, log_file: Path, addresses: dict[str, str]) -> None:
-        event = {"event": "started", "topology": self._graph.name, "workers": [{"id": 0, "pid": worker.pid}]}
-        self._tell({**event, "listening": addresses, "log": str(log_file)})
+    def _started(self, worker: WorkerProcess, wanted: Wanted, addresses: dict[str, str]) -> None:
+        self._tell(events.started(self._graph, wanted, worker, addresses))
         if self._order.for_s is not None:
             self._run = Run(self._order.drain_s, stop_at_s=time.monotonic() + self._order.for_s)
+
+    def _read_input(self, stdin: StandardInput) -> None:
+        if stdin.is_terminal:
+            self._say([HINT])
+        stdin.start()
 
     def _patience_s(self) -> float:
         soonest_s = min(self._run.stop_at_s, self._run.kill_at_s) - time.monotonic()
         return max(0.0, min(LOOK_EVERY_S, soonest_s))
 
     def _say(self, lines: list[str]) -> None:
-        for text in lines:
-            self._tell({"event": "log", "text": text})
+        if lines:
+            self._tell({"event": "log", "text": "\n".join(lines)})
 
     def _hear(self, worker: WorkerProcess, lines: sockets.LineBuffer, control: Control) -> bool:
         """Takes what the worker said; whether it may say more."""
@@ -196,7 +254,10 @@ class EmbeddedRun:
                 self._step(worker, outcome.Draining())
             case "progress":
                 self._report = event
-                self._tell({**event, "topology": self._graph.name, "phase": self._run.phase.value})
+                known = {"topology": self._graph.name, "phase": self._run.phase.value}
+                self._tell({**event, **known, "workers": [worker.figures()], "dead_letters": self._letters.now()})
+            case "position":
+                self._store(worker, StoredPosition.of_json(event["record"]), event["number"])
             case "failed":
                 self._step(worker, outcome.Failed(Defect(**event["defect"])))
             case "ended":
@@ -216,6 +277,23 @@ class EmbeddedRun:
                     control.tell_stuck(self._stuck.component, time.monotonic() - self._stuck.since_s)
             case _:
                 pass
+
+    def _store(self, worker: WorkerProcess, position: StoredPosition, number: int) -> None:
+        """Makes a position durable, or says why not; the worker tries again."""
+        done = False
+        try:
+            self._positions.put(position)
+            done = True
+            self._unstored.discard(position.component)
+        except OSError as error:
+            if position.component not in self._unstored:  # else it was said
+                self._say([f'the position of "{position.component}" cannot be stored: {error.strerror}'])
+                self._unstored.add(position.component)
+        except ClusterError as error:
+            self._step(worker, outcome.Failed(error.defects[0]))
+            self._step(worker, outcome.Interrupted())
+        stored = {"component": position.component, "task": position.task, "number": number, "done": done}
+        _send(worker, {"cmd": "position-stored", **stored})
 
     def _pass_time(self, worker: WorkerProcess) -> None:
         while self._interrupts:
@@ -256,6 +334,8 @@ class EmbeddedRun:
             self._tell({"event": "failed", "code": failure.code, "text": str(failure), "log": str(log_file)})
         specs = [self._graph.components[name] for name in self._components]
         zeros = {spec.name: stats.empty(spec.kind.value, spec.tasks) for spec in specs}
+        if self._run.exit_code == outcome.EXIT_OK and self._report.get("exhausted"):
+            self._positions.forget()
         totals = outcome.summary(self._report, zeros, time.monotonic() - self._began_s, lost=lost)
         self._tell({"event": "summary", "topology": self._graph.name, **totals})
         return self._run.exit_code

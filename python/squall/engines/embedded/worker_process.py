@@ -8,15 +8,17 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from squall import _core
+from squall.engines.embedded.process_figures import ProcessFigures
 from squall.engines.embedded.runs import usable
 from squall.runtime.bootstrap import Bootstrap
 from squall.runtime.marks import marked
+from squall.runtime.positions import StoredPosition
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +36,15 @@ class Wanted:
     dead_log: Path
     drain_s: float
     stdout_fd: int
+    positions: Sequence[StoredPosition]
 
 
 class WorkerProcess:
     """One worker's process, in a session of its own."""
 
-    def __init__(self, wanted: Wanted, listeners: Mapping[str, socket.socket]) -> None:
+    def __init__(
+        self, wanted: Wanted, listeners: Mapping[str, socket.socket], stdin: socket.socket | None = None
+    ) -> None:
         self._oom_kills = _oom_kills()
         self._page = _core.page_create()
         self.session, theirs = socket.socketpair()
@@ -66,19 +71,23 @@ class WorkerProcess:
             run_dir=str(wanted.run_dir),
             dead_log=str(wanted.dead_log),
             drain_s=wanted.drain_s,
+            positions=[position.json() for position in wanted.positions],
+            stdin_fd=stdin.fileno() if stdin is not None else None,
         )
         path = wanted.run_dir / "worker-0.json"
         with usable(path):
             boot.write(path)
+        inputs = [] if boot.stdin_fd is None else [boot.stdin_fd]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "squall.runtime.worker", str(path)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            pass_fds=[theirs.fileno(), self._page, dump, stdout, *boot.listen_fds.values()],
+            pass_fds=[theirs.fileno(), self._page, dump, stdout, *boot.listen_fds.values(), *inputs],
             start_new_session=True,
         )
         self.pidfd = os.pidfd_open(self._process.pid)
+        self._figures = ProcessFigures(0, self._process.pid)
         for fd in (log, stdout, dump):
             os.close(fd)
         theirs.close()
@@ -87,6 +96,10 @@ class WorkerProcess:
     def pid(self) -> int:
         """Its process id."""
         return self._process.pid
+
+    def figures(self) -> dict[str, Any]:
+        """What the operating system knows of it; see `ProcessFigures`."""
+        return self._figures.now()
 
     def kill(self) -> None:
         """Ends it and everything that it started."""

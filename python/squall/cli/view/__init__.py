@@ -1,0 +1,1 @@
+"""The live view: events in, a screen out."""

@@ -1,0 +1,149 @@
+"""Files as a source: once through, or followed as they grow."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from squall.api.components import Spout
+from squall.api.context import TopologyContext
+from squall.connectors.file_source.formats import Format, Lines, Opening
+from squall.connectors.file_source.found import Order, check_patterns, found_by
+from squall.connectors.file_source.outgoing import Outgoing
+from squall.connectors.file_source.progress import Progress
+from squall.connectors.file_source.raw import Compression
+from squall.connectors.file_source.task_files import TaskFiles, Wanted
+from squall.errors import Defect, Exhausted, TopologyError
+
+FOLLOWED_IDLE_S = 0.05
+DEFAULT_MAX_RECORD = 16 << 20
+
+
+class FileSpout(Spout):
+    """Emits what files hold, each record a tuple.
+
+    Out: as the format says; one field `line` for lines.
+    Delivery: at least once, over restarts too: a run goes on at the record where the last one stopped, whatever ended
+        it. A file is known again by its inode and its first bytes, so it may be renamed. When all files are read and
+        all is done, the next run begins anew. What cannot be read (a record, a file, or the rest of one) becomes a dead
+        letter with its file and line, and the run goes on.
+    Order: files one after the other, records in their order; followed files as they grow.
+    Bound: two blocks of 256 KiB of each open file, and 256 open files; a record has at most `max_record` bytes.
+        The position of a task has room for some 17,000 files that were read to their end, or 8,000 that are followed.
+    Cost: a compressed file is decompressed again up to the place where a run goes on.
+    Args:
+        files: paths or patterns (`*`, `?`, `[…]`, `**` for folders in folders, `~`).
+            A file that several match is read once.
+        format: `Lines`, `Csv`, `JsonLines` or `Parquet`.
+        follow: also wait for new files and for what is added to them, as `tail -F` does. A renamed file is read on; one
+            that got shorter is reported and read from its start. A line waits for its line feed. Files that cannot
+            grow (compressed, Parquet) are read once: move them there whole.
+        compression: `"auto"`: by the suffix (`.gz`, `.zst`); `"gzip"`, `"zstd"`, or None.
+        order: of the files, by `"name"` or by `"age"`, oldest change first.
+        max_record: longest line, in bytes.
+        look_every: with `follow`, seconds between two looks for new and renamed files.
+
+    Several tasks share the files.
+
+    Raises:
+        TopologyError: `file_spout_argument` or `file_format`, when it is made.
+        StateError: `file_not_found`, `file_not_regular` or `file_unreadable`, when it is opened.
+    """
+
+    outputs: ClassVar[Any] = ()
+
+    def __init__(
+        self,
+        files: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        /,
+        *,
+        format: Format | None = None,
+        follow: bool = False,
+        compression: Compression = "auto",
+        order: Order = "name",
+        max_record: int = DEFAULT_MAX_RECORD,
+        look_every: float = 1.0,
+    ) -> None:
+        patterns, format = _patterns(files), Lines() if format is None else format
+        is_known = compression in ("auto", "gzip", "zstd", None)
+        for name, value, is_right, fix in (
+            ("compression", compression, is_known, "give auto, gzip, zstd or None"),
+            ("order", order, order in ("name", "age"), "give name or age"),
+            ("max_record", max_record, max_record > 0, "give bytes, from 1"),
+            ("look_every", look_every, look_every > 0, "give seconds, above 0"),
+        ):
+            if not is_right:
+                raise _wrong(f"FileSpout has {name}={value!r}", fix)
+        opening = Opening(compression, max_record, follow)
+        self._wanted = Wanted(patterns, order, format, opening, look_every)
+        if follow:
+            object.__setattr__(self, "idle_wait", FOLLOWED_IDLE_S)
+        object.__setattr__(self, "outputs", format.outputs(self._first_path, opening))
+
+    def _first_path(self) -> str | None:
+        return next((file.path for file in found_by(self._wanted.patterns, self._wanted.order)), None)
+
+    # -- life ------------------------------------------------------------------------------------------------------
+
+    def open(self, context: TopologyContext) -> None:
+        """Finds the files."""
+        self._context = context
+        self._progress = Progress(type(self._wanted.format).__name__)
+        self._files = TaskFiles(self._wanted, context, self._progress)
+        self._outgoing = Outgoing(context)
+        check_patterns(self._wanted.patterns, follow=self._wanted.opening.follow)
+        context.gauge("bytes_read", self._files.bytes_read)
+        context.gauge("bytes_total", self._files.bytes_total)
+
+    def close(self) -> None:
+        """Closes the files."""
+        self._files.close()
+
+    def position(self) -> bytes:
+        """The files, each as far as it has ended."""
+        self._progress.ended(self._context.ended_prefix())
+        return self._progress.encode()
+
+    def seek(self, position: bytes) -> None:
+        """Goes on at a position."""
+        self._progress.restore(position)
+
+    # -- emission --------------------------------------------------------------------------------------------------
+
+    def next_batch(self, limit: int) -> list[Any]:
+        """The next records."""
+        while self._outgoing.is_empty:
+            if not self._load():
+                return []
+        return self._outgoing.take(limit)
+
+    def _load(self) -> bool:
+        """Takes the next chunk. Whether there is one; else nothing has come for now.
+
+        Raises:
+            Exhausted: nothing will come any more.
+        """
+        if (found := self._files.read(self._outgoing.given)) is None:
+            if self._wanted.opening.follow:
+                return False
+            raise Exhausted
+        tracked, chunk = found
+        skipped = min(tracked.skip, len(chunk.rows))
+        tracked.skip -= skipped
+        first = self._outgoing.given - skipped
+        self._outgoing.load(chunk, skipped)
+        self._progress.given(first, first + len(chunk.rows), tracked.found.key, chunk.before, chunk.after)
+        return True
+
+
+def _patterns(files: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> tuple[str, ...]:
+    """Paths and patterns as texts."""
+    given = [files] if isinstance(files, str | os.PathLike) else files
+    if not given or not all(os.fspath(one) for one in given):
+        raise _wrong(f"FileSpout is given {files!r}, which names no files", "give a path, a pattern, or a list of them")
+    return tuple(os.fspath(one) for one in given)
+
+
+def _wrong(message: str, fix: str) -> TopologyError:
+    return TopologyError(Defect("file_spout_argument", message, (), fix))

@@ -1,0 +1,241 @@
+"""A sink that writes rows to files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from squall._core import Tuple
+from squall.api.components import Bolt
+from squall.connectors.extras import need
+from squall.connectors.files.formats import Format, Row, StartAnew, Text, unwritable
+from squall.connectors.files.layout import Layout, Rotation
+from squall.connectors.files.open_files import OpenFiles, Plan
+from squall.connectors.files.options import refused
+from squall.connectors.files.publishing import SUFFIXES, Compression, compressing
+from squall.connectors.files.staging import WAITS, Appended
+from squall.errors import RetryTuple
+
+WAIT_S = 1.0
+DEFAULT_MAX_OPEN = 64
+
+
+class FileSink(Bolt):
+    """Writes each input as a row of a file: `FileSink("out.txt")` appends lines to it.
+
+    In: any stream.
+    Delivery: at least once: an input is acked when its row is on disk, synced together with the others of its batch. A
+        row that its format cannot take goes to the dead letters at once, alone. A full disk slows the topology: the
+        task takes nothing for a second, then what failed is tried again, uncounted, until there is room; a
+        half-written batch is taken back.
+    Files: without `rotate` rows are appended to one file, which can be read while it grows; a loss of power may cut its
+        last row. With `rotate` a file has a hidden name (`.NAME.open`) until it is full or old, and then appears whole,
+        as `NAME-TIME-TASK.SUFFIX`, by a rename. What a process that died had written of it, each acked row, appears
+        when the sink is next opened.
+    Bound: `max_open_files` files are open; the one that was longest without a row is closed, and published.
+    Metrics: counters `rows`, `bytes` (before compression) and `files` (published), gauge `open files`.
+    Threading: on a thread of its own, so that a slow disk holds up nothing else.
+    Args:
+        path: made if it is not there, its folder too. Fields in braces part the rows:
+            `out/{country}/{day:%Y-%m-%d}/part.csv`; a value cannot leave its folder, its slashes are written as `%2F`.
+            With several tasks each writes its own: `name.N.suffix`.
+        format: `Text()`, `Csv()`, `JsonLines()` or `Parquet()`.
+        rotate: when files are closed and published. `Parquet` and `compress` always do, by `Rotation()` if not given.
+        compress: "gzip" or "zstd" (`pip install "squall[zstd]"`); adds `.gz` or `.zst` to the names.
+        fsync: False acks when the operating system has the row: faster, and as safe unless the machine itself fails.
+        max_open_files: with fields in the path.
+
+    Raises:
+        TopologyError: `file_option` or `extra_missing`.
+    """
+
+    blocking = True
+    batch_max = 1024  # no wait: what comes in during a sync is the next batch
+    hold_max = 3600.0  # a slow disk slows, it does not fail
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        format: Format | None = None,
+        rotate: Rotation | None = None,
+        compress: Compression | None = None,
+        fsync: bool = True,
+        max_open_files: int = DEFAULT_MAX_OPEN,
+    ) -> None:
+        self._format: Format = Text() if format is None else format
+        self._compress: Compression | None = compress
+        self._fsync, self._max_open = fsync, max_open_files
+        if compress not in (None, "gzip", "zstd"):
+            raise refused(f"FileSink has compress={compress!r}", 'give "gzip" or "zstd"')
+        if compress and self._format.seal:
+            raise refused(f"FileSink has compress={compress!r} beside {self._format!r}", "Parquet(compression=...)")
+        if isinstance(max_open_files, bool) or max_open_files < 1:
+            raise refused(f"FileSink has max_open_files={max_open_files!r}", "give a whole number from 1")
+        if self._format.extra:
+            need(*self._format.extra, f"FileSink with {type(self._format).__name__}")
+        if compress == "zstd":
+            need("zstd", "zstandard", 'FileSink with compress="zstd"')
+        self._rotate = rotate or (Rotation() if compress or self._format.seal else None)
+        self._layout = Layout(str(path), SUFFIXES[compress] if compress else "")
+
+    def open(self, context: Any) -> None:
+        """Publishes what a run that was killed had left, and opens the file if it is one."""
+        seal = compressing(self._compress) if self._compress else self._format.seal
+        limits = self._rotate.limits() if self._rotate else None
+        plan = Plan(self._layout, self._format, seal, limits, self._fsync, self._max_open)
+        self._files = OpenFiles(plan, context, context.task_index, context.report_error)
+        self._own_name = f".{context.task_index}" if limits is None and context.task_count > 1 else ""
+        self._rows, self._bytes = context.counter("rows"), context.counter("bytes")
+        self._published = context.counter("files")
+        context.gauge("open files", lambda: len(self._files))
+        if self._rotate is not None:
+            self._files.recover()
+            self._count()
+            context.every(self._rotate.look_every_s, self._finish_old)
+        if not self._layout.is_partitioned:
+            self._files.get(self._place({}))  # what cannot be written ends the run now
+
+    def process_batch(self, tuples: list[Tuple]) -> list[Exception | None] | None:
+        """Writes the rows of a batch, and syncs the files that they went to."""
+        outcome: list[Exception | None] = [None] * len(tuples)
+        error = self._told(self._files.publish_finished)  # what had no room before
+        if error and error.errno in WAITS:
+            self._refuse(outcome, range(len(tuples)), error)
+            return _told_together(outcome)
+        fields, touched = tuples[0].fields, list[Touched]()
+        for place, at in self._parted(tuples, outcome).items():
+            some = tuples if len(at) == len(tuples) else [tuples[number] for number in at]
+            rows = [tup.values for tup in some]
+            if written := self._write(place, fields, rows, at, outcome):
+                touched.append(written)
+        self._commit(touched, outcome)
+        return _told_together(outcome) if any(outcome) else None
+
+    def close(self) -> None:
+        """Publishes all files."""
+        try:
+            self._files.finish_all()
+        finally:
+            self._count()
+
+    # -- where to ------------------------------------------------------------------------------------------------
+
+    def _place(self, values: dict[str, Any]) -> Path:
+        place = self._layout.place(values)
+        return self._layout.numbered(place, self._own_name) if self._own_name else place
+
+    def _parted(self, tuples: list[Tuple], outcome: list[Exception | None]) -> dict[Path, Sequence[int]]:
+        """The rows' numbers by the files they belong to."""
+        if not self._layout.is_partitioned:
+            return {self._place({}): range(len(tuples))}
+        fields = tuples[0].fields
+        parts: dict[Path, list[int]] = {}
+        for number, tup in enumerate(tuples):
+            try:
+                place = self._place(dict(zip(fields, tup.values, strict=True)))
+            except Exception as error:
+                outcome[number] = unwritable(error)
+            else:
+                parts.setdefault(place, []).append(number)
+        return {**parts}
+
+    # -- writing -------------------------------------------------------------------------------------------------
+
+    def _write(
+        self,
+        place: Path,
+        fields: tuple[str, ...],
+        rows: Sequence[Row],
+        at: Sequence[int],
+        outcome: list[Exception | None],
+    ) -> Touched | None:
+        try:
+            file, data, failures = self._encoded(place, fields, rows)
+            for number, error in failures.items():
+                outcome[at[number]] = error
+            good = [one for number, one in enumerate(at) if number not in failures] if failures else at
+            if not good:
+                return None
+            file.add(data, len(good), self.context.monotonic())
+        except OSError as error:
+            self._refuse(outcome, at, error)
+            return None
+        file.encoder.written()
+        self._bytes.add(len(data))
+        return Touched(place, file, file.size, good)
+
+    def _encoded(
+        self, place: Path, fields: tuple[str, ...], rows: Sequence[Row]
+    ) -> tuple[Appended, bytes, Mapping[int, Exception]]:
+        file = self._files.get(place)
+        try:
+            return file, *file.encoder.encode(fields, rows)
+        except StartAnew:
+            self._files.finish(place)
+            file = self._files.get(place)
+            return file, *file.encoder.encode(fields, rows)
+
+    def _commit(self, touched: list[Touched], outcome: list[Exception | None]) -> None:
+        """Has what was written reach the disk, and publishes the files that are full."""
+        for one in touched:
+            if self._fsync:
+                with suppress(OSError):  # the file knows
+                    one.file.sync()
+            if one.file.size >= one.end:
+                self._rows.add(len(one.at))
+                continue
+            if not one.file.size:
+                one.file.encoder = self._format.encoder(is_begun=False)  # its header is gone too
+            self._refuse(outcome, one.at, one.file.error or OSError())
+        for one in touched:
+            self._told(partial(self._files.finish_if_full, one.place))
+
+    def _finish_old(self) -> None:
+        self._told(self._files.finish_old)
+
+    def _told(self, publish: Callable[[], None]) -> OSError | None:
+        """Publishes files; a full disk is shown, and returned, but fails no row: those of finished files are safe."""
+        try:
+            publish()
+        except OSError as error:
+            self.context.report_error(error)
+            return error
+        finally:
+            self._count()
+        return None
+
+    def _refuse(self, outcome: list[Exception | None], at: Sequence[int], error: OSError) -> None:
+        failure: Exception = error
+        if error.errno in WAITS:
+            self.context.pause(WAIT_S)  # else every other batch would be refused meanwhile
+            failure = RetryTuple(f"{self._layout.shown}: {error.strerror}", after=WAIT_S, counts=False)
+            failure.__cause__ = error
+        for number in at:
+            outcome[number] = failure
+
+    def _count(self) -> None:
+        self._published.add(self._files.published)
+        self._files.published = 0
+
+
+def _told_together(outcome: list[Exception | None]) -> list[Exception | None]:
+    """The failures of a batch; raises what all rows failed of, so that each is tried alone before it counts."""
+    first = outcome[0]
+    if first is not None and all(failure is first for failure in outcome):
+        raise first
+    return outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """A file that a batch added rows to: up to where, and the rows' numbers."""
+
+    place: Path
+    file: Appended
+    end: int
+    at: Sequence[int]

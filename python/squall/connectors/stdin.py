@@ -1,0 +1,104 @@
+"""Standard input as a source: `cat orders.jsonl | squall run shop.py`."""
+
+from __future__ import annotations
+
+import socket
+from io import UnsupportedOperation
+from typing import Any, ClassVar
+
+from squall.api.components import Spout
+from squall.api.context import TopologyContext
+from squall.connectors.file_source.blocks import Blocks
+from squall.connectors.file_source.chunks import START
+from squall.connectors.file_source.formats import JsonLines, Lines, Opening
+from squall.connectors.file_source.outgoing import Outgoing
+from squall.connectors.file_source.spout import DEFAULT_MAX_RECORD
+from squall.errors import Defect, Exhausted, TopologyError
+from squall.runtime import standard_input
+
+__all__ = ["JsonLines", "Lines", "StdinSpout"]
+
+NAME = "standard input"
+
+
+class StdinSpout(Spout):
+    """Emits what comes on the run's standard input, each line a tuple; ends when it ends.
+
+    Out: one field `line`, or as `JsonLines` says.
+    Delivery: at least once while the worker lives. Standard input cannot be read twice: what a run did not come to
+        before it was stopped is gone. A line that cannot be read becomes a dead letter with its number.
+    Bound: when the topology cannot take more, standard input is not read, so that the writer feels it: beyond what is
+        pending, a block of up to 256 KiB and what the system keeps in between are held.
+    Args:
+        format: `Lines` or `JsonLines`.
+        max_record: longest line, in bytes.
+
+    One spout of a topology reads standard input; of several tasks the first one does.
+    """
+
+    reads_stdin = True
+    idle_wait = 0.005
+    outputs: ClassVar[Any] = ()
+
+    def __init__(self, format: Lines | JsonLines | None = None, /, *, max_record: int = DEFAULT_MAX_RECORD) -> None:
+        self._format = Lines() if format is None else format
+        self._max_record = max_record
+        object.__setattr__(self, "outputs", self._format.outputs(lambda: None, Opening(None, max_record, False)))
+
+    def open(self, context: TopologyContext) -> None:
+        """Takes standard input over.
+
+        Raises:
+            TopologyError: `stdin_missing`.
+        """
+        self._outgoing = Outgoing(context)
+        if (source := standard_input.SOURCE) is None:
+            fix = "use `squall run`; in a test, name the spout in mock_sources"
+            raise TopologyError(Defect("stdin_missing", "standard input is there in `squall run` only", (), fix))
+        self._raw = _Pipe(source)
+        self._reader = self._format.records(NAME, Blocks(self._raw, 0, self._max_record), START, self._max_record)
+        if context.task_index:
+            self._raw.has_ended = True
+        context.gauge("bytes_read", self._raw.disk_bytes)
+
+    def next_batch(self, limit: int) -> list[Any]:
+        """The next lines."""
+        while self._outgoing.is_empty:
+            has_ended = self._raw.has_ended
+            if (chunk := self._reader.read(to_the_end=has_ended)) is not None:
+                self._outgoing.load(chunk)
+            elif has_ended:
+                raise Exhausted
+            elif not self._raw.has_ended:
+                return []
+        return self._outgoing.take(limit)
+
+
+class _Pipe:
+    """What the parent of the run passes on."""
+
+    def __init__(self, source: socket.socket) -> None:
+        self._source = source
+        self._bytes = 0
+        self.has_ended = False
+
+    def read(self, size: int, /) -> bytes:
+        """What is there."""
+        if self.has_ended:
+            return b""
+        try:
+            data = self._source.recv(size, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return b""
+        self.has_ended = not data
+        self._bytes += len(data)
+        return data
+
+    def go_back(self, offset: int, /) -> None:
+        raise UnsupportedOperation("standard input is read once")
+
+    def disk_bytes(self) -> int:
+        return self._bytes
+
+    def close(self) -> None:
+        self._source.close()

@@ -1,0 +1,28 @@
+"""What a run tells of itself beside what its worker says."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from squall.engines.embedded.runs import CONTROL_SOCKET
+from squall.engines.embedded.worker_process import Wanted, WorkerProcess
+from squall.model.graph import Graph
+from squall.planner.shape import shape
+
+
+def started(graph: Graph, wanted: Wanted, worker: WorkerProcess, addresses: Mapping[str, str]) -> dict[str, Any]:
+    """The first event: the graph, the processes, where it listens, its log, where it takes commands."""
+    return {
+        "event": "started",
+        "topology": graph.name,
+        "workers": [{"id": 0, "pid": worker.pid}],
+        "listening": dict(addresses),
+        "log": str(wanted.log_file),
+        "control": str(wanted.run_dir / CONTROL_SOCKET),
+        "pid": os.getpid(),
+        "at_epoch_ms": int(time.time() * 1000),
+        "graph": shape(graph),
+    }

@@ -1,0 +1,42 @@
+"""Another process that looks on: lines wait for it while it does not read."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+
+
+class Viewer:
+    """A connection that only gets lines from now on.
+
+    Bound: `most_bytes` wait; with more it counts as gone, so that it holds up nobody.
+    """
+
+    def __init__(self, connection: socket.socket, most_bytes: int) -> None:
+        connection.setblocking(False)
+        self.connection = connection
+        self._most_bytes = most_bytes
+        self._waiting = bytearray()
+
+    def show(self, line: bytes) -> bool:
+        """Adds a line. Whether the other end is still there."""
+        self._waiting += line
+        return self.flush()
+
+    def flush(self) -> bool:
+        """Sends what can be sent. Whether the other end is still there."""
+        try:
+            while self._waiting:
+                del self._waiting[: self.connection.send(self._waiting)]
+        except BlockingIOError:
+            pass
+        except OSError:
+            return False
+        return len(self._waiting) <= self._most_bytes
+
+    def end(self, line: bytes, within_s: float) -> None:
+        """Sends what waits and a last line, if the other end takes it soon, and closes."""
+        with contextlib.suppress(OSError):
+            self.connection.settimeout(within_s)
+            self.connection.sendall(self._waiting + line)
+        self.connection.close()
