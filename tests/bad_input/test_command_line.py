@@ -68,10 +68,11 @@ def shapes() -> dict[str, Case]:
             "unknown short option": [*line, "-Z"],
             "unknown option with a value": [*line, "--no-such-option=1"],
             "option behind --": [*line, "--", "--x", "--y", "--z"],
-            "no arguments": list(command.words),
             "many arguments": [*line, *["x"] * 200],
             "empty option": [*line, "--", "", "", ""],
         }
+        if line != [*command.words]:
+            wrong["no arguments"] = list(command.words)
         for one in command.parameters:
             if one.is_switch:
                 wrong[f"{one.flag} with a value"] = [*line, f"{one.flag}=yes"]

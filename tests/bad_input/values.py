@@ -25,7 +25,7 @@ TEXTS: Mapping[str, str] = {
     "braces": "{0.__class__}{x}",
     "up": "../../etc/passwd",
     "encoded up": "%2e%2e%2fetc",
-    "absolute": "/nowhere/passwd",
+    "absolute": "/proc/nowhere/passwd",
     "dot": ".",
     "dots": "..",
     "slash": "/",

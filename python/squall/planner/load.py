@@ -61,6 +61,10 @@ def _import(path: Path) -> ModuleType:
         inside = sorted(file.name for file in path.glob("*.py"))
         fix = "name the file" + (f": {path / inside[0]}" if inside else "")
         raise _fail("file_is_folder", f'"{path}" is a folder', fix)
+    if not path.is_file() or not os.access(path, os.R_OK):  # a pipe would be waited for
+        why = "it is no regular file" if not path.is_file() else "it may not be read"
+        fix = "name a file that can be read"
+        raise _fail("file_not_python", f'"{path}" cannot be read as Python', fix, ("because", why))
     folder = str(path.resolve().parent)
     if folder not in sys.path:
         sys.path.insert(0, folder)
