@@ -119,14 +119,6 @@ SOURCES: dict[str, tuple[str, set[str]]] = {
     "no text": ("x = 1\0", {"file_syntax", "file_raises"}),
     "missing module": ("import no_such_module_at_all", {"module_missing"}),
     "closes its output": (HEAD + "os.close(1)\nsys.stdout.close()\nraise ValueError", {"file_raises"}),
-    "class that raises": (
-        HEAD + "class Odd(Bolt):\n    def __init__(self): raise ValueError('no')\n    def process(self, n): ..." + TAIL,
-        {"component_make", "worker_build_failed"},
-    ),
-    "class that exits": (
-        HEAD + "class Odd(Bolt):\n    def __init__(self): sys.exit(0)\n    def process(self, n): ..." + TAIL,
-        {"component_make", "worker_build_failed"},
-    ),
     "cannot be copied": (
         HEAD + "class Odd(Bolt):\n    def __init__(self): self.lock = threading.Lock()\n"
         "    def process(self, n): ...\nOdd = Odd()" + TAIL,
@@ -151,6 +143,18 @@ def test_file_of_any_code_is_refused_in_one_reason(processes: Processes, source:
     refusal = processes.refuses("run", "odd.py", "--summary", "summary.json")
     assert set(refusal.codes) & codes, refusal
     assert not (processes.folder / "summary.json").exists()
+
+
+@pytest.mark.parametrize("how", ["raise ValueError('no')", "sys.exit(0)", "raise GeneratorExit"])
+def test_class_that_cannot_be_made_ends_the_run_that_makes_it(processes: Processes, how: str) -> None:
+    """A class is made by the worker, once a task; its reason is told with the traceback of its own code alone."""
+    odd = f"class Odd(Bolt):\n    def __init__(self): {how}\n    def process(self, n): ..."
+    (processes.folder / "odd.py").write_text(HEAD + odd + TAIL)
+    ended = processes.end(processes.start("run", "odd.py"))
+    assert ended.status == 1
+    assert ended.codes == ["component_make"]
+    assert ended.err.count("Traceback") == 1
+    processes.nothing_left()
 
 
 def fifo(path: Path) -> None:

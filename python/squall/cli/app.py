@@ -48,7 +48,8 @@ def exit_code_of(arguments: list[str]) -> int:
 
     try:
         code = _done(arguments)
-        sys.stdout.flush()
+        if not sys.stdout.closed:  # by user code
+            sys.stdout.flush()
     except BrokenPipeError:
         lead_output_nowhere()
         return 0
@@ -197,7 +198,7 @@ def explain(
     """
     from squall.cli.explaining import explain_code
 
-    raise typer.Exit(explain_code(code))
+    explain_code(code)
 
 
 @app.command()

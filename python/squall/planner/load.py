@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-import inspect
 import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from squall.api.topology import Topology
@@ -147,7 +146,7 @@ def _functions(module: ModuleType) -> dict[str, Callable[..., Any]]:
     return {
         name: value
         for name, value in vars(module).items()
-        if inspect.isfunction(value) and value.__module__ == module.__name__ and returns_topology(value)
+        if issubclass(type(value), FunctionType) and value.__module__ == module.__name__ and returns_topology(value)
     }
 
 
@@ -168,7 +167,9 @@ def _none_found(module: ModuleType, file: str) -> TopologyError:
     """With the functions that seem to make one, which only lack the annotation."""
     fix = "define one at module level, or a function with the annotation `-> Topology`"
     own = [
-        value for value in vars(module).values() if inspect.isfunction(value) and value.__module__ == module.__name__
+        value
+        for value in vars(module).values()
+        if issubclass(type(value), FunctionType) and value.__module__ == module.__name__
     ]
     makers = [function.__name__ for function in own if Topology.__name__ in function.__code__.co_names]
     if not makers:
