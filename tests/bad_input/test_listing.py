@@ -8,6 +8,7 @@ from types import ModuleType
 
 from . import (
     test_command_line,
+    test_connectors,
     test_definitions,
     test_graphs,
     test_names,
@@ -26,6 +27,7 @@ MODULES: dict[str, ModuleType] = {
     "Names": test_names,
     "Definitions": test_definitions,
     "Graphs": test_graphs,
+    "Connectors": test_connectors,
     "Settings": test_settings,
     "Sockets and HTTP": test_wires,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import timedelta
 from typing import TypeAlias
@@ -17,6 +18,17 @@ UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400
 def seconds(value: Seconds) -> float:
     """A duration as seconds."""
     return float(value) if isinstance(value, int | float) else value.total_seconds()
+
+
+def seconds_or_none(value: object) -> float | None:
+    """A finite duration as seconds; None for what is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float | timedelta):
+        return None
+    try:
+        length_s = seconds(value)
+    except OverflowError:
+        return None
+    return length_s if math.isfinite(length_s) else None
 
 
 def parse_duration(text: str) -> float:

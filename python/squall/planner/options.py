@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, cast
@@ -11,7 +10,7 @@ from typing import Any, cast
 from squall.api.components import Bolt, Component, Spout
 from squall.api.topology import Declaration
 from squall.errors import Defect, did_you_mean, repr_of
-from squall.model.durations import seconds
+from squall.model.durations import seconds, seconds_or_none
 from squall.model.graph import Retry
 from squall.planner.annotations import code_of
 from squall.planner.components import name_of
@@ -26,13 +25,8 @@ Check = tuple[Callable[[Any], bool], str]
 
 
 def _is_seconds(value: Any, above: bool) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float | timedelta):
-        return False
-    try:
-        length = seconds(value)
-    except OverflowError:
-        return False
-    return math.isfinite(length) and (length > 0 if above else length >= 0)
+    length_s = seconds_or_none(value)
+    return length_s is not None and (length_s > 0 if above else length_s >= 0)
 
 
 def _is_count(value: Any, at_least: int = 1) -> bool:
