@@ -73,7 +73,7 @@ class FileSpout(Spout):
             ("compression", compression, is_known, "give auto, gzip, zstd or None"),
             ("order", order, _is_one_of(order, "name", "age"), "give name or age"),
             ("max_record", max_record, is_count(max_record), "give bytes, from 1"),
-            ("look_every", look_every, bool(seconds_or_none(look_every)) and look_every > 0, "give seconds, above 0"),
+            ("look_every", look_every, _is_number_above_0(look_every), "give seconds, above 0"),
         ):
             if not is_right:
                 raise _wrong(f"FileSpout has {name}={repr_of(value)}", fix)
@@ -157,6 +157,11 @@ def _patterns(files: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) 
 
 def _wrong(message: str, fix: str) -> TopologyError:
     return TopologyError(Defect("file_spout_argument", message, (), fix))
+
+
+def _is_number_above_0(value: object) -> bool:
+    length_s = seconds_or_none(value)
+    return isinstance(value, int | float) and length_s is not None and length_s > 0
 
 
 def _is_one_of(value: object, *words: str) -> bool:
