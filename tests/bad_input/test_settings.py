@@ -64,12 +64,14 @@ def file(_: pytest.MonkeyPatch, key: str, text: str) -> list[str]:
     return []
 
 
+FIRST_OF_ITS_KIND = {row.kind: key for key, row in reversed(SETTINGS.items())}
+"""The settings that are tried from each source; the others from the command line: the checks are the same."""
 VALUES = {
     f"{where}: {key} {name}": (where, key, text)
     for key, row in SETTINGS.items()
     for name, text in NO_VALUES[row.kind].items()
     if not is_value(row, name, text)
-    for where in SOURCES
+    for where in (SOURCES if key == FIRST_OF_ITS_KIND[row.kind] else ["command line"])
     if not (where == "environment" and "\0" in text) and not (where == "environment" and key == "storm.local.dir")
 }
 
