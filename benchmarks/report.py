@@ -103,8 +103,8 @@ One connection on loopback, sender in a process of its own; words of each line c
 
 ## From file to file
 
-`FileSpout` with its positions, acks, `FileSink` with its syncs, over a plain loop with the same functions that reads with
-`open`, writes with `write`, and has neither acks nor syncs. Repeat: `.venv/bin/python -m benchmarks.files`.
+`FileSpout` with its positions, acks, `FileSink` with its syncs, over a plain loop with the same functions that reads
+with `open`, writes with `write`, and has neither acks nor syncs. Repeat: `.venv/bin/python -m benchmarks.files`.
 
 | | ratio to the plain loop | quartiles | must |
 |---|---|---|---|

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from difflib import get_close_matches
+from itertools import islice
+from reprlib import Repr
 
 __all__ = [
     "ClusterError",
@@ -27,6 +29,15 @@ __all__ = [
 ]
 
 
+MAX_LINE = 1_000
+"""Longest line of an error, in characters."""
+MAX_FACT_LINES = 20
+MAX_NEAR = 1_000
+"""Names among which a nearest one is looked for: that takes time for each, and each defect may ask for it."""
+MAX_LISTED = 50
+"""Names that an error lists."""
+
+
 @dataclass(frozen=True, slots=True)
 class Defect:
     """One thing that is wrong: what happened, the facts, the fix, the code."""
@@ -37,9 +48,9 @@ class Defect:
     fix: str = ""
 
     def __str__(self) -> str:
-        lines = [self.message, *(f"  {name}: {value}" for name, value in self.facts)]
+        lines = [one_line(self.message), *(f"  {name}: {_indented(value)}" for name, value in self.facts)]
         if self.fix:
-            lines.append(f"  fix: {self.fix}")
+            lines.append(f"  fix: {one_line(self.fix)}")
         return "\n".join([*lines, f"  code: {self.code}"])
 
     def at(self, where: str) -> Defect:
@@ -139,5 +150,58 @@ def key_error(error: BaseException, source: str, fields: Sequence[str], target: 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     """The nearest of the known names, if one is near."""
-    near = get_close_matches(name, list(known), n=1, cutoff=0.6)
+    names = list(islice(known, MAX_NEAR + 1))
+    near = get_close_matches(name, names, n=1, cutoff=0.6) if len(names) <= MAX_NEAR else []
     return near[0] if near else None
+
+
+def listed(names: Iterable[str], nothing: str = "none") -> str:
+    """The names with commas between; of many the first."""
+    first = list(islice(names, MAX_LISTED + 1))
+    return ", ".join(first[:MAX_LISTED]) + (", …" if len(first) > MAX_LISTED else "") or nothing
+
+
+def one_line(text: str, at_most: int = MAX_LINE) -> str:
+    """Text that keeps to its line and cannot steer a terminal; of a long one the middle is left out."""
+    if len(text) > at_most:
+        end = at_most // 4
+        text = f"{text[: at_most - end]}…({len(text) - at_most:,} characters)…{text[-end:]}"
+    return text if text.isprintable() else "".join(map(_visible, text))
+
+
+def _visible(char: str) -> str:
+    return char if char.isprintable() else char.encode("unicode_escape").decode()
+
+
+def _indented(fact: str) -> str:
+    """A fact with its lines, since texts of exceptions have several."""
+    lines = fact.split("\n")
+    left = [f"…{len(lines) - MAX_FACT_LINES:,} more lines"] if len(lines) > MAX_FACT_LINES else []
+    return "\n    ".join(one_line(line) for line in [*lines[:MAX_FACT_LINES], *left])
+
+
+_short = Repr()
+_short.maxstring = _short.maxother = 200
+_short.maxlong = 60
+
+
+def repr_of(value: object) -> str:
+    """What `repr` says of a value of any kind and size, shortened; the name of its type if that raises."""
+    try:
+        return one_line(_short.repr(value))
+    except Exception:
+        return f"<{type(value).__name__}>"
+
+
+def text_of(name: object) -> str:
+    """A name as it is; what should be a name and is no text as `repr` says it."""
+    return str.__str__(name) if isinstance(name, str) else repr_of(name)
+
+
+def because(error: BaseException, at_most: int = MAX_LINE) -> str:
+    """The type and text of an exception, also of one that cannot be made a text."""
+    try:
+        text = str(error)
+    except Exception as broken:
+        text = f"<its text raised {type(broken).__name__}>"
+    return f"{type(error).__name__}: {text}"[:at_most]

@@ -162,8 +162,8 @@ def test_a_receiver_without_receipts_is_exit_code_1(squall: Squall, numbers: Pat
         (["nowhere:1", "numbers", "--give-up-after", "soon"], "duration_invalid"),
         (["nowhere:1", "-", "numbers"], "feed_input"),
         (["nowhere:1", "-", "--repeat", "2"], "feed_input"),
-        (["nowhere:1", "numbers", "--connections", "0"], "Invalid value"),
-        (["nowhere:1"], "Missing argument"),
+        (["nowhere:1", "numbers", "--connections", "0"], "usage_invalid"),
+        (["nowhere:1"], "usage_invalid"),
     ],
 )
 def test_wrong_use_is_exit_code_2(squall: Squall, numbers: Path, arguments: list[str], code: str) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ast
 import asyncio
-import contextlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any
 import pytest
 import squall
 from squall import Bolt, Spout, SpoutDeclarer, Topology
-from squall.cli.app import app
+from squall.cli.app import exit_code_of
 from squall.cli.explaining import pages
 from squall.connectors.files import Csv, FileSink
 from squall.connectors.http import HttpSink, HttpSpout
@@ -179,11 +178,7 @@ def run_topology(topology: Topology, caplog: pytest.LogCaptureFixture) -> set[st
 
 
 def run_command(line: str, capsys: pytest.CaptureFixture[str]) -> set[str]:
-    with contextlib.suppress(SystemExit):
-        try:
-            app(line.removeprefix("$ squall ").split(), standalone_mode=False)
-        except SquallError as error:
-            return told_by(error)
+    exit_code_of(line.removeprefix("$ squall ").split())
     return set(re.findall(r"code: (\w+)", capsys.readouterr().err))
 
 

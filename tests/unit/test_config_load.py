@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from squall.config.load import checked, load, local_dir
 from squall.config.table import DEFAULTS, SETTINGS, Scope
-from squall.errors import ConfigError, Defect
+from squall.errors import ConfigError, Defect, repr_of
 
 RETRIES = "topology.retries"
 
@@ -64,7 +64,7 @@ def test_a_file_that_is_no_mapping_cannot_be_read(content: bytes, tmp_path: Path
     (tmp_path / "squall.yaml").write_bytes(content)
     (defect,) = defects()
     assert defect.code == "settings_file"
-    assert facts(defect)["file"].endswith("squall.yaml")
+    assert facts(defect)["file"].startswith(str(tmp_path / "squall.yaml"))
 
 
 def test_everything_wrong_is_told_at_once_with_its_source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -134,7 +134,11 @@ def test_a_wrong_value_is_told_with_what_is_wanted(key: str, given: object, want
     with pytest.raises(ConfigError) as caught:
         checked(key, given, "here", Scope.LOCAL)
     (defect,) = caught.value.defects
-    assert (defect.code, facts(defect)["value"], facts(defect)["given by"]) == ("setting_invalid", repr(given), "here")
+    assert (defect.code, facts(defect)["value"], facts(defect)["given by"]) == (
+        "setting_invalid",
+        repr_of(given),
+        "here",
+    )
     assert wanted in defect.fix
 
 

@@ -15,6 +15,7 @@ from typing import Any, Protocol, Self, TypeAlias, cast
 
 from squall.api.components import Bolt, OnError, Spout
 from squall.api.fields import Fields, FieldsLike
+from squall.errors import text_of
 from squall.model.durations import Seconds
 from squall.model.graph import DEAD_LETTERS, DEFAULT_STREAM, GroupingKind, Kind
 
@@ -88,11 +89,19 @@ def _here() -> str:
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
+def _plain(name: Any) -> Any:
+    """A name without the methods of a class derived from `str`, such as an enumeration's; other types wait as well."""
+    return text_of(name) if isinstance(name, str) else name
+
+
 def _kept(given: Any) -> Any:
     """A copy of a mapping, so that what the user does to it later changes nothing; all else waits for the checks."""
     if given is None:
         return {}
-    return dict(cast("Mapping[Any, Any]", given)) if isinstance(given, Mapping) else given
+    try:
+        return dict(cast("Mapping[Any, Any]", given)) if isinstance(given, Mapping) else given
+    except Exception:  # a mapping of somebody's own that cannot be read; that is told by the checks, too
+        return cast("object", given)
 
 
 class Stream:
@@ -135,7 +144,7 @@ class Declarer(Stream):
         return self._declaration.name
 
     def __getitem__(self, stream: str) -> Stream:
-        return Stream(self._topology, self._declaration.name, stream)
+        return Stream(self._topology, self._declaration.name, _plain(stream))
 
 
 class SpoutDeclarer(Declarer):
@@ -209,7 +218,7 @@ class Topology:
     """
 
     def __init__(self, name: str, *, workers: int = 1, settings: Mapping[str, object] | None = None) -> None:
-        self.name = name
+        self.name = _plain(name)
         self.workers = workers
         self.settings: Mapping[str, object] = _kept(settings)
         self.declarations: list[Declaration] = []
@@ -277,7 +286,8 @@ class Topology:
 
     def dead_letters(self, *components: Declarer) -> Stream:
         """The dead letters of these components (of all, when none is named), as a stream."""
-        names = sorted({str(getattr(component, "name", component)) for component in components})
+        given = cast("tuple[object, ...]", components)
+        names = sorted({text_of(one.name if isinstance(one, Declarer) else one) for one in given})
         stream = (
             ":".join(["of", *names]) if names else DEFAULT_STREAM
         )  # no name has a colon, so it is clear what it is of
@@ -285,5 +295,6 @@ class Topology:
         return Stream(self, DEAD_LETTERS, stream)
 
     def _declare(self, declaration: Declaration) -> Declaration:
+        declaration.name = _plain(declaration.name)
         self.declarations.append(declaration)
         return declaration

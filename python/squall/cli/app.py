@@ -48,7 +48,8 @@ def exit_code_of(arguments: list[str]) -> int:
 
     try:
         code = _done(arguments)
-        sys.stdout.flush()
+        if not sys.stdout.closed:  # by user code
+            sys.stdout.flush()
     except BrokenPipeError:
         lead_output_nowhere()
         return 0
@@ -66,7 +67,7 @@ def _done(arguments: list[str]) -> int:
 
     Not by Typer's own `main`, which has other numbers for interrupts and broken pipes.
     """
-    from squall.cli.failures import exit_code, show
+    from squall.cli.failures import EXIT_USAGE, exit_code, show, wrong_use
 
     command: Any = typer.main.get_command(app)
     try:
@@ -82,13 +83,16 @@ def _done(arguments: list[str]) -> int:
     except (typer.Abort, KeyboardInterrupt):
         return EXIT_KILLED
     except Exception as error:
-        # Wrong options come as click's own exceptions, which know how to say it.
-        if not hasattr(error, "show") or not hasattr(error, "exit_code"):
+        # Wrong options come as click's own exceptions.
+        if not hasattr(error, "show") or not hasattr(error, "format_message"):
             raise
         usage: Any = error
-        with suppress(OSError):
-            usage.show()
-        return usage.exit_code
+        if type(usage).__name__ == "NoArgsIsHelpError":
+            with suppress(OSError):
+                usage.show()
+            return EXIT_USAGE
+        show(wrong_use(usage))
+        return EXIT_USAGE
 
 
 def _show_version(asked: bool) -> None:
@@ -224,7 +228,7 @@ def explain(
     """
     from squall.cli.explaining import explain_code
 
-    raise typer.Exit(explain_code(code))
+    explain_code(code)
 
 
 @app.command()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from collections.abc import Callable
 from contextlib import suppress
 from typing import ParamSpec, Protocol
@@ -79,6 +81,8 @@ class Audience:
         """The run is over."""
         with suppress(OSError):
             self._view.close()
+        if self._summary is not None:
+            self._summary.close()
 
 
 class Helm:
@@ -120,6 +124,8 @@ class Helm:
 class SummaryFile:
     """The file of `--summary`, opened before the run: a path of no use is told before anything has run.
 
+    What is there stays until there is a summary; of a run that did not begin, no new file is left.
+
     Raises:
         ConfigError: `summary_unwritable`.
     """
@@ -127,7 +133,9 @@ class SummaryFile:
     def __init__(self, path: str) -> None:
         self._path = path
         try:
-            self._file = open(path, "w", encoding="utf-8")  # noqa: SIM115 (it is written at the end of the run)
+            self._is_new = not os.path.lexists(path)
+            # A pipe that nobody reads is told, where it would be waited for without O_NONBLOCK.
+            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
         except (OSError, ValueError) as error:
             raise ConfigError(self._unwritable(error)) from None
 
@@ -137,11 +145,22 @@ class SummaryFile:
         Raises:
             ClusterError: `summary_unwritable`.
         """
+        self._is_new = False
         try:
-            with self._file as file:
+            os.set_blocking(self._fd, True)
+            if stat.S_ISREG(os.fstat(self._fd).st_mode):
+                os.ftruncate(self._fd, 0)
+            with os.fdopen(self._fd, "w", encoding="utf-8", closefd=False) as file:
                 json.dump(event, file)
         except OSError as error:
             raise ClusterError(self._unwritable(error)) from None
+
+    def close(self) -> None:
+        """The run is over, or did not begin."""
+        os.close(self._fd)
+        if self._is_new:
+            with suppress(OSError):
+                os.unlink(self._path)
 
     def _unwritable(self, error: OSError | ValueError) -> Defect:
         because = error.strerror if isinstance(error, OSError) else None

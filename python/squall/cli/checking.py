@@ -7,10 +7,16 @@ import typer
 from squall.cli.exits import exits_told
 from squall.cli.streams import STDERR, printing_to
 from squall.config.load import load
-from squall.model.graph import Graph, InputSpec, Kind, Mode
+from squall.errors import one_line
+from squall.model.graph import ComponentSpec, Graph, InputSpec, Kind, Mode
 from squall.planner.load import load_topology, split_target
 from squall.planner.plan import plan
 from squall.planner.validate import validate
+
+BRANCH = 3
+"""Characters of a level."""
+MOST_LEVELS, LAST_LEVELS = 100, 10
+"""Levels that are drawn; of a deeper component only the last ones are."""
 
 
 def check_topology(target: str, parameters: list[str], overrides: list[str]) -> None:
@@ -31,33 +37,40 @@ def check_topology(target: str, parameters: list[str], overrides: list[str]) -> 
 
 def drawn(graph: Graph) -> list[str]:
     """The graph as text: each component under what feeds it."""
+    below: dict[str, list[tuple[str, str]]] = {}
+    for spec in graph.components.values():
+        for one in spec.inputs:
+            label = f"{_grouping(graph, one)} → "
+            below.setdefault(one.source.component, []).append((spec.name, label))
     lines: list[str] = []
     seen: set[str] = set()
-
-    def walk(name: str, prefix: str, label: str, last: bool, top: bool) -> None:
-        spec = graph.components[name]
-        branch = "" if top else ("└─ " if last else "├─ ")
-        mode = {Mode.ASYNC: " async", Mode.BLOCKING: " blocking", Mode.LOOP: ""}[spec.mode]
-        times = f" ×{spec.tasks}" if spec.tasks > 1 else ""
+    spouts = [name for name, spec in graph.components.items() if spec.kind is Kind.SPOUT]
+    # A stack, not recursion: a chain may be longer than Python's.
+    waiting = [(name, "", "", "") for name in reversed(spouts)]
+    while waiting:
+        name, branch, label, prefix = waiting.pop()
         again = " (above)" if name in seen else ""
-        lines.append(f"{prefix}{branch}{label}{name}{times}  [{spec.kind.value}{mode}]{again}")
+        lines.append(f"{branch}{one_line(label)}{_titled(graph.components[name])}{again}")
         if name in seen:
-            return
+            continue
         seen.add(name)
-        targets = [
-            (other.name, one)
-            for other in graph.components.values()
-            for one in other.inputs
-            if one.source.component == name
-        ]
-        below = prefix if top else prefix + ("   " if last else "│  ")
-        for number, (target, one) in enumerate(targets):
-            walk(target, below, f"{_grouping(graph, one)} → ", number == len(targets) - 1, False)
-
-    for spec in graph.components.values():
-        if spec.kind is Kind.SPOUT:
-            walk(spec.name, "", "", True, True)
+        targets = below.get(name, [])
+        for number, (target, its_label) in reversed(list(enumerate(targets, start=1))):
+            fork, trunk = ("└─ ", "   ") if number == len(targets) else ("├─ ", "│  ")
+            waiting.append((target, _cut(prefix) + fork, its_label, prefix + trunk))
     return lines
+
+
+def _cut(prefix: str) -> str:
+    """The lines that lead to a component; of a very deep one the last ones."""
+    levels = len(prefix) // BRANCH
+    return prefix if levels <= MOST_LEVELS else f"… {levels:,} below … " + prefix[-BRANCH * LAST_LEVELS :]
+
+
+def _titled(spec: ComponentSpec) -> str:
+    mode = {Mode.ASYNC: " async", Mode.BLOCKING: " blocking", Mode.LOOP: ""}[spec.mode]
+    times = f" ×{spec.tasks}" if spec.tasks > 1 else ""
+    return f"{spec.name}{times}  [{spec.kind.value}{mode}]"
 
 
 def _grouping(graph: Graph, one: InputSpec) -> str:
@@ -68,9 +81,9 @@ def _grouping(graph: Graph, one: InputSpec) -> str:
     return f"{name}{one.grouping.value}{keys}{loop}"
 
 
-def workers_of(graph: Graph, component: str | None = None) -> set[int]:
-    """The workers that the plan gives the tasks of a component, or of all."""
-    return {task.worker for task in plan(graph).tasks if component in (None, task.component)}
+def workers_of(graph: Graph) -> set[int]:
+    """The workers that the plan gives the tasks."""
+    return {task.worker for task in plan(graph).tasks}
 
 
 def missing_workers(graph: Graph) -> list[str]:
@@ -83,8 +96,11 @@ def missing_workers(graph: Graph) -> list[str]:
 
 def shared_cores(graph: Graph) -> list[str]:
     """A warning for each component whose parallelism cannot bring a second core."""
+    workers: dict[str, set[int]] = {}
+    for task in plan(graph).tasks:
+        workers.setdefault(task.component, set()).add(task.worker)
     return [
         f'"{spec.name}" has {spec.tasks} tasks in one worker: they share one core'
         for spec in graph.components.values()
-        if spec.tasks > 1 and spec.mode is Mode.LOOP and len(workers_of(graph, spec.name)) == 1
+        if spec.tasks > 1 and spec.mode is Mode.LOOP and len(workers[spec.name]) == 1
     ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from dataclasses import replace
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -33,7 +35,13 @@ def new_project(folder: Path, name: str | None) -> None:
         fix = defect.fix if name is not None else f"{defect.fix}; or name it: --name NAME"
         raise TopologyError(replace(defect, fix=fix))
     _refuse_what_is_there(folder)
-    words = {"{{name}}": called, "{{slug}}": _slug(called), "{{version}}": _core.BUILD["version"]}
+    words = {
+        "{{name}}": called,
+        "{{quoted}}": json.dumps(called, ensure_ascii=False),  # as Python writes it, too: a name has no odd characters
+        "{{shell}}": shlex.quote(called),
+        "{{slug}}": _slug(called),
+        "{{version}}": _core.BUILD["version"],
+    }
     try:
         written = [_write(folder / path, text, words) for path, text in files().items()]
     except OSError as error:
@@ -41,7 +49,7 @@ def new_project(folder: Path, name: str | None) -> None:
         fix = "name a folder that can be written to"
         raise ClusterError(Defect("project_unwritable", "the project cannot be written", facts, fix)) from None
     typer.echo(f'made "{called}": {", ".join(str(path.relative_to(folder)) for path in written)}')
-    enter = f"cd {folder} && " if folder.resolve() != Path.cwd() else ""
+    enter = f"cd {shlex.quote(str(folder))} && " if folder.resolve() != Path.cwd() else ""
     typer.echo(f"next:\n  {enter}squall run topology.py --for 10s\n  pytest\n  squall check topology.py")
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from importlib import resources
 
-from squall.errors import did_you_mean
+from squall.errors import ConfigError, Defect, did_you_mean
 
 
 def pages() -> dict[str, str]:
@@ -18,13 +17,15 @@ def pages() -> dict[str, str]:
     }
 
 
-def explain_code(code: str) -> int:
-    """Prints the page of a code; the exit code."""
+def explain_code(code: str) -> None:
+    """Prints the page of a code.
+
+    Raises:
+        ConfigError: `code_unknown`.
+    """
     known = pages()
-    if code in known:
-        print(known[code].rstrip())
-        return 0
-    near = did_you_mean(code, known)
-    fix = f'did you mean "{near}"?' if near else "codes stand at the end of error messages"
-    print(f'there is no error code "{code}"\n  fix: {fix}\n  code: code_unknown', file=sys.stderr)
-    return 2
+    if code not in known:
+        near = did_you_mean(code, known)
+        fix = f'did you mean "{near}"?' if near else "codes stand at the end of error messages"
+        raise ConfigError(Defect("code_unknown", f'there is no error code "{code}"', (), fix))
+    print(known[code].rstrip())

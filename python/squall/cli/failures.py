@@ -7,8 +7,9 @@ import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
+from typing import Any
 
-from squall.errors import ClusterError, Defect, SquallError, StateError
+from squall.errors import ClusterError, ConfigError, Defect, SquallError, StateError
 
 MAX_LINES = 25
 MAX_LOG_BYTES = 1 << 20
@@ -40,6 +41,20 @@ def exit_code(error: SquallError) -> int:
     return EXIT_FAILED if isinstance(error, ClusterError | StateError) else EXIT_USAGE
 
 
+def wrong_use(error: Any) -> ConfigError:
+    """The error of options or arguments that do not fit a command, from the one that Typer raises."""
+    message: str = error.format_message()
+    facts: list[tuple[str, str]] = []
+    if hasattr(error.__cause__, "errors"):  # pydantic's, which does not tell the value in its text
+        facts.append(("value", str(error.__cause__.errors()[0]["input"])))
+    command = "squall"
+    if error.ctx is not None:
+        command = error.ctx.command_path
+        facts.append(("usage", " ".join(error.ctx.get_usage().split()).removeprefix("Usage: ")))
+    told = message[:1].lower() + message[1:].rstrip(".")
+    return ConfigError(Defect("usage_invalid", told, tuple(facts), f"{command} --help shows what it takes"))
+
+
 def output_unwritable(error: OSError) -> ClusterError:
     """A standard stream that does not take what is printed."""
     facts = (("because", error.strerror or str(error)),)
@@ -59,6 +74,6 @@ def _log(text: str, cause: BaseException | None, overrides: Sequence[str]) -> st
         trace = "".join(traceback.format_exception(cause)) if cause is not None else ""
         with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S}\n{text}\n{trace}\n")
-    except OSError:
+    except (OSError, SquallError):  # the folder cannot be written, or is not known
         return None
     return str(path)

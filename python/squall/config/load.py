@@ -11,10 +11,10 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from squall.config.table import DEFAULTS, SETTINGS, Scope, Setting
-from squall.errors import ConfigError, Defect, did_you_mean
+from squall.errors import ConfigError, Defect, did_you_mean, repr_of, text_of
 
 FILE_NAME = "squall.yaml"
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
@@ -32,10 +32,14 @@ class Given:
 
 def local_dir(settings: Mapping[str, Any]) -> Path:
     """The folder for runs, logs, dead letters and positions."""
-    if configured := settings.get("storm.local.dir"):
-        return Path(str(configured)).expanduser().absolute()
-    state = os.environ.get("XDG_STATE_HOME")
-    return (Path(state) if state else Path.home() / ".local" / "state") / "squall"
+    configured, state = settings.get("storm.local.dir"), os.environ.get("XDG_STATE_HOME")
+    folder = str(configured) if configured else f"{state}/squall" if state else "~/.local/state/squall"
+    try:
+        return Path(folder).expanduser().absolute()
+    except (RuntimeError, OSError) as error:  # there is no such home, or the current folder is gone
+        facts = (("folder", folder), ("because", str(error)))
+        fix = "name a folder by its whole path: -c storm.local.dir=/FOLDER"
+        raise ConfigError(Defect("local_dir_unknown", "the state folder cannot be found", facts, fix)) from None
 
 
 def load(overrides: Iterable[str] = (), *, options: Iterable[Given] = (), folder: Path | None = None) -> dict[str, Any]:
@@ -49,7 +53,7 @@ def load(overrides: Iterable[str] = (), *, options: Iterable[Given] = (), folder
     Raises:
         ConfigError: everything that is wrong, at once: unknown keys, wrong values, an unreadable file.
     """
-    settings, defects = _said(overrides, options, folder or Path.cwd())
+    settings, defects = _said(overrides, options, folder or _current_folder())
     if defects:
         raise ConfigError(*defects)
     return settings
@@ -57,7 +61,15 @@ def load(overrides: Iterable[str] = (), *, options: Iterable[Given] = (), folder
 
 def said_local_dir(overrides: Iterable[str]) -> Path:
     """The folder for logs as far as the settings can be read; what is wrong with them is not told here."""
-    return local_dir(_said(overrides, (), Path.cwd())[0])
+    return local_dir(_said(overrides, (), _current_folder())[0])
+
+
+def _current_folder() -> Path:
+    """By its whole name, so that messages tell it; one that was removed has none."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return Path()
 
 
 def _said(overrides: Iterable[str], options: Iterable[Given], folder: Path) -> tuple[dict[str, Any], list[Defect]]:
@@ -92,9 +104,11 @@ def checked(key: str, value: object, source: str, scope: Scope) -> Any:
     """
     row = SETTINGS.get(key)
     if row is None:
-        near = did_you_mean(str(key), SETTINGS)
+        near = did_you_mean(text_of(key), SETTINGS)
         fix = f'did you mean "{near}"?' if near else "see docs/settings.md for all keys"
-        raise ConfigError(Defect("setting_unknown", f'there is no setting "{key}"', (("given by", source),), fix))
+        raise ConfigError(
+            Defect("setting_unknown", f'there is no setting "{text_of(key)}"', (("given by", source),), fix)
+        )
     if not row.scope.takes(scope):
         facts = (("given by", source), ("may be given for", row.scope.value))
         fix = f"give it for the topology: Topology(…, settings={{{key!r}: …}})"
@@ -127,7 +141,7 @@ def _flag(value: object) -> bool:
 
 
 def _text(value: object) -> str:
-    if isinstance(value, str):
+    if isinstance(value, str) and "\0" not in value:
         return value
     if isinstance(value, int) and not isinstance(value, bool):  # YAML makes one of a bare port
         return str(value)
@@ -152,8 +166,11 @@ _PARSERS: Mapping[type, Callable[[object], Any]] = {bool: _flag, str: _text, flo
 
 
 def _invalid(row: Setting, value: object, source: str) -> ConfigError:
-    facts = (("value", repr(value)), ("given by", source), ("meaning", row.doc))
-    return ConfigError(Defect("setting_invalid", f'setting "{row.key}" has a wrong value', facts, f"give {row.wanted}"))
+    facts = (("value", repr_of(value)), ("given by", source), ("meaning", row.doc))
+    fix = f"give {row.wanted}"
+    if row.kind is str and isinstance(value, bool):
+        fix += "; in YAML yes, no, on and off are truth values unless they are quoted"
+    return ConfigError(Defect("setting_invalid", f'setting "{row.key}" has a wrong value', facts, fix))
 
 
 def _environment() -> list[Given]:
@@ -178,26 +195,22 @@ def _guessed_key(variable: str) -> str:
 def _file(folder: Path) -> tuple[list[Given], list[Defect]]:
     named = os.environ.get("SQUALL_CONFIG")
     path = Path(named) if named else folder / FILE_NAME
-    if not named and not path.exists():
+    if not named and not os.path.lexists(path):
         return [], []
-    import yaml
+    from squall.config.settings_file import Unreadable, entries
 
-    def unreadable(why: str) -> tuple[list[Given], list[Defect]]:
-        facts = (("file", str(path)), ("because", why))
-        return [], [Defect("settings_file", "the settings file cannot be read", facts, "mend or remove the file")]
-
+    given: dict[str, Given] = {}
+    defects: list[Defect] = []
     try:
-        text = path.read_text(encoding="utf-8")
-        content: Any = yaml.safe_load(text)
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except OSError as error:
-        return unreadable(error.strerror or str(error))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        return unreadable(" ".join(str(error).split()))
-    if content is None:
-        return [], []
-    if not isinstance(content, dict) or not isinstance(node, yaml.MappingNode):
-        return unreadable("it holds no mapping of keys to values")
-    lines = {str(key.value): key.start_mark.line + 1 for key, _ in node.value}
-    items = cast("dict[object, object]", content)
-    return [Given(str(key), value, f"{path}:{lines.get(str(key), 1)}") for key, value in items.items()], []
+        for key, value, line in entries(path):
+            one = Given(key, value, f"{path}:{line}")
+            if key in given:
+                facts = (("first", given[key].source), ("again", one.source))
+                message = f'the settings file gives "{key}" twice'
+                defects.append(Defect("setting_twice", message, facts, "keep one of them"))
+            given[key] = one
+    except Unreadable as error:
+        where = f"{path}:{error.line}" if error.line is not None else str(path)
+        facts = (("file", where), ("because", error.why))
+        return [], [Defect("settings_file", "the settings file cannot be read", facts, "mend or remove the file")]
+    return list(given.values()), defects

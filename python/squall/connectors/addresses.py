@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 
-from squall.errors import ClusterError, Defect, TopologyError
+from squall.errors import ClusterError, Defect, TopologyError, text_of
 
 BACKLOG = 1024
 
@@ -16,12 +16,12 @@ def parse_address(address: str) -> tuple[str, int]:
     Raises:
         TopologyError: `tcp_address`.
     """
-    host, colon, port = str(address).rpartition(":")
+    host, colon, port = text_of(address).rpartition(":")
     if not colon or not port.isdecimal() or int(port) > 65_535 or not host:
         raise TopologyError(
             Defect(
                 "tcp_address",
-                f'"{address}" is no address',
+                f'"{text_of(address)}" is no address',
                 (),
                 'write HOST:PORT with a port up to 65535: "127.0.0.1:9999"',
             )

@@ -16,7 +16,7 @@ from operator import attrgetter
 from typing import Any, TypeAlias, cast
 
 from squall.connectors.framing import Delimiter, Framing, Lines
-from squall.errors import Defect, TopologyError
+from squall.errors import Defect, TopologyError, repr_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +78,11 @@ def decoding_of(decoder: Decoder, outputs: Any, framing: Framing | None) -> Deco
             raise _invalid(f"`outputs` stands beside {what}", f"write {what}(outputs=…)")
         if isinstance(decoder, MessagePack) and isinstance(framing, Lines | Delimiter):
             fix = "give framing=LengthPrefix(4), and have the sender lead each record by its length"
-            raise _invalid(f"MessagePack may hold the bytes that end {framing!r}", fix)
+            raise _invalid(f"MessagePack may hold the bytes that end {repr_of(framing)}", fix)
         return _by_msgspec(decoder)
     if not callable(decoder):
         raise _invalid(
-            f"the decoder {decoder!r} cannot be called", "give Json(), MessagePack(), or a function of bytes"
+            f"the decoder {repr_of(decoder)} cannot be called", "give Json(), MessagePack(), or a function of bytes"
         )
     if inspect.iscoroutinefunction(decoder) or inspect.isasyncgenfunction(decoder):
         fix = "make it an ordinary function, or do the waiting in an async bolt"
@@ -105,14 +105,14 @@ def _by_msgspec(decoder: Json | MessagePack) -> Decoding:
     import msgspec
 
     if decoder.type is not None and decoder.outputs is not None:
-        raise _invalid(f"{decoder!r} has a type and outputs", "keep one of them: a type has its own fields")
+        raise _invalid(f"{repr_of(decoder)} has a type and outputs", "keep one of them: a type has its own fields")
     codec = msgspec.json if isinstance(decoder, Json) else msgspec.msgpack
     try:
         wanted, outputs, row = _wanted(decoder.type, decoder.outputs)
         decode = codec.Decoder(Any if wanted is None else wanted).decode
     except (TypeError, NameError, ValueError) as error:
         fix = "give types that msgspec knows: str, int, float, bool, bytes, datetime, list[…], Struct, …"
-        raise _invalid(f"{decoder!r} cannot be decoded to: {error}", fix) from error
+        raise _invalid(f"{repr_of(decoder)} cannot be decoded to: {error}", fix) from error
     if row is None:
         return Decoding({decoder.field: wanted} if isinstance(wanted, type) else (decoder.field,), ("value", decode))
     return Decoding(outputs, ("row", decode, row))
@@ -164,7 +164,7 @@ def _struct_of(outputs: Any) -> Any:
     elif _are_names(outputs):
         typed = dict.fromkeys(cast("list[str]", outputs), Any)
     else:
-        raise TypeError(f"outputs are names, names with types, or a NamedTuple class, not {outputs!r}")
+        raise TypeError(f"outputs are names, names with types, or a NamedTuple class, not {repr_of(outputs)}")
     # Numbered, as a name in a document need not be one in Python.
     names = {f"f{number}": name for number, name in enumerate(typed)}
     fields = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from squall.errors import Defect, TopologyError
+from squall.errors import Defect, TopologyError, repr_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,8 @@ def check_framing(framing: object, max_record: int) -> None:
         case Delimiter():
             delimiter = framing.delimiter
             is_right = _is_delimiter(delimiter)
-            fix = f"give at least one byte: Delimiter({str(delimiter or '|').encode(errors='replace')!r})"
+            shown = delimiter if isinstance(delimiter, str) and delimiter else "|"
+            fix = f"give at least one byte: Delimiter({shown.encode(errors='replace')!r})"
         case Fixed(size=size):
             is_right = is_count(size) and size <= max_record
             fix = f"give a size in bytes, from 1 to max_record ({max_record})"
@@ -89,4 +90,4 @@ def check_framing(framing: object, max_record: int) -> None:
             is_right = False
             fix = "give Lines(), Delimiter(b'|'), Fixed(16) or LengthPrefix(4)"
     if not is_right:
-        raise TopologyError(Defect("tcp_framing", f"records cannot be told apart by {framing!r}", (), fix))
+        raise TopologyError(Defect("tcp_framing", f"records cannot be told apart by {repr_of(framing)}", (), fix))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 from squall._core import Tuple
 from squall.connectors.sending.wire import Record
-from squall.errors import DeadLetter, Defect, TopologyError
+from squall.errors import DeadLetter, Defect, TopologyError, repr_of
 
 Encoder: TypeAlias = Literal["text", "json", "raw"] | Callable[[Tuple], Record]
 """How a tuple becomes a record.
@@ -25,12 +25,12 @@ def encoder_of(encoder: Encoder, who: str) -> Callable[[Tuple], Record]:
     """
     if callable(encoder):
         return encoder
-    known: dict[object, Callable[[Tuple], Record]] = {"text": _text, "json": _json, "raw": _raw}
-    try:
-        return known[encoder]
-    except (KeyError, TypeError):
+    known: dict[str, Callable[[Tuple], Record]] = {"text": _text, "json": _json, "raw": _raw}
+    name = cast("object", encoder)
+    if not isinstance(name, str) or name not in known:
         fix = 'give "text", "json", "raw", or a function that makes bytes or text of a tuple'
-        raise TopologyError(Defect("encoder_unknown", f"{who} has encoder={encoder!r}", (), fix)) from None
+        raise TopologyError(Defect("encoder_unknown", f"{who} has encoder={repr_of(encoder)}", (), fix))
+    return known[name]
 
 
 def _text(tup: Tuple) -> bytes:

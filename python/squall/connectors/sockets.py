@@ -11,7 +11,7 @@ from squall import _core
 from squall.api.components import Spout
 from squall.connectors.decoders import Decoder, Decoding, as_framed, decoding_of
 from squall.connectors.framing import Framing, check_framing, is_count, native_framing
-from squall.errors import Defect, TopologyError
+from squall.errors import Defect, TopologyError, repr_of
 
 DEFAULT_MAX_RECORD = 1 << 20
 DEFAULT_MAX_CONNECTIONS = 10_000
@@ -139,7 +139,7 @@ def datagram_decoding(who: str, field: str, text: bool, decoder: Decoder | None,
         return decoding_of(decoder, outputs, None)
     if outputs is not None:
         raise _no_decoder(who)
-    return Decoding((field,), "text" if text else "bytes")
+    return Decoding((field,), "text" if text is True else "bytes")
 
 
 def decoding(who: str, decoder: Decoder | None, outputs: Any, framing: Framing) -> Decoding:
@@ -168,15 +168,15 @@ def check_limit(who: str, name: str, value: object) -> None:
     """
     if not is_count(value) or (isinstance(value, int) and value >= 1 << 31):
         fix = "give a whole number from 1 to 2147483647"
-        raise TopologyError(Defect("tcp_limit", f"{who} has {name}={value!r}", (), fix))
+        raise TopologyError(Defect("tcp_limit", f"{who} has {name}={repr_of(value)}", (), fix))
 
 
 def _check_receipts(who: str, receipts: object) -> None:
-    if receipts in (None, "processed"):
+    if receipts is None or (isinstance(receipts, str) and receipts == "processed"):
         return
     allowed = (("allowed", '"processed" (sent when a record has ended), None (nothing is sent)'),)
-    message = f"{who} has receipts={receipts!r}"
+    message = f"{who} has receipts={repr_of(receipts)}"
     fix = 'write receipts="processed", or leave it out'
-    if receipts == "stored":
+    if isinstance(receipts, str) and receipts == "stored":
         message += ": there is no journal yet that could store records before they are processed"
     raise TopologyError(Defect("tcp_receipts", message, allowed, fix))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import socket
 from typing import Any
 
@@ -22,10 +21,10 @@ from squall.connectors.sockets import (
 )
 from squall.connectors.tcp_feeder import TcpFeeder
 from squall.connectors.tcp_sink import TcpSink
-from squall.connectors.tls import Tls
-from squall.errors import Defect, TopologyError
+from squall.connectors.tls import Tls, check_tls
+from squall.errors import Defect, TopologyError, repr_of
 from squall.model.addresses import address_of
-from squall.model.durations import Seconds, seconds
+from squall.model.durations import Seconds, seconds_or_none
 
 __all__ = [
     "Decoder",
@@ -111,6 +110,7 @@ class TcpSpout(SocketSpout):
         host, port = parse_address(address)
         framing = Lines() if framing is None else framing
         streams = Streams(who, framing, receipts, max_record, client_buffer, max_connections)
+        check_tls(who, tls)
         if tls is not None:
             tls.check_server(who)
         return cls(Listening(host, port, tls), streams, decoding(who, decoder, outputs, framing))
@@ -156,6 +156,7 @@ class TcpSpout(SocketSpout):
         who = "TcpSpout.connect"
         framing = Lines() if framing is None else framing
         streams = Streams(who, framing, receipts, max_record, client_buffer)
+        check_tls(who, tls)
         if tls is not None:
             tls.check_client(who)
         pauses_s = [
@@ -166,7 +167,7 @@ class TcpSpout(SocketSpout):
                 ("connect_timeout", connect_timeout),
             )
         ]
-        calling = Calling(_servers(who, addresses), tls, bool(reconnect), *pauses_s)
+        calling = Calling(_servers(who, addresses), tls, reconnect is not False, *pauses_s)
         return cls(calling, streams, decoding(who, decoder, outputs, framing))
 
     @property
@@ -220,11 +221,8 @@ def _servers(who: str, addresses: tuple[str, ...]) -> tuple[tuple[str, int], ...
 
 
 def _pause_s(who: str, name: str, value: Seconds) -> float:
-    try:
-        pause_s = seconds(value)
-    except (AttributeError, TypeError):
-        pause_s = math.nan
-    if not 0.001 <= pause_s <= 86_400:
+    pause_s = seconds_or_none(value)
+    if pause_s is None or not 0.001 <= pause_s <= 86_400:
         fix = "give seconds from 0.001 to 86400, or a timedelta"
-        raise TopologyError(Defect("tcp_limit", f"{who} has {name}={value!r}", (), fix))
+        raise TopologyError(Defect("tcp_limit", f"{who} has {name}={repr_of(value)}", (), fix))
     return pause_s

@@ -15,8 +15,8 @@ from squall.connectors.sending.sender import Sender
 from squall.connectors.sending.wire import Record, wire_of
 from squall.connectors.sockets import check_limit
 from squall.connectors.tls import Tls
-from squall.errors import SquallError
-from squall.model.durations import Seconds, seconds
+from squall.errors import Defect, SquallError, TopologyError, repr_of
+from squall.model.durations import Seconds, seconds, seconds_or_none
 
 WINDOW_RECORDS, WINDOW_BYTES = 200_000, 32 << 20
 SLICE = 4096
@@ -67,7 +67,11 @@ class TcpFeeder:
             check_limit("TcpFeeder", name, value)
         self._window_records, self._window_bytes = window_records, window_bytes
         self._wire = wire_of(Lines() if framing is None else framing)
-        give_up_after_s = None if give_up_after is None else seconds(give_up_after)
+        give_up_after_s = seconds_or_none(give_up_after)
+        if give_up_after is not None and (give_up_after_s is None or give_up_after_s <= 0):
+            message = f"TcpFeeder has give_up_after={repr_of(give_up_after)}"
+            fix = "give seconds, or a timedelta, above 0"
+            raise TopologyError(Defect("tcp_limit", message, (), fix))
         dialer = Dialer(peer_of("TcpFeeder", address, tls))
         self._sender = Sender(dialer, self._wire, receipts=receipts, give_up_after_s=give_up_after_s)
         self._outbox = self._sender.outbox

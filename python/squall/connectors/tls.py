@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from squall import _core
-from squall.errors import ClusterError, Defect, TopologyError
+from squall.errors import ClusterError, Defect, TopologyError, repr_of
 
 FilePath: TypeAlias = str | os.PathLike[str]
 
@@ -85,3 +85,13 @@ def unusable(because: str) -> ClusterError:
     """Files that TLS cannot use."""
     fix = "give PEM files that can be read, and a key that belongs to its certificate"
     return ClusterError(Defect("tls_unusable", "TLS cannot be used", (("because", because),), fix))
+
+
+def check_tls(who: str, tls: object) -> None:
+    """Refuses what is no `Tls`; None is none.
+
+    Raises:
+        TopologyError: `tls_invalid`.
+    """
+    if tls is not None and not isinstance(tls, Tls):
+        raise TopologyError(Defect("tls_invalid", f"{who} has tls={repr_of(tls)}", (), "give Tls(…)"))

@@ -25,7 +25,7 @@ from squall.connectors.sockets import (
     datagram_decoding,
     decoding,
 )
-from squall.errors import ClusterError, Defect
+from squall.errors import ClusterError, Defect, TopologyError, repr_of
 
 FIGURES = ("connections", "accepted", "refused", "resets", "oversize", "half", "crowded")
 MODE = 0o600
@@ -43,7 +43,12 @@ class UnixSpout(SocketSpout):
 
     def __init__(self, path: str | os.PathLike[str], records: Streams | Datagrams, decoding: Decoding) -> None:
         super().__init__(decoding)
-        self._path, self._records = Path(path).absolute(), records
+        try:
+            self._path = Path(os.fsdecode(path)).absolute()
+        except (TypeError, ValueError):
+            message = f"{repr_of(path)} is no path of a socket"
+            raise TopologyError(Defect("tcp_address", message, (), "name a file: /run/feed.sock")) from None
+        self._records = records
         self.figures = FIGURES if isinstance(records, Streams) else ("records", "bytes", "oversize")
         self._made: tuple[int, int] | None = None
 

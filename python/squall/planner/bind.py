@@ -10,7 +10,7 @@ from typing import Any
 
 from squall._core import Tuple
 from squall.api.context import TopologyContext
-from squall.errors import Defect, did_you_mean
+from squall.errors import Defect, did_you_mean, listed, text_of
 from squall.model.graph import ARG_CONTEXT, ARG_TUPLE, Argument, StreamId, StreamSpec
 from squall.planner.annotations import called, hints_of
 
@@ -39,7 +39,7 @@ class Source:
     @property
     def declared(self) -> tuple[str, str]:
         """The fact of an error message."""
-        return ("declared", ", ".join(self.spec.fields) or "no fields")
+        return ("declared", listed(self.spec.fields, "no fields"))
 
 
 def arguments(
@@ -164,18 +164,18 @@ def _is_plain(hint: object) -> bool:
     return any(hint is plain for plain in PLAIN_TYPES)
 
 
-def key_numbers(who: str, keys: tuple[str, ...], source: Source, defects: list[Defect]) -> tuple[int, ...]:
+def key_numbers(who: str, keys: tuple[Any, ...], source: Source, defects: list[Defect]) -> tuple[int, ...]:
     """The numbers of the fields that a grouping names."""
     numbers: list[int] = []
     if not keys:
         message = f'{who} groups stream "{source.id}" by no field'
         defects.append(Defect("grouping_no_field", message, (), "name one field or several: .fields(stream, 'key')"))
     for key in keys:
-        if key in source.spec.fields:
+        if isinstance(key, str) and key in source.spec.fields:
             numbers.append(source.spec.fields.index(key))
             continue
-        near = did_you_mean(str(key), source.spec.fields)
+        near = did_you_mean(text_of(key), source.spec.fields)
         fix = f'did you mean "{near}"?' if near else "group by a field that the stream declares"
-        message = f'{who} groups stream "{source.id}" by field "{key}", which that stream does not declare'
+        message = f'{who} groups stream "{source.id}" by field "{text_of(key)}", which that stream does not declare'
         defects.append(Defect("grouping_field_missing", message, (source.declared,), fix))
     return tuple(numbers)

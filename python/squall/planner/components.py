@@ -14,7 +14,7 @@ from typing import Any
 
 from squall.api.components import Bolt, Spout
 from squall.api.topology import Declaration
-from squall.errors import Defect, TopologyError
+from squall.errors import Defect, TopologyError, because, text_of
 from squall.model.graph import Kind, Mode
 from squall.planner.annotations import code_of
 
@@ -53,7 +53,7 @@ def made(declaration: Declaration, defects: list[Defect]) -> Made | None:
 
 def name_of(declaration: Declaration) -> str:
     """`spout "name"` or `bolt "name"`."""
-    return f'{declaration.kind.value} "{declaration.name}"'
+    return f'{declaration.kind.value} "{text_of(declaration.name)}"'
 
 
 def mode_of(declaration: Declaration, look: Any, functions: Sequence[Callable[..., Any]]) -> Mode:
@@ -83,7 +83,9 @@ def _copied(who: str, instance: Any) -> Made:
     def make(_context: Any) -> Any:
         try:
             return copy.deepcopy(instance)
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             fix = "give its class or a factory (`lambda: ...`) instead of an instance: it is called once a task"
             defect = Defect("component_copy", f"{who} cannot be copied for its task", (_because(error),), fix)
             raise TopologyError(defect) from error
@@ -167,7 +169,9 @@ def _caller(who: str, factory: Callable[..., Any], takes_context: bool = False) 
             return factory(context) if takes_context else factory()
         except TopologyError:
             raise
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             fix = "make it work without arguments; open files and connections in `open`"
             raise TopologyError(Defect("component_make", f"{who} cannot be made", (_because(error),), fix)) from error
 
@@ -188,5 +192,5 @@ def _iterated(who: str, make: Make) -> Make:
     return iterate
 
 
-def _because(error: Exception | SystemExit) -> tuple[str, str]:
-    return ("because", f"{type(error).__name__}: {error}")
+def _because(error: BaseException) -> tuple[str, str]:
+    return ("because", because(error))

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from squall.api.components import Bolt
-from squall.api.topology import Declaration, Subscription, Topology
-from squall.errors import Defect, did_you_mean
+from squall.api.topology import Declaration, Stream, Subscription, Topology
+from squall.errors import Defect, because, did_you_mean, listed, repr_of, text_of
 from squall.model.graph import (
     DEAD_LETTERS,
     DEFAULT_STREAM,
@@ -91,25 +91,26 @@ def source_of(
 ) -> Source | None:
     """The stream of a subscription; None, with a defect, when there is none."""
     stream: Any = subscription.source
-    if not hasattr(stream, "topology") or not hasattr(stream, "component"):
+    if not isinstance(stream, Stream):
         fix = "give what `spout` or `bolt` returned"
         if isinstance(stream, str) and stream in streams:
             fix += f': {_variable(stream)} = topology.spout("{stream}", ...) and then .shuffle({_variable(stream)})'
-        defects.append(Defect("stream_invalid", f"{who} groups {stream!r}, which is no stream", (), fix))
+        defects.append(Defect("stream_invalid", f"{who} groups {repr_of(stream)}, which is no stream", (), fix))
         return None
-    if not isinstance(stream.component, str):  # its name is a defect of its own
+    component, name = cast("object", stream.component), cast("object", stream.stream)
+    if not isinstance(component, str):  # its name is a defect of its own
         return None
-    full_name = f"{stream.component}/{stream.stream}"
+    full_name = f"{stream.component}/{text_of(name)}"
     if stream.topology is not topology:
-        message = f'{who} groups stream "{full_name}" of topology "{stream.topology.name}"'
+        message = f'{who} groups stream "{full_name}" of topology "{text_of(stream.topology.name)}"'
         defects.append(Defect("stream_foreign", message, (), "use streams of the same topology"))
         return None
     declared = streams.get(stream.component)
     if declared is None:
         return None
-    if not isinstance(stream.stream, str) or stream.stream not in declared:
-        near = did_you_mean(str(stream.stream), declared)
-        facts = (("declared", ", ".join(declared) or "no streams"),)
+    if not isinstance(name, str) or name not in declared:
+        near = did_you_mean(text_of(name), declared)
+        facts = (("declared", listed(declared, "no streams")),)
         fix = f'did you mean "{near}"?' if near else "declare it in `outputs` or `streams`"
         if not declared and stream.stream == DEFAULT_STREAM:
             fix = f'say what "{stream.component}" emits: give its declaration outputs=("field",)'
@@ -144,7 +145,7 @@ def _no_renames(who: str, source: Source, rename: Any) -> Defect | None:
         names = cast("Mapping[Any, Any]", rename)
         if all(isinstance(name, str) for pair in names.items() for name in pair):
             return None
-    message = f'{who} takes stream "{source.id}" with rename={rename!r}'
+    message = f'{who} takes stream "{source.id}" with rename={repr_of(cast("object", rename))}'
     return Defect(
         "rename_invalid", message, (), "write a mapping of fields to parameters: rename={'field': 'parameter'}"
     )
@@ -184,7 +185,7 @@ def _method(who: str, subscription: Subscription, made: Made, defects: list[Defe
             fix = f"rename `{near}` to `process`, with the fields it takes as parameters" if near else fix
         defects.append(Defect("process_missing", f"{who} has nothing to process its input with", facts, fix))
         return None
-    return _bound(made.look, "process_batch" if has_batch else "process")
+    return _bound(who, made.look, "process_batch" if has_batch else "process", defects)
 
 
 def _own_methods(look: Any) -> list[str]:
@@ -199,13 +200,12 @@ def _own_methods(look: Any) -> list[str]:
 
 def _offered(streams: Streams, bolt: str) -> str:
     """The streams that a bolt may group, with their fields."""
-    offered = [
-        f"{name}/{stream.name}({', '.join(stream.fields)})"
+    return listed(
+        f"{name}/{stream.name}({listed(stream.fields, '')})"
         for name, declared in streams.items()
         if name != bolt and name != DEAD_LETTERS
         for stream in (declared or {}).values()
-    ]
-    return ", ".join(offered) or "none"
+    )
 
 
 def _variable(name: str) -> str:
@@ -217,11 +217,11 @@ def _into(who: str, into: Any, look: Any, defects: list[Defect]) -> Method | Non
     cls: type = look if isinstance(look, type) else type(look)
     name = getattr(into, "__name__", "")
     if any(_plain(getattr(base, name, None)) is _plain(into) for base in cls.__mro__):
-        return _bound(look, name)
+        return _bound(who, look, name, defects)
     known = [one for one, _ in inspect.getmembers(cls, inspect.isroutine) if not one.startswith("_")]
     near = did_you_mean(name, known)
     fix = f'did you mean "{near}"?' if near else f"name a method of {cls.__name__}: {cls.__name__}.process"
-    message = f'{who} has no method "{name or repr(into)}" for `into`'
+    message = f'{who} has no method "{name or repr_of(into)}" for `into`'
     defects.append(Defect("into_unknown", message, (), fix))
     return None
 
@@ -230,13 +230,20 @@ def _plain(method: Any) -> Any:
     return getattr(method, "__func__", method)
 
 
-def _bound(look: Any, name: str) -> Method:
+def _bound(who: str, look: Any, name: str, defects: list[Defect]) -> Method | None:
     """The method as its caller sees it, without `self`, also where there is only the class to look at."""
     method: Any = getattr(look, name)
     if isinstance(look, type):
         method = inspect.getattr_static(look, name)
         if hasattr(method, "__get__"):
             method = method.__get__(look, look)
+    try:
+        inspect.signature(method)
+    except (TypeError, ValueError) as error:
+        fix = f"make it a method with `self` first: `def {name}(self, ...)`"
+        message = f"`{name}` of {who} is nothing that takes tuples"
+        defects.append(Defect("process_invalid", message, (("because", because(error)),), fix))
+        return None
     return Method(method, name, batch=name == "process_batch")
 
 

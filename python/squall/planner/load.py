@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
-import inspect
 import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from squall.api.topology import Topology
-from squall.errors import Defect, TopologyError, did_you_mean
+from squall.errors import Defect, TopologyError, because, did_you_mean
 from squall.planner.guesses import how_to_install, how_to_mend
 from squall.planner.parameters import bound_parameters
 
@@ -61,6 +60,10 @@ def _import(path: Path) -> ModuleType:
         inside = sorted(file.name for file in path.glob("*.py"))
         fix = "name the file" + (f": {path / inside[0]}" if inside else "")
         raise _fail("file_is_folder", f'"{path}" is a folder', fix)
+    if not path.is_file() or not os.access(path, os.R_OK):  # a pipe would be waited for
+        why = "it is no regular file" if not path.is_file() else "it may not be read"
+        fix = "name a file that can be read"
+        raise _fail("file_not_python", f'"{path}" cannot be read as Python', fix, ("because", why))
     folder = str(path.resolve().parent)
     if folder not in sys.path:
         sys.path.insert(0, folder)
@@ -73,8 +76,8 @@ def _import(path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except BaseException as error:
-        del sys.modules[name]
-        if not isinstance(error, Exception | SystemExit):
+        sys.modules.pop(name, None)
+        if isinstance(error, KeyboardInterrupt):
             raise
         raise _failed_import(error, path) from error
     return module
@@ -92,7 +95,7 @@ def _module_name(path: Path) -> str:
     return f"squall_topology_{name}" if is_taken else name
 
 
-def _failed_import(error: Exception | SystemExit, path: Path) -> TopologyError:
+def _failed_import(error: BaseException, path: Path) -> TopologyError:
     match error:
         case SyntaxError():
             file = error.filename or path
@@ -105,9 +108,8 @@ def _failed_import(error: Exception | SystemExit, path: Path) -> TopologyError:
         case TopologyError():
             return TopologyError(*(defect.at(_line(error, path)) for defect in error.defects))
         case _:
-            what = f"{type(error).__name__}: {error}"[:MAX_ERROR]
             fix = how_to_mend(error)
-            facts = (("error", what), ("at", _line(error, path)))
+            facts = (("error", because(error, MAX_ERROR)), ("at", _line(error, path)))
             return _fail("file_raises", f'"{path}" raised while it was imported', fix, *facts)
 
 
@@ -132,7 +134,8 @@ def _named(module: ModuleType, name: str, file: str) -> Topology | Callable[...,
 
 
 def _topologies(module: ModuleType) -> dict[str, Topology]:
-    return {name: value for name, value in vars(module).items() if isinstance(value, Topology)}
+    # By their types: proxies of other libraries may raise when they are asked for their class.
+    return {name: value for name, value in vars(module).items() if issubclass(type(value), Topology)}
 
 
 def _functions(module: ModuleType) -> dict[str, Callable[..., Any]]:
@@ -143,7 +146,7 @@ def _functions(module: ModuleType) -> dict[str, Callable[..., Any]]:
     return {
         name: value
         for name, value in vars(module).items()
-        if inspect.isfunction(value) and value.__module__ == module.__name__ and returns_topology(value)
+        if issubclass(type(value), FunctionType) and value.__module__ == module.__name__ and returns_topology(value)
     }
 
 
@@ -164,7 +167,9 @@ def _none_found(module: ModuleType, file: str) -> TopologyError:
     """With the functions that seem to make one, which only lack the annotation."""
     fix = "define one at module level, or a function with the annotation `-> Topology`"
     own = [
-        value for value in vars(module).values() if inspect.isfunction(value) and value.__module__ == module.__name__
+        value
+        for value in vars(module).values()
+        if issubclass(type(value), FunctionType) and value.__module__ == module.__name__
     ]
     makers = [function.__name__ for function in own if Topology.__name__ in function.__code__.co_names]
     if not makers:
@@ -180,12 +185,14 @@ def _call(function: Callable[..., Any], parameters: Sequence[str], file: str) ->
         result = function(*bound.args, **bound.kwargs)
     except TopologyError as error:
         raise TopologyError(*(defect.at(_line(error, Path(file))) for defect in error.defects)) from error
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise _fail(
             "file_raises",
             f"`{function.__name__}` raised",
             how_to_mend(error),
-            ("error", f"{type(error).__name__}: {error}"[:MAX_ERROR]),
+            ("error", because(error, MAX_ERROR)),
             ("at", _line(error, Path(file))),
         ) from error
     if not isinstance(result, Topology):

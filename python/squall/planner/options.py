@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, cast
 
 from squall.api.components import Bolt, Component, Spout
 from squall.api.topology import Declaration
-from squall.errors import Defect, did_you_mean
-from squall.model.durations import seconds
+from squall.errors import Defect, did_you_mean, repr_of
+from squall.model.durations import seconds, seconds_or_none
 from squall.model.graph import Retry
 from squall.planner.annotations import code_of
 from squall.planner.components import name_of
@@ -26,9 +25,8 @@ Check = tuple[Callable[[Any], bool], str]
 
 
 def _is_seconds(value: Any, above: bool) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float | timedelta):
-        return False
-    return math.isfinite(seconds(value)) and (seconds(value) > 0 if above else seconds(value) >= 0)
+    length_s = seconds_or_none(value)
+    return length_s is not None and (length_s > 0 if above else length_s >= 0)
 
 
 def _is_count(value: Any, at_least: int = 1) -> bool:
@@ -69,7 +67,7 @@ def check_attributes(who: str, look: Any, defects: list[Defect]) -> None:
         for name, (is_right, wanted) in checks.items() if issubclass(cls, base) else ():
             value = getattr(look, name)
             if not is_right(value):
-                message = f"{who} has `{name}` {value!r}"
+                message = f"{who} has `{name}` {repr_of(value)}"
                 defects.append(Defect("attribute_invalid", message, (), f"give {wanted}"))
 
 
@@ -101,7 +99,7 @@ def parallelism_of(declaration: Declaration, settings: Mapping[str, Any], defect
         if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_PARALLELISM:
             return value
         fix = f"give a whole number from 1 to {MAX_PARALLELISM}"
-        message = f"{name_of(declaration)} has {name} {value!r}"
+        message = f"{name_of(declaration)} has {name} {repr_of(value)}"
         defects.append(Defect("parallelism_invalid", message, (), fix))
         return 1
 
@@ -129,7 +127,7 @@ def retry_of(declaration: Declaration, look: Any, settings: Mapping[str, Any], d
     if retries is None:
         retries = settings["topology.retries"]
     if not _is_count(retries, at_least=0):
-        message = f"{name_of(declaration)} has retries {retries!r}"
+        message = f"{name_of(declaration)} has retries {repr_of(retries)}"
         defects.append(Defect("retries_invalid", message, (), "give a whole number from 0"))
         retries = 0
     return Retry(_actions(declaration, look, defects), retries)
@@ -140,17 +138,21 @@ def _actions(declaration: Declaration, look: Any, defects: list[Defect]) -> dict
     given = cast("Mapping[Any, Any]", on_error) if isinstance(on_error, Mapping) else {Exception: on_error}
     actions: dict[type[BaseException], str] = {}
     for error, action in given.items():
-        who = f"{name_of(declaration)} has `on_error` {action!r} for {getattr(error, '__name__', repr(error))}"
+        who = f"{name_of(declaration)} has `on_error` {repr_of(action)} for {_class_name(error)}"
         if not (isinstance(error, type) and issubclass(error, BaseException)):
             fix = "write {ErrorClass: action}, with classes of exceptions"
             defects.append(Defect("on_error_invalid", f"{who}, which is no class of exceptions", (), fix))
-        elif action not in ACTIONS:
-            near = did_you_mean(str(action), ACTIONS)
+        elif not isinstance(action, str) or action not in ACTIONS:
+            near = did_you_mean(repr_of(action).strip("'"), ACTIONS)
             fix = f'did you mean "{near}"?' if near else f"choose among {', '.join(ACTIONS)}"
             defects.append(Defect("on_error_invalid", who, (), fix))
         else:
             actions[error] = action
     return actions
+
+
+def _class_name(error: object) -> str:
+    return error.__name__ if isinstance(error, type) else repr_of(error)
 
 
 def _is_async(declaration: Declaration, look: Any) -> bool:
@@ -177,7 +179,7 @@ def tick_of(declaration: Declaration, look: Any, settings: Mapping[str, Any], de
         return None
     is_period, wanted = PERIOD
     if not is_period(every):
-        defects.append(Defect("tick_invalid", f"{who} has `tick_every` {every!r}", (), f"give {wanted}"))
+        defects.append(Defect("tick_invalid", f"{who} has `tick_every` {repr_of(every)}", (), f"give {wanted}"))
         return None
     if not has_tick:
         fix = "define `tick`, or remove `tick_every`"

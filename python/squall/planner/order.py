@@ -10,10 +10,10 @@ Edge = tuple[str, str]
 
 def closing_edges(names: Sequence[str], edges: Sequence[Edge]) -> frozenset[Edge]:
     """The edges that lead back to a component on the way, walking in the order of declaration."""
-    after: dict[str, list[str]] = {name: [] for name in names}
+    after: dict[str, dict[str, None]] = {name: {} for name in names}  # as ordered sets
     for source, target in edges:
-        if source in after and target not in after[source]:
-            after[source].append(target)
+        if source in after:
+            after[source][target] = None
     closing: set[Edge] = set()
     state: dict[str, int] = {}
     for start in names:

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, cast
 
 from squall.api.fields import Fields
-from squall.errors import Defect
+from squall.errors import Defect, repr_of
 from squall.model.graph import DEFAULT_STREAM, StreamSpec
 
 FORMS = "write a tuple of names, a mapping of names to types, or a NamedTuple class"
@@ -25,7 +25,7 @@ def streams_of(who: str, outputs: Any, streams: Any, defects: list[Defect]) -> d
         return specs
     for name, fields in cast("Mapping[Any, Any]", streams).items():
         if not isinstance(name, str):
-            message = f"{who} declares a stream whose name is {name!r}"
+            message = f"{who} declares a stream whose name is {repr_of(name)}"
             defects.append(Defect("streams_invalid", message, (), "name streams by strings"))
         elif name in specs:
             message = f'{who} declares stream "{name}" by `outputs` and by `streams`'
@@ -64,7 +64,7 @@ def _spec(who: str, name: str, fields: Any, direct: bool, defects: list[Defect])
         names = tuple(cast("list[Any]", fields))
         if all(isinstance(field, str) for field in names):
             return StreamSpec(name, names, direct)
-    declared = repr(cast("object", fields))
+    declared = repr_of(cast("object", fields))
     fix = f"write ({declared},) with a comma: ({declared}) is just a string" if isinstance(fields, str) else FORMS
     message = f'{who} declares stream "{name}" in a form that is not understood'
     defects.append(Defect("outputs_invalid", message, (("declared", declared),), fix))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, cast
 
 from squall.api.topology import Declaration, Declarer, Topology
 from squall.config.load import checked
 from squall.config.table import DEFAULTS, Scope
-from squall.errors import ConfigError, Defect, TopologyError
+from squall.errors import ConfigError, Defect, TopologyError, because, repr_of, text_of
 from squall.model.graph import (
     DEAD_LETTER_FIELDS,
     DEAD_LETTERS,
@@ -53,9 +54,9 @@ def checked_name(kind: str, name: object) -> Defect | None:
         and not name.startswith("__")
     ):
         return None
-    fix = f"use 1–{MAX_NAME} characters (at most {MAX_NAME_BYTES} bytes) without white space and none of / . : \\"
-    fix += ", not beginning with __"
-    return Defect("name_invalid", f'{kind} "{name}" has a name that is not allowed', (), fix)
+    fix = f"use 1–{MAX_NAME} visible characters (at most {MAX_NAME_BYTES} bytes) without white space"
+    fix += " and none of / . : \\, not beginning with __"
+    return Defect("name_invalid", f'{kind} "{text_of(name)}" has a name that is not allowed', (), fix)
 
 
 def _listens(look: Any) -> bool:
@@ -78,9 +79,13 @@ class _Validation:
     def graph(self) -> Graph:
         self._names()
         for declaration in self.declared.values():
-            self._outputs(declaration)
+            with self._looking_at(declaration):
+                self._outputs(declaration)
         self._dead_letter_streams()
-        specs = {name: self._spec(self.declared[name], found) for name, found in self.made.items()}
+        specs: dict[str, ComponentSpec] = {}
+        for name, found in self.made.items():
+            with self._looking_at(self.declared[name]):
+                specs[name] = self._spec(self.declared[name], found)
         self._reach()
         self._addresses()
         self._standard_input()
@@ -93,11 +98,17 @@ class _Validation:
     # -- settings and names --------------------------------------------------------------------------------------
 
     def _topology_settings(self, below: Mapping[str, Any]) -> dict[str, Any]:
-        who = f'topology "{self.topology.name}"'
+        who = f'topology "{text_of(self.topology.name)}"'
         settings = self._settings(who, self.topology.settings, below, Scope.TOPOLOGY)
-        if self.topology.workers != 1:  # 1 is what is passed when nothing is said
+        given = cast("object", self.topology.workers)
+        if not (isinstance(given, int) and given == 1):  # 1 is what is passed when nothing is said
             workers = {"topology.workers": self.topology.workers}
             settings = self._settings(f"{who}, workers=", workers, settings, Scope.TOPOLOGY)
+        low, high = (settings[f"backpressure.disruptor.{which}.watermark"] for which in ("low", "high"))
+        if low > high:
+            facts = (("low", f"{low:g}"), ("high", f"{high:g}"))
+            fix = "give backpressure.disruptor.low.watermark at most what the high one has"
+            self.defects.append(Defect("watermarks_crossed", "the low watermark is above the high one", facts, fix))
         self.defects = [defect.at(self.topology.where) for defect in self.defects]
         return settings
 
@@ -105,10 +116,16 @@ class _Validation:
         settings = dict(below)
         if not isinstance(given, Mapping):
             fix = "write a mapping: settings={'topology.retries': 5}"
-            message = f"{who} has settings {given!r}, which are no mapping"
+            message = f"{who} has settings {repr_of(given)}, which are no mapping"
             self.defects.append(Defect("settings_invalid", message, (), fix))
             return settings
-        for key, value in cast("Mapping[Any, object]", given).items():
+        try:
+            items = [*cast("Mapping[Any, object]", given).items()]
+        except Exception as error:
+            message, facts = f"{who} has settings that cannot be read", (("because", because(error)),)
+            self.defects.append(Defect("settings_invalid", message, facts, "write a plain dict"))
+            return settings
+        for key, value in items:
             try:
                 settings[key] = checked(key, value, f"settings of {who}", scope)
             except ConfigError as error:
@@ -130,6 +147,17 @@ class _Validation:
                 self.defects.append(Defect("name_twice", f"{who} has a name that is taken", facts, "choose another"))
             else:
                 self.declared[name] = declaration
+
+    @contextmanager
+    def _looking_at(self, declaration: Declaration) -> Generator[None]:
+        """Inside, an exception is a defect of the component: properties and mappings of the user's are code, too."""
+        try:
+            yield
+        except Exception as error:
+            self.streams.setdefault(declaration.name, None)
+            message, facts = f"{name_of(declaration)} raised while it was checked", (("because", because(error)),)
+            fix = "make what it declares plain values"
+            self.defects.append(Defect("component_unreadable", message, facts, fix).at(declaration.where))
 
     # -- components ----------------------------------------------------------------------------------------------
 
@@ -189,7 +217,7 @@ class _Validation:
         named: dict[int, Any] = {id(one): one for components in asked.values() for one in components}
         for component in named.values():
             if not isinstance(component, Declarer):
-                message = f"dead letters are asked for of {component!r}, which is no component"
+                message = f"dead letters are asked for of {repr_of(component)}, which is no component"
                 self.defects.append(Defect("stream_invalid", message, (), "give what `spout` or `bolt` returned"))
             elif component.topology is not self.topology:
                 message = f'dead letters are asked for of "{component.name}" of topology "{component.topology.name}"'
@@ -223,7 +251,7 @@ class _Validation:
         """There is a spout, and every bolt is fed by one; what has a defect of its own counts as fed."""
         if not any(declaration.kind is Kind.SPOUT for declaration in self.topology.declarations):
             fix = "declare one: topology.spout(name, component)"
-            self.defects.append(Defect("no_spout", f'topology "{self.topology.name}" has no spout', (), fix))
+            self.defects.append(Defect("no_spout", f'topology "{text_of(self.topology.name)}" has no spout', (), fix))
             return
         edges: list[tuple[str, str]] = []
         fed = {DEAD_LETTERS}
@@ -233,10 +261,13 @@ class _Validation:
             if not all(sources) or not sources:
                 fed.add(name)
         fed = reached(fed, edges)
+        sources_of: dict[str, list[str]] = {}
+        for source, target in edges:
+            sources_of.setdefault(target, []).append(source)
         for name, declaration in self.declared.items():
             if name in fed:
                 continue
-            feeders = ", ".join(source for source, target in edges if target == name)
+            feeders = ", ".join(sources_of[name])
             message = f"{name_of(declaration)} can never get a tuple: no spout leads to it"
             fix = "group a stream of a spout, or of a bolt that a spout feeds"
             defect = Defect("bolt_unreachable", message, (("fed by", feeders),), fix)

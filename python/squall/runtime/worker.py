@@ -336,7 +336,8 @@ def main() -> None:
     try:
         process.append(WorkerProcess(boot, worker_log))
     except Exception as error:
-        log.exception("event=build_failed")
+        # Of an error that says all itself only what user code raised is worth its frames.
+        log.error("event=build_failed", exc_info=error.__cause__ if isinstance(error, SquallError) else error)
         worker_log.close()
         _last_word(boot, {"event": "failed", "defect": asdict(_why_not_built(error))})
         os._exit(1)

@@ -14,7 +14,8 @@ def feed(
         str, typer.Option(metavar="HOW", help="lines, delimiter:HEX, fixed:SIZE, length:BYTES[:little].")
     ] = "lines",
     rate: Annotated[
-        float | None, typer.Option(metavar="N", min=0.001, help="At most so many records a second.", show_default=False)
+        float | None,
+        typer.Option(metavar="N", min=0.001, max=1e9, help="At most so many records a second.", show_default=False),
     ] = None,
     repeat: Annotated[int, typer.Option(metavar="N", min=0, help="Send everything so often; 0: for ever.")] = 1,
     connections: Annotated[

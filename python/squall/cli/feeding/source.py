@@ -111,8 +111,8 @@ def _size(file: str) -> int:
     try:
         with open(file, "rb") as opened:
             return os.fstat(opened.fileno()).st_size
-    except OSError as error:
-        facts = (("because", error.strerror or str(error)),)
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        facts = (("because", (error.strerror if isinstance(error, OSError) else None) or str(error)),)
         raise ConfigError(Defect("feed_input", f'"{file}" cannot be read', facts, "check the path")) from None
 
 

@@ -14,6 +14,7 @@ import typer
 from squall.engines.embedded.runs import running, topology_of, usable
 from squall.errors import ConfigError, Defect, StateError
 from squall.model.durations import parse_duration
+from squall.planner.validate import checked_name
 from squall.runtime import dead_log
 from squall.runtime.letter_lines import ASKED, ENDED, RUNNING, Change
 from squall.runtime.stored import LogReader, Stored
@@ -28,21 +29,16 @@ class Filter:
 
     component: str | None = None
     error: str | None = None
-    since: str | None = None
+    oldest: datetime | None = None
     states: tuple[str, ...] = ()
     """None: those that wait for something, so not those that ended or were dropped."""
     every: bool = False
 
     def __bool__(self) -> bool:
-        return any((self.component, self.error, self.since, self.states, self.every))
+        return any((self.component, self.error, self.oldest, self.states, self.every))
 
     def taken(self, letters: Iterable[Stored]) -> list[Stored]:
-        """Those that the filter takes.
-
-        Raises:
-            ConfigError: `duration_invalid`.
-        """
-        oldest = _oldest(self.since)
+        """Those that the filter takes."""
         part = (self.error or "").casefold()
         return [
             one
@@ -50,7 +46,7 @@ class Filter:
             if self._is_wanted(one.state)
             and self.component in (None, one.head.component)
             and part in one.head.error.casefold()
-            and (oldest is None or one.at >= oldest)
+            and (self.oldest is None or one.at >= self.oldest)
         ]
 
     def _is_wanted(self, state: str) -> bool:
@@ -59,7 +55,12 @@ class Filter:
         return state in self.states if self.states else state not in ENDED
 
 
-def _oldest(since: str | None) -> datetime | None:
+def oldest_of(since: str | None) -> datetime | None:
+    """The beginning of the last while that `--since` names.
+
+    Raises:
+        ConfigError: `duration_invalid`.
+    """
     if since is None:
         return None
     try:
@@ -74,13 +75,15 @@ class Letters:
 
     Raises:
         StateError: `no_dead_letters`.
+        ClusterError: `state_unusable`.
     """
 
     def __init__(self, base: Path, topology: str) -> None:
         self.base, self.topology = base, topology
         self.path = dead_log.log_path(base, topology)
-        if not os.path.exists(self.path):  # a name that no file can have is none, too
-            known = sorted(file.stem for file in self.path.parent.glob("*.log"))
+        if checked_name("topology", topology) or not os.path.exists(self.path):  # no name leads to other folders
+            with usable(self.path.parent):
+                known = sorted(file.stem for file in self.path.parent.glob("*.log"))
             facts = (("with dead letters", ", ".join(known) or "none"),)
             raise StateError(Defect("no_dead_letters", f'"{topology}" has no dead letters', facts, "check the name"))
         self.reader = LogReader(self.path)

@@ -73,9 +73,9 @@ def _filter(
     *,
     every: bool = False,
 ) -> Filter:
-    from squall.cli.letters.choosing import Filter
+    from squall.cli.letters.choosing import Filter, oldest_of
 
-    return Filter(component, error, since, tuple(states or ()), every)
+    return Filter(component, error, oldest_of(since), tuple(states or ()), every)
 
 
 @dead.command("list")

@@ -43,7 +43,7 @@ def export_letters(base: Path, topology: str, wanted: Filter, file: Path | None,
 
 
 def _writer(file: Path | None, format_: str | None) -> Callable[[TextIO, Iterable[Stored]], None]:
-    name = format_ or ("csv" if file is not None and file.suffix == ".csv" else "jsonl")
+    name = format_ if format_ is not None else ("csv" if file is not None and file.suffix == ".csv" else "jsonl")
     if name not in FORMATS:
         message = f'"--format {name}" is no format of an export'
         raise ConfigError(Defect("export_format", message, (("formats", ", ".join(FORMATS)),), "name one of these"))

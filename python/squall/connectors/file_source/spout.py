@@ -14,7 +14,9 @@ from squall.connectors.file_source.outgoing import Outgoing
 from squall.connectors.file_source.progress import Progress
 from squall.connectors.file_source.raw import Compression
 from squall.connectors.file_source.task_files import TaskFiles, Wanted
-from squall.errors import Defect, Exhausted, TopologyError
+from squall.connectors.framing import is_count
+from squall.errors import Defect, Exhausted, TopologyError, repr_of
+from squall.model.durations import seconds_or_none
 
 FOLLOWED_IDLE_S = 0.05
 DEFAULT_MAX_RECORD = 16 << 20
@@ -66,18 +68,21 @@ class FileSpout(Spout):
         look_every: float = 1.0,
     ) -> None:
         patterns, format = _patterns(files), Lines() if format is None else format
-        is_known = compression in ("auto", "gzip", "zstd", None)
+        is_known = compression is None or _is_one_of(compression, "auto", "gzip", "zstd")
         for name, value, is_right, fix in (
             ("compression", compression, is_known, "give auto, gzip, zstd or None"),
-            ("order", order, order in ("name", "age"), "give name or age"),
-            ("max_record", max_record, max_record > 0, "give bytes, from 1"),
-            ("look_every", look_every, look_every > 0, "give seconds, above 0"),
+            ("order", order, _is_one_of(order, "name", "age"), "give name or age"),
+            ("max_record", max_record, is_count(max_record), "give bytes, from 1"),
+            ("look_every", look_every, _is_number_above_0(look_every), "give seconds, above 0"),
         ):
             if not is_right:
-                raise _wrong(f"FileSpout has {name}={value!r}", fix)
+                raise _wrong(f"FileSpout has {name}={repr_of(value)}", fix)
+        if isinstance(format, type) or not callable(getattr(type(format), "outputs", None)):
+            fix = "give Lines(), Csv() or another format of this module"
+            raise _wrong(f"FileSpout has format={repr_of(format)}", fix)
         opening = Opening(compression, max_record, follow)
         self._wanted = Wanted(patterns, order, format, opening, look_every)
-        if follow:
+        if follow is True:
             object.__setattr__(self, "idle_wait", FOLLOWED_IDLE_S)
         object.__setattr__(self, "outputs", format.outputs(self._first_path, opening))
 
@@ -139,11 +144,25 @@ class FileSpout(Spout):
 
 def _patterns(files: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> tuple[str, ...]:
     """Paths and patterns as texts."""
-    given = [files] if isinstance(files, str | os.PathLike) else files
-    if not given or not all(os.fspath(one) for one in given):
-        raise _wrong(f"FileSpout is given {files!r}, which names no files", "give a path, a pattern, or a list of them")
-    return tuple(os.fspath(one) for one in given)
+    given: Any = [files] if isinstance(files, str | os.PathLike) else files
+    try:
+        patterns = tuple(os.fsdecode(one) for one in given)
+    except Exception:  # whatever it is, it is no list of paths
+        patterns = ()
+    if not all(patterns) or not patterns:
+        fix = "give a path, a pattern, or a list of them"
+        raise _wrong(f"FileSpout is given {repr_of(files)}, which names no files", fix)
+    return patterns
 
 
 def _wrong(message: str, fix: str) -> TopologyError:
     return TopologyError(Defect("file_spout_argument", message, (), fix))
+
+
+def _is_number_above_0(value: object) -> bool:
+    length_s = seconds_or_none(value)
+    return isinstance(value, int | float) and length_s is not None and length_s > 0
+
+
+def _is_one_of(value: object, *words: str) -> bool:
+    return isinstance(value, str) and value in words

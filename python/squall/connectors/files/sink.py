@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from squall._core import Tuple
 from squall.api.components import Bolt
@@ -18,7 +18,8 @@ from squall.connectors.files.open_files import OpenFiles, Plan
 from squall.connectors.files.options import refused
 from squall.connectors.files.publishing import SUFFIXES, Compression, compressing
 from squall.connectors.files.staging import WAITS, Appended
-from squall.errors import RetryTuple
+from squall.connectors.framing import is_count
+from squall.errors import RetryTuple, repr_of
 
 WAIT_S = 1.0
 DEFAULT_MAX_OPEN = 64
@@ -70,16 +71,24 @@ class FileSink(Bolt):
         self._format: Format = Text() if format is None else format
         self._compress: Compression | None = compress
         self._fsync, self._max_open = fsync, max_open_files
-        if compress not in (None, "gzip", "zstd"):
-            raise refused(f"FileSink has compress={compress!r}", 'give "gzip" or "zstd"')
+        if compress is not None and (not isinstance(cast("object", compress), str) or compress not in SUFFIXES):
+            raise refused(f"FileSink has compress={repr_of(compress)}", 'give "gzip" or "zstd"')
+        if isinstance(self._format, type) or not hasattr(type(self._format), "seal"):
+            raise refused(f"FileSink has format={repr_of(format)}", "give Text(), Csv() or another format")
         if compress and self._format.seal:
-            raise refused(f"FileSink has compress={compress!r} beside {self._format!r}", "Parquet(compression=...)")
-        if isinstance(max_open_files, bool) or max_open_files < 1:
-            raise refused(f"FileSink has max_open_files={max_open_files!r}", "give a whole number from 1")
+            raise refused(
+                f"FileSink has compress={repr_of(compress)} beside {self._format}", "Parquet(compression=...)"
+            )
+        if not is_count(max_open_files):
+            raise refused(f"FileSink has max_open_files={repr_of(max_open_files)}", "give a whole number from 1")
         if self._format.extra:
             need(*self._format.extra, f"FileSink with {type(self._format).__name__}")
         if compress == "zstd":
             need("zstd", "zstandard", 'FileSink with compress="zstd"')
+        if not isinstance(cast("object", path), str | Path):
+            raise refused(f"FileSink has path={repr_of(path)}", "give a text or a Path")
+        if rotate is not None and not isinstance(cast("object", rotate), Rotation):
+            raise refused(f"FileSink has rotate={repr_of(rotate)}", "give Rotation(…)")
         self._rotate = rotate or (Rotation() if compress or self._format.seal else None)
         self._layout = Layout(str(path), SUFFIXES[compress] if compress else "")
 

@@ -125,6 +125,11 @@ class Intake:
             raise Refused(405, "method not allowed", "use POST", (("allow", "POST, GET, HEAD"),))
         self._check_room()
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        if "transfer-encoding" in headers and "content-length" in headers:
+            # Two servers in a row may disagree on where such a body ends: what one takes for a record is a request to
+            # the other.
+            why = "a body has a length or is chunked, not both"
+            raise Refused(400, "ambiguous length", why, (("connection", "close"),))
         if headers.get("content-encoding", "identity") != "identity":
             raise Refused(415, "unsupported encoding", "send the body as it is, not compressed")
         body = await self._body(headers, receive)

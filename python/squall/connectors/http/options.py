@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from squall.errors import Defect, TopologyError
+from squall.errors import Defect, TopologyError, repr_of
 
 
 def refused(message: str, fix: str) -> TopologyError:
@@ -17,7 +17,7 @@ def check_count(who: str, name: str, value: object) -> None:
         TopologyError: `http_option`.
     """
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise refused(f"{who} has {name}={value!r}", "give a whole number from 1")
+        raise refused(f"{who} has {name}={repr_of(value)}", "give a whole number from 1")
 
 
 def check_one_of(who: str, name: str, value: object, allowed: tuple[str, ...]) -> None:
@@ -26,5 +26,5 @@ def check_one_of(who: str, name: str, value: object, allowed: tuple[str, ...]) -
     Raises:
         TopologyError: `http_option`.
     """
-    if value not in allowed:
-        raise refused(f"{who} has {name}={value!r}", f"choose among {', '.join(allowed)}")
+    if not isinstance(value, str) or value not in allowed:
+        raise refused(f"{who} has {name}={repr_of(value)}", f"choose among {', '.join(allowed)}")

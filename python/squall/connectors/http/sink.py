@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping
 from importlib import import_module
 from string import Formatter
-from typing import Any, Literal
+from typing import Any, Literal, cast
 from urllib.parse import quote, urlsplit
 
 from squall._core import Tuple
@@ -16,8 +16,8 @@ from squall.connectors.extras import need
 from squall.connectors.http.answers import WAIT_S, Failed, Refused, Taken, Wait, meaning, shown
 from squall.connectors.http.options import check_count, check_one_of, refused
 from squall.connectors.http.secrets import resolved
-from squall.errors import DeadLetter, RetryTuple
-from squall.model.durations import Seconds, seconds
+from squall.errors import DeadLetter, RetryTuple, repr_of
+from squall.model.durations import Seconds, seconds_or_none
 
 DEFAULT_TIMEOUT_S = 30.0
 DEFAULT_MAX_IN_FLIGHT = 32
@@ -69,14 +69,17 @@ class HttpSink(Bolt):
         check_one_of("HttpSink", "method", method, ("POST", "PUT", "PATCH"))
         check_count("HttpSink", "batch", batch)
         check_count("HttpSink", "max_in_flight", max_in_flight)
-        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc:
-            raise refused(f"HttpSink has url={url!r}", "begin it with http:// or https:// and a host")
-        if not seconds(timeout) > 0:
-            raise refused(f"HttpSink has timeout={timeout!r}", "give seconds, or a timedelta, above 0")
+        if not _is_url(url):
+            raise refused(f"HttpSink has url={repr_of(url)}", "begin it with http:// or https:// and a host")
+        timeout_s = seconds_or_none(timeout)
+        if timeout_s is None or timeout_s <= 0:
+            raise refused(f"HttpSink has timeout={repr_of(timeout)}", "give seconds, or a timedelta, above 0")
         self._is_parted = _is_parted(url)
+        if headers is not None and not _are_headers(headers):
+            raise refused(f"HttpSink has headers={repr_of(headers)}", "give a mapping of texts to texts")
         self._url, self._method, self._headers = url, method, dict(headers or {})
         self._is_single, self._lines, self._verify = batch == 1, lines, verify
-        self._timeout_s = seconds(timeout)
+        self._timeout_s = timeout_s
         self.batch_max = batch  # pyright: ignore[reportAttributeAccessIssue]  # of this sink alone
         self.max_in_flight = max_in_flight  # pyright: ignore[reportAttributeAccessIssue]
         requests = batch if self._is_parted else 1
@@ -172,10 +175,10 @@ def _is_parted(url: str) -> bool:
     try:
         parts = [(field, spec, conversion) for _, field, spec, conversion in Formatter().parse(url)]
     except ValueError as error:
-        raise refused(f"HttpSink has url={url!r}: {error}", fix) from error
+        raise refused(f"HttpSink has url={repr_of(url)}: {error}", fix) from error
     fields = [part for part in parts if part[0] is not None]
     if any(not (field or "").isidentifier() or spec or conversion for field, spec, conversion in fields):
-        raise refused(f"HttpSink has url={url!r}", fix)
+        raise refused(f"HttpSink has url={repr_of(url)}", fix)
     return bool(fields) or "{" in url
 
 
@@ -195,3 +198,23 @@ def _without_query(url: str) -> str:
     """The address as it may be shown: queries and passwords may be secrets."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _is_url(url: object) -> bool:
+    if not isinstance(url, str):
+        return False
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # half an IPv6 address
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.netloc)
+
+
+def _are_headers(headers: object) -> bool:
+    if not isinstance(headers, Mapping):
+        return False
+    try:
+        given = dict(cast("Mapping[Any, Any]", headers))
+    except Exception:  # a mapping of somebody's own
+        return False
+    return all(isinstance(text, str) for pair in given.items() for text in pair)

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable
 from functools import partial
 from itertools import count
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias, cast
 
 from squall import _core
 from squall.api.components import Spout
@@ -15,6 +15,7 @@ from squall.connectors.addresses import bound, parse_address
 from squall.connectors.extras import need
 from squall.connectors.http.intake import Intake, Rules, Waiting
 from squall.connectors.http.options import check_count, check_one_of, refused
+from squall.errors import repr_of
 from squall.model.addresses import address_of
 
 Decode: TypeAlias = Literal["text", "json", "bytes"] | Callable[[bytes], object]
@@ -84,8 +85,8 @@ class HttpSpout(Spout):
         """
         host, port = parse_address(address)
         need("http", "uvicorn", "HttpSpout")
-        if not path.startswith("/"):
-            raise refused(f"HttpSpout.listen has path={path!r}", f'begin it with a slash: "/{path}"')
+        if not isinstance(cast("object", path), str) or not path.startswith("/"):
+            raise refused(f"HttpSpout.listen has path={repr_of(path)}", 'begin it with a slash: "/in"')
         check_one_of("HttpSpout.listen", "records", records, ("auto", "body", "lines"))
         check_one_of("HttpSpout.listen", "receipts", receipts, ("taken", "processed"))
         if not callable(decode):

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from squall.connectors.addresses import parse_address
-from squall.connectors.tls import Tls, unusable
-from squall.errors import Defect, TopologyError
+from squall.connectors.tls import Tls, check_tls, unusable
+from squall.errors import Defect, TopologyError, text_of
 from squall.model.addresses import address_of
 
 if TYPE_CHECKING:
@@ -103,11 +103,12 @@ def peer_of(who: str, address: str, tls: Tls | bool | None) -> Peer:
     Raises:
         TopologyError: `tcp_address` or `tls_invalid`.
     """
-    secured = Tls() if tls is True else tls or None
+    secured = Tls() if tls is True else None if tls is False else tls
+    check_tls(who, secured)
     if secured is not None:
         secured.check_client(who)
-    if str(address).startswith(UNIX):
-        path = address.removeprefix(UNIX)
+    if text_of(address).startswith(UNIX):
+        path = text_of(address).removeprefix(UNIX)
         if not path or len(path.encode()) > 107 or "\0" in path:
             fix = "write unix: and a path of at most 107 bytes: unix:/run/feed.sock"
             raise TopologyError(Defect("tcp_address", f'"{address}" is no address', (), fix))

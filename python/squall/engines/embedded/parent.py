@@ -87,12 +87,12 @@ class EmbeddedRun:
         self._bound: dict[str, Any] = {}
         self._stuck: Stuck | None = None
         self._followers = Followers()
-        self._selector = selectors.DefaultSelector()
         self._control: Control | None = None
         self._exports: Exports | None = None
         self._letters = OpenLetters(log_path(local_dir(order.settings), graph.name))
         self._unstored: set[str] = set()
         self._positions = PositionStore(local_dir(order.settings), graph.name)
+        self._selector = selectors.DefaultSelector()
 
     def interrupt(self) -> None:
         """Ends the run as Ctrl-C does."""
@@ -123,6 +123,7 @@ class EmbeddedRun:
         try:
             return self._with_positions()
         finally:
+            self._selector.close()  # also of a run that did not begin
             self._positions.close()
 
     def _with_positions(self) -> int:

@@ -61,7 +61,8 @@ def topology_of(key: str) -> str:
 
 
 def _folders(base: Path) -> list[Path]:
-    return sorted((base / "runs").glob("*-*"))
+    with usable(base / "runs"):
+        return sorted((base / "runs").glob("*-*"))
 
 
 def _is_alive(run: Path) -> bool:

@@ -1,0 +1,92 @@
+"""Junk in each argument of each connector: an error that names it, or a component that can be used."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from squall import Bolt, Spout, Topology
+from squall.connectors.file_source import FileSpout
+from squall.connectors.files import FileSink
+from squall.connectors.http import HttpSink, HttpSpout
+from squall.connectors.stdin import StdinSpout
+from squall.connectors.tcp import Delimiter, Fixed, LengthPrefix, Lines, TcpFeeder, TcpSink, TcpSpout
+from squall.connectors.udp import UdpSink, UdpSpout
+from squall.connectors.unix import UnixSpout
+from squall.errors import SquallError
+
+from .junk import JUNK
+from .test_definitions import checked, numbers
+
+PORT = "127.0.0.1:1"
+MAKERS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
+    "TcpSpout.listen": (TcpSpout.listen, (PORT,)),
+    "TcpSpout.connect": (TcpSpout.connect, (PORT,)),
+    "TcpSink": (TcpSink, (PORT,)),
+    "TcpFeeder": (TcpFeeder, (PORT,)),
+    "UdpSpout.listen": (UdpSpout.listen, (PORT,)),
+    "UdpSink": (UdpSink, (PORT,)),
+    "UnixSpout.listen": (UnixSpout.listen, ("a.sock",)),
+    "UnixSpout.datagrams": (UnixSpout.datagrams, ("a.sock",)),
+    "HttpSpout.listen": (HttpSpout.listen, (PORT,)),
+    "HttpSink": (HttpSink, ("http://127.0.0.1:1/",)),
+    "FileSpout": (FileSpout, ("*.txt",)),
+    "FileSink": (FileSink, ("a.txt",)),
+    "StdinSpout": (StdinSpout, ()),
+}
+FRAMINGS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
+    "Lines": (Lines, {}),
+    "Delimiter": (Delimiter, {"delimiter": b"|"}),
+    "Fixed": (Fixed, {"size": 4}),
+    "LengthPrefix": (LengthPrefix, {}),
+}
+
+
+def places() -> dict[str, Callable[[Any], Any]]:
+    """Each argument of each connector and of each framing."""
+    found: dict[str, Callable[[Any], Any]] = {}
+    for name, (make, given) in MAKERS.items():
+        if given:
+            found[f"{name} address"] = make
+        for argument in [*inspect.signature(make).parameters.values()][len(given) :]:
+            if argument.kind in (argument.KEYWORD_ONLY, argument.POSITIONAL_OR_KEYWORD):
+                found[f"{name} {argument.name}"] = _in_argument(make, given, argument.name)
+    for name, (framing, usual) in FRAMINGS.items():
+        for argument in inspect.signature(framing).parameters:
+            found[f"{name} {argument}"] = _in_framing(framing, usual, argument)
+    return found
+
+
+def _in_argument(make: Callable[..., Any], given: tuple[Any, ...], argument: str) -> Callable[[Any], Any]:
+    return lambda junk: make(*given, **{argument: junk})
+
+
+def _in_framing(framing: Callable[..., Any], usual: dict[str, Any], argument: str) -> Callable[[Any], Any]:
+    return lambda junk: TcpSpout.listen(PORT, framing=framing(**{**usual, argument: junk}))
+
+
+PLACES = places()
+CASES = [f"{place}: {junk}" for place in PLACES for junk in JUNK]
+
+
+def wired(component: Any) -> Topology:
+    """A topology with the component."""
+    topology = Topology("t")
+    if isinstance(component, Bolt):
+        topology.bolt("sink", component).shuffle(topology.spout("numbers", numbers, outputs=("n",)))
+    else:
+        topology.spout("source", component if isinstance(component, Spout) else numbers)
+    return topology
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_junk_is_an_error_of_the_definition_or_a_component(place: str) -> None:
+    for name, make in JUNK.items():
+        try:
+            found = checked(lambda make=make: wired(PLACES[place](make())))
+        except BaseException as error:
+            raise AssertionError(f"{place}: {name}") from error
+        told = str(found) if isinstance(found, SquallError) else ""
+        assert all(line.isprintable() and len(line) < 1200 for line in told.split("\n")), f"{place}: {name}"
