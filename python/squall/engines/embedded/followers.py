@@ -20,22 +20,23 @@ PRIVATE = ("log",)
 class Followers:
     """Connections that get each event of a run as a line.
 
-    Bound: as much as the longest event may be waits for one that does not read; with more it is dropped.
+    Bound: what its `Viewer` lets wait; one with more is dropped.
     """
 
     def __init__(self) -> None:
         self._kept: dict[str, dict[str, Any]] = {}
         self._viewers: list[Viewer] = []
 
-    def add(self, connection: socket.socket) -> None:
+    def add(self, viewer: Viewer) -> None:
         """Takes a connection that asked for events."""
-        viewer = Viewer(connection, sockets.MAX_LINE_BYTES)
+        if viewer in self._viewers:
+            return
         self._viewers.append(viewer)
         self._keep(viewer, viewer.show(b"".join(map(sockets.line, self._kept.values()))))
 
-    def drop(self, connection: socket.socket) -> None:
+    def drop(self, viewer: Viewer) -> None:
         """Forgets a connection that was closed."""
-        self._viewers = [viewer for viewer in self._viewers if viewer.connection is not connection]
+        self._viewers = [other for other in self._viewers if other is not viewer]
 
     def tell(self, event: dict[str, Any]) -> None:
         """Tells everyone of one event."""

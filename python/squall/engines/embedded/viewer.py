@@ -7,7 +7,7 @@ import socket
 
 
 class Viewer:
-    """A connection that only gets lines from now on.
+    """A connection on its way out: whatever is sent on it goes through here, so lines stay whole.
 
     Bound: `most_bytes` wait; with more it counts as gone, so that it holds up nobody.
     """
@@ -15,7 +15,7 @@ class Viewer:
     def __init__(self, connection: socket.socket, most_bytes: int) -> None:
         connection.setblocking(False)
         self.connection = connection
-        self._most_bytes = most_bytes
+        self.most_bytes = most_bytes
         self._waiting = bytearray()
 
     def show(self, line: bytes) -> bool:
@@ -32,7 +32,7 @@ class Viewer:
             pass
         except OSError:
             return False
-        return len(self._waiting) <= self._most_bytes
+        return len(self._waiting) <= self.most_bytes
 
     def end(self, line: bytes, within_s: float) -> None:
         """Sends what waits and a last line, if the other end takes it soon, and closes."""
