@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from squall.engines.embedded import sockets
 from squall.engines.embedded.followers import Followers
+from squall.engines.embedded.outgoing import Outgoing
 from squall.engines.embedded.process_figures import ProcessFigures
-from squall.engines.embedded.viewer import Viewer
 from squall.runtime import dead_log
 from squall.runtime.letter_lines import DROPPED, Change
 from squall.runtime.letters import Letter
@@ -27,8 +27,8 @@ class Follower:
         self._ours.setblocking(False)
         self._lines = sockets.LineBuffer()
 
-    def viewer(self) -> Viewer:
-        return Viewer(self.theirs, sockets.MAX_LINE_BYTES)
+    def viewer(self) -> Outgoing:
+        return Outgoing(self.theirs, sockets.MAX_LINE_BYTES)
 
     def kinds(self) -> list[str]:
         """The kinds of the events that have come since the last look."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from squall.engines.embedded import sockets
 from squall.engines.embedded.followers import LAST_WORD_S, Followers
-from squall.engines.embedded.viewer import Viewer
+from squall.engines.embedded.outgoing import Outgoing
 
 LATE_S = 5.0
 """How long the worker may take for an answer before the asker is told what it is busy with; less than askers wait."""
@@ -32,7 +32,7 @@ class Asked:
 
     answered: Answered
     since_s: float
-    viewer: Viewer | None
+    viewer: Outgoing | None
 
 
 class Control:
@@ -58,13 +58,13 @@ class Control:
     ) -> None:
         self._listener, self._ask, self._selector, self._followers = listener, ask, selector, followers
         self._asked: dict[int, Asked] = {}
-        self._viewers: set[Viewer] = set()
-        self._taps: dict[int, Viewer] = {}
+        self._viewers: set[Outgoing] = set()
+        self._taps: dict[int, Outgoing] = {}
         self._next_id = 1
         self._is_accepting = False
         self._go_on_accepting()
 
-    def ask(self, request: dict[str, Any], answered: Answered, viewer: Viewer | None = None) -> None:
+    def ask(self, request: dict[str, Any], answered: Answered, viewer: Outgoing | None = None) -> None:
         """Passes a command on to the worker; `answered` gets what it says, or what it is busy with."""
         number, self._next_id = self._next_id, self._next_id + 1
         self._ask(request | {"id": number})
@@ -123,12 +123,12 @@ class Control:
             self._is_accepting = False
             self._selector.unregister(self._listener)
             return
-        viewer = Viewer(connection, sockets.MAX_LINE_BYTES)
+        viewer = Outgoing(connection, sockets.MAX_LINE_BYTES)
         self._viewers.add(viewer)
         buffer = sockets.LineBuffer(sockets.MAX_COMMAND_BYTES, lambda: self._refuse(viewer))
         self._selector.register(connection, selectors.EVENT_READ, lambda: self._read(viewer, buffer))
 
-    def _read(self, viewer: Viewer, buffer: sockets.LineBuffer) -> None:
+    def _read(self, viewer: Outgoing, buffer: sockets.LineBuffer) -> None:
         try:
             data = viewer.connection.recv(1 << 16)
         except BlockingIOError:
@@ -140,11 +140,11 @@ class Control:
         for request in buffer.feed(data):
             self._take(viewer, request)
 
-    def _show(self, viewer: Viewer, message: dict[str, Any]) -> None:
+    def _show(self, viewer: Outgoing, message: dict[str, Any]) -> None:
         if not viewer.show(sockets.line(message)):
             self._close(viewer)
 
-    def _close(self, viewer: Viewer) -> None:
+    def _close(self, viewer: Outgoing) -> None:
         with contextlib.suppress(KeyError, ValueError):
             self._selector.unregister(viewer.connection)
         viewer.connection.close()
@@ -158,7 +158,7 @@ class Control:
         self._taps.pop(number, None)
         self._ask({"cmd": "untap", "tap": number})
 
-    def _take(self, viewer: Viewer, request: dict[str, Any]) -> None:
+    def _take(self, viewer: Outgoing, request: dict[str, Any]) -> None:
         if request.get("cmd") == "events":
             return self._followers.add(viewer)
         try:
@@ -169,5 +169,5 @@ class Control:
         except RecursionError:  # it could just be read
             self._show(viewer, {"error": "a command that is nested too deeply"})
 
-    def _refuse(self, viewer: Viewer) -> None:
+    def _refuse(self, viewer: Outgoing) -> None:
         self._show(viewer, {"error": f"a command of more than {sockets.MAX_COMMAND_BYTES} bytes"})
