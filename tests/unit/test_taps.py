@@ -6,6 +6,8 @@ import errno
 import json
 import selectors
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -87,6 +89,23 @@ def test_a_tap_sees_every_task_and_stream_from_now_on_and_no_secret(tapping: Tap
         ["odd", [2, "***"]],
     ]
     assert len({row[1] for line in tapping.sent for row in line["rows"]}) == 2
+
+
+def test_one_thread_serves_all_taps_however_often_they_are_switched(tapping: Tapping) -> None:
+    def serving() -> list[threading.Thread]:
+        return [thread for thread in threading.enumerate() if thread.name == "squall-taps"]
+
+    before = serving()  # of other tests, on their way out
+    for number in range(1, 11):
+        tapping.open("split")
+        assert len(set(serving()) - set(before)) == 1
+        tapping.taps.close(number)
+    deadline_s = time.monotonic() + 10
+    while serving() and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+    assert not serving()
+    tapping.open("split")
+    assert len(serving()) == 1
 
 
 def test_a_tap_of_one_stream_by_an_expression(tapping: Tapping) -> None:
