@@ -8,6 +8,8 @@ from pathlib import Path
 
 from squall import _core
 
+from benchmarks.files import MUSTS as FILE_MUSTS
+from benchmarks.files import ROWS as FILE_ROWS
 from benchmarks.harness import Ratio
 from benchmarks.kernel import MUSTS
 from benchmarks.latency import Latency
@@ -52,12 +54,18 @@ def write(
     ratios: dict[str, Ratio],
     words_per_s: float,
     streams: Sequence[Throughput],
+    copies: dict[str, Ratio],
     latencies: Sequence[Latency],
     single: dict[str, str],
 ) -> None:
     """Writes the page, the plot and the table in README.md."""
     plot(ratios)
     tcp = "\n".join(f"| {t.name} | {t.lines_per_s:,.0f} | {t.mb_per_s:.0f} | {t.cpu_s:.2f} |" for t in streams)
+    files = "\n".join(
+        f"| {FILE_ROWS[name]} (`{name}`) | {one.ratio:.2f} | {one.low:.2f}–{one.high:.2f} | "
+        f"{f'≤ {FILE_MUSTS[name]}' if name in FILE_MUSTS else ''} |"
+        for name, one in copies.items()
+    )
     waits = "\n".join(
         f"| {one.load} | {one.rate_per_s:,.0f} | {one.p50_ms:.3f} | {one.p99_ms:.3f} | {one.p999_ms:.3f} |"
         for one in latencies
@@ -92,6 +100,15 @@ One connection on loopback, sender in a process of its own; words of each line c
 | | lines/s | MB/s | CPU s |
 |---|---|---|---|
 {tcp}
+
+## From file to file
+
+`FileSpout` with its positions, acks, `FileSink` with its syncs, over a plain loop with the same functions that reads with
+`open`, writes with `write`, and has neither acks nor syncs. Repeat: `.venv/bin/python -m benchmarks.files`.
+
+| | ratio to the plain loop | quartiles | must |
+|---|---|---|---|
+{files}
 
 ## Complete latency
 

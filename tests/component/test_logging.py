@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+import json
+from pathlib import Path
+from typing import Any
 
-from .conftest import Running, Squall
+import pytest
+from squall.cli.log_levels import levels
+from squall.errors import ConfigError
+
+from .conftest import Running, Squall, wait_until
 
 LOGGING = """
     import logging, logging.config, sys
@@ -79,3 +85,127 @@ def test_prints_without_a_line_feed_and_of_bytes_are_shown(squall: Squall) -> No
     for text in ("flushed 0", "bytes 0", "flushed 1", "bytes 1"):
         assert len(lines_with(run, f"logger=stdout {text}")) == 1
     assert "logger=stdout the end" in run.err
+
+
+EVIL = """
+    import logging, os
+    from squall import Bolt, Topology
+
+    class Evil(Bolt):
+        def process(self, n: int):
+            log = logging.getLogger("mine")
+            log.warning("two\\nlines \\u2028 and \\x85 more", extra={"order": 5, "odd": {(1, 2): object()}})
+            print('{"level": "INFO"}\\rprinted')
+            try:
+                raise ValueError("a\\nb")
+            except ValueError:
+                log.exception("failed")
+
+    topology = Topology("evil", settings={"worker.log.format": "json"})
+    topology.bolt("evil", Evil, retries=0).shuffle(topology.spout("s", lambda: iter(range(1)), outputs=("n",)))
+"""
+
+
+def logged(run: Running, **wanted: Any) -> dict[str, Any]:
+    """The one line of a log of JSON that has these values."""
+    lines: list[dict[str, Any]] = [json.loads(line) for line in run.err.split("\n") if line]
+    (found,) = (line for line in lines if wanted.items() <= line.items())
+    return found
+
+
+def test_each_line_of_a_log_of_json_is_an_object_whatever_is_logged(squall: Squall) -> None:
+    """The setting is the topology's own here."""
+    run = squall.run(EVIL)
+    assert run.end() == 0
+    assert run.summary()["acked"] == 1
+    warned = logged(run, logger="mine", level="WARNING")
+    assert warned["message"] == "two\nlines \u2028 and \x85 more"
+    assert (warned["topology"], warned["component"], warned["task"], warned["worker"]) == ("evil", "evil", 1, 0)
+    assert warned["extra"]["order"] == 5
+    assert logged(run, logger="stdout")["message"] == '{"level": "INFO"}\rprinted'
+    assert logged(run, message="failed")["exception"].endswith("ValueError: a\nb")
+
+
+def test_the_format_is_chosen_by_an_option(squall: Squall) -> None:
+    run = squall.run(LOGGING.format(configure="pass", at_import="pass", at_open="pass"), "--log-format", "JSON")
+    assert run.end() == 0
+    printed = [line["message"] for line in map(json.loads, run.err.splitlines()) if line["logger"] == "stdout"]
+    assert printed == ["printed 0", "printed 1", "printed 2"]
+    refused = squall.done("run", squall.folder / "topology.py", "--log-format", "xml")
+    assert refused.process.returncode == 2
+    assert "give one of text, json" in refused.err
+
+
+IDLE = """
+    from squall import Bolt, Topology
+
+    class Nothing(Bolt):
+        def process(self, n: int):
+            pass
+
+    def nothing():
+        while True:
+            yield None
+
+    topology = Topology("idle")
+    topology.bolt("nothing", Nothing).shuffle(topology.spout("s", nothing, outputs=("n",)))
+"""
+
+
+def test_levels_are_listed_with_what_is_left_of_them_and_end_or_are_undone(squall: Squall) -> None:
+    """Semantics 28."""
+    run = squall.run(IDLE)
+    run.event("progress")
+
+    def told(*arguments: object) -> list[str]:
+        done = squall.done("log-level", "idle", *arguments)
+        assert done.process.returncode == 0, done.err
+        return done.out.splitlines()
+
+    assert told() == ["root is INFO", "stderr is INFO", "stdout is INFO"]
+    assert told("mine=DEBUG:1s", "root=warning", "other=ERROR:10m") == [
+        "mine was NOTSET and is DEBUG for 1 s",
+        "root was INFO and is WARNING",
+        "other was NOTSET and is ERROR for 600 s",
+    ]
+    wait_until(lambda: "mine is NOTSET" in told())
+    listed = told()
+    assert listed[0] == "root is WARNING"
+    assert any(line.startswith("other is ERROR for 9 min ") and line.endswith("then NOTSET") for line in listed)
+    assert told("root=") == ["root was WARNING and is INFO"]
+    assert told("--reset") == ["mine was NOTSET and is NOTSET", "other was ERROR and is NOTSET"]
+    assert told("--reset") == ["no level was changed"]
+
+
+@pytest.mark.parametrize(
+    "wrong", ["mine", "mine=LOUD", "mine=DEBUG:0s", "mine=DEBUG:soon", "mine=:5s", "=DEBUG", "mine=DEBUG:999999d"]
+)
+def test_a_wrong_change_of_levels_changes_nothing(wrong: str) -> None:
+    with pytest.raises(ConfigError, match="code: log_level_invalid"):
+        levels(Path("/nowhere"), "idle", ["root=DEBUG", wrong], reset=True)
+
+
+def test_what_is_written_past_logging_goes_to_the_newest_file_too(squall: Squall) -> None:
+    """Of a log that has been begun anew many times; its files stay within their bound, and the last lines are shown."""
+    run = squall.run(
+        """
+        import logging, os
+        from squall import Bolt, Topology
+
+        class Chatty(Bolt):
+            def process(self, n: int):
+                logging.getLogger("mine").warning("%d %s", n, "x" * 500)
+                if n == 499:
+                    os.write(2, b"straight to the descriptor\\n")
+
+        topology = Topology("chatty", settings={"worker.log.max.bytes": 1 << 16})
+        topology.bolt("chatty", Chatty).shuffle(topology.spout("s", lambda: iter(range(500)), outputs=("n",)))
+        """
+    )
+    assert run.end() == 0
+    newest = Path(run.event("started")["log"])
+    assert "straight to the descriptor\n" in newest.read_text()
+    assert "straight to the descriptor\n" in run.err
+    files = list(newest.parent.glob(f"{newest.name}*"))
+    assert len(files) == 4
+    assert sum(file.stat().st_size for file in files) < (1 << 16) + 4 * 1000

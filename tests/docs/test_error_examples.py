@@ -50,6 +50,7 @@ NEEDS_THE_WORLD = {
     "letters_unnamed",
     "log_level_invalid",
     "no_answer",
+    "otel_invalid",
     "output_unwritable",
     "pending_full",
     "port_taken",

@@ -315,3 +315,36 @@ def test_a_pause_that_a_spout_asks_for_ends_its_poll(form: str) -> None:
     with LocalCluster(topology) as cluster:
         cluster.advance(3.5)
         assert cluster.emitted("s") == [(0.0,), (1.0,), (2.0,), (3.0,)]
+
+
+class Batches(Record):
+    """Waits a minute for large batches."""
+
+    process = None
+    batch_max, batch_wait = 50_000, 60.0
+
+    def process_batch(self, x: list[object]) -> None:
+        self.rows.append((len(x),))
+
+
+def batches(topology: Topology, rows: int) -> LocalCluster:
+    topology.bolt("b", Batches).shuffle(source(topology))
+    cluster = LocalCluster(topology, mock_sources={"s": list(range(rows))})
+    cluster.run_until_idle()
+    return cluster
+
+
+def test_a_batch_does_not_wait_for_rows_that_the_high_water_mark_keeps_away() -> None:
+    """Semantics 25. A mailbox over its mark gets nothing more, so its batch is as large as it will be."""
+    with batches(Topology("t", settings=SMALL), 300) as cluster:
+        taken = [size for (size,) in cluster.task("b", Batches).rows]
+        assert len(taken) >= 2
+        assert all(size >= HIGH for size in taken)
+        assert 300 - sum(taken) < HIGH
+
+
+def test_the_limit_of_what_is_pending_grows_while_a_batch_waits_for_its_rows() -> None:
+    """Semantics 17. As for a join: what waits for its next input would wait for ever, or for its whole time."""
+    roomy = {"topology.executor.receive.buffer.size": 100_000}
+    with batches(Topology("t", settings=roomy), 60_000) as cluster:
+        assert cluster.task("b", Batches).rows == [(50_000,)]

@@ -41,9 +41,13 @@ def test_tail_goes_on_in_the_file_that_takes_the_place(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_text("one\ntwo\n")
     tail = Tail(tmp_path / "log")
+    with path.open("a") as file:
+        file.write("three\n")
     path.rename(tmp_path / "log.1")
-    path.write_text("new\n")
-    assert tail.lines() == ["new"]
+    path.write_text("new, and longer than the old one was\n")
+    assert tail.lines() == ["three"]
+    assert tail.lines() == ["new, and longer than the old one was"]
+    tail.close()
 
 
 def test_only_the_newest_logs_are_kept(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from squall.runtime.logs import LONGEST_PART, Levels, PrintedLines
+from squall.runtime.levels import Levels
+from squall.runtime.logs import LONGEST_PART, PrintedLines
 
 
 class Kept(logging.Handler):

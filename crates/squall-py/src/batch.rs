@@ -38,7 +38,8 @@ impl Core {
     pub fn batch_should_wait(&self, task: &Rc<Task>, most: usize) -> bool {
         let state = task.bolt();
         let wait_ns = state.batch_wait_ns.get();
-        if wait_ns == 0 || task.inbox.ready() >= most || self.draining.get() {
+        // Over its high-water mark nothing more comes: what feeds it waits.
+        if wait_ns == 0 || task.inbox.ready() >= most || task.is_full() || self.draining.get() {
             state.waiting_since_ns.set(0);
             return false;
         }
@@ -55,6 +56,19 @@ impl Core {
             }
             _ => true,
         }
+    }
+
+    /// Whether rows came in since the last turn: then more may come in the next one. A batch that goes to another thread
+    /// costs a hand-over of the interpreter lock, so it leaves when it is full or when the loop runs dry.
+    pub fn batch_still_grows(&self, task: &Rc<Task>, most: usize) -> bool {
+        let (state, ready) = (task.bolt(), task.inbox.ready());
+        let grows = ready > state.seen_ready.replace(ready) && ready < most && !task.is_full() && !self.draining.get();
+        if grows {
+            self.wants_turn.set(true);
+        } else {
+            state.seen_ready.set(0);
+        }
+        grows
     }
 
     /// The next rows of one input; a root that failed in a batch comes alone.

@@ -58,6 +58,8 @@ pub struct BoltState {
     pub executing: Cell<u32>,
     /// When the first row of the batch that is being waited for was seen; 0: none.
     pub waiting_since_ns: Cell<u64>,
+    /// Rows that waited for another thread when they were last looked at.
+    pub seen_ready: Cell<usize>,
     /// A generator whose outputs found the tasks below full.
     pub paused: Local<Option<Box<Paused>>>,
     /// Calls that run elsewhere and returned such a generator.
@@ -94,6 +96,7 @@ impl BoltState {
             max_in_flight: Cell::new(1),
             executing: Cell::new(0),
             waiting_since_ns: Cell::new(0),
+            seen_ready: Cell::new(0),
             paused: Local::new(None),
             paused_calls: Local::new(VecDeque::new()),
             batch: Cell::new(std::ptr::null()),

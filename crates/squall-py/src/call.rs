@@ -200,7 +200,7 @@ pub fn submit_inputs(core: &Core, py: Python<'_>, task: &Rc<Task>) -> usize {
     let most = state.batch_max.get().max(1) as usize;
     let mut taken = 0;
     while task.in_flight.get() < state.max_in_flight.get() && task.inbox.ready() > 0 && !task.is_held_up() {
-        if kind == Kind::Batch && core.batch_should_wait(task, most) {
+        if kind == Kind::Batch && (core.batch_should_wait(task, most) || core.batch_still_grows(task, most)) {
             break;
         }
         let inputs = core.take_batch(task, most);

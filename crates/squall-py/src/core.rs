@@ -148,6 +148,8 @@ pub struct Core {
     /// The tasks are being closed: nothing could take what they emit.
     pub closing: Cell<bool>,
     pub observed: Cell<bool>,
+    /// A task waits for the next turn, which is to come at once.
+    pub wants_turn: Cell<bool>,
     /// Open roots that are to run alone in their batches.
     pub solo: Cell<u32>,
     pub waits_for_tcp: Cell<bool>,

@@ -112,7 +112,9 @@ impl Core {
             over_high_water |= bolt.is_full();
             worked |= self.run_bolt(py, bolt) > 0;
         }
-        let all_empty = order.iter().all(|bolt| bolt.inbox.is_empty());
+        // What waits in an inbox for the rest of its batch waits for its next input, as in a join.
+        let waits = |bolt: &Rc<Task>| bolt.inbox.is_empty() || bolt.bolt().waiting_since_ns.get() != 0;
+        let all_empty = order.iter().all(waits);
         for spout in spouts {
             let state = spout.spout();
             if !state.acked.with(|acked| acked.is_empty()) || !state.later.with(|later| later.is_empty()) {
@@ -123,7 +125,7 @@ impl Core {
         if let (true, Some(page)) = (worked, &self.page) {
             page.set_totals(totals(spouts));
         }
-        worked
+        worked | self.wants_turn.replace(false)
     }
 
     fn finish_completions(&self, py: Python<'_>) -> bool {

@@ -120,6 +120,7 @@ impl Worker {
             running: Cell::new(false),
             closing: Cell::new(false),
             observed: Cell::new(false),
+            wants_turn: Cell::new(false),
             solo: Cell::new(0),
             waits_for_tcp: Cell::new(false),
             death: Local::new(None),

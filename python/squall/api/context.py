@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from itertools import accumulate, pairwise
 from logging import Logger, LoggerAdapter
 from pathlib import Path
 from random import Random
 from typing import Any, Protocol, TypeVar
 
+from squall.errors import Defect, TopologyError
 from squall.model.durations import Seconds, seconds
 
 _T = TypeVar("_T")
 
 RESERVOIR = 1024
 """How many of a histogram's newest values its percentiles are of."""
+BUCKETS = (*(float(f"{digit}e{decade}") for decade in range(-3, 6) for digit in (1, 2, 5)), 1e6)
+"""Upper bounds of a histogram's buckets where none are given: three a decade, for whatever unit."""
+MOST_BUCKETS = 200
 
 
 class Timer:
@@ -44,33 +50,58 @@ class Counter:
 
 
 class Histogram:
-    """A user's distribution: exact count, sum and maximum; percentiles of the newest values.
+    """A user's distribution: exact count, sum, maximum and buckets; percentiles of the newest values.
 
-    Bound: keeps 1,024 values.
+    Args:
+        buckets: upper bounds, ascending; each counts the values up to it and over the one before.
+
+    Bound: keeps 1,024 values and a number for each bucket.
+
+    Raises:
+        TopologyError: `histogram_buckets`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, buckets: Sequence[float] = BUCKETS) -> None:
         self.count = 0
         self.sum = 0.0
         self.max = -math.inf
+        self.buckets = _checked(buckets)
+        self._counts = [0] * (len(self.buckets) + 1)
         self._newest: list[float] = []
         self._lock = threading.Lock()
 
     def record(self, value: float, /) -> None:
         """Records one value. Any thread."""
+        bucket = bisect_left(self.buckets, value)
         with self._lock:
             self.count += 1
             self.sum += value
             self.max = max(self.max, value)
+            self._counts[bucket] += 1
             self._newest.append(value)
             if len(self._newest) > RESERVOIR:
                 del self._newest[: RESERVOIR // 2]
+
+    def state(self) -> tuple[int, float, list[int]]:
+        """Count, sum, and for each bucket how many values are not over its bound; all of one moment."""
+        with self._lock:
+            return self.count, self.sum, list(accumulate(self._counts[:-1]))
 
     def percentile(self, percent: float) -> float:
         """The value that `percent` of the newest ones do not exceed; 0 when there is none."""
         with self._lock:
             ordered = sorted(self._newest)
         return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))] if ordered else 0.0
+
+
+def _checked(buckets: Sequence[float]) -> tuple[float, ...]:
+    bounds = tuple(map(float, buckets))
+    ascending = all(low < high for low, high in pairwise(bounds))
+    if not ascending or not all(map(math.isfinite, bounds)) or not 1 <= len(bounds) <= MOST_BUCKETS:
+        fix = f"give 1 to {MOST_BUCKETS} finite numbers, each larger than the one before"
+        facts = (("buckets", str(bounds)[:200]),)
+        raise TopologyError(Defect("histogram_buckets", "the buckets of a histogram are not ascending", facts, fix))
+    return bounds
 
 
 class TaskRuntime(Protocol):
@@ -100,7 +131,7 @@ class TaskRuntime(Protocol):
     def dead_letter(self, values: tuple[object, ...], error: BaseException) -> None: ...
     def report_error(self, error: BaseException) -> None: ...
     def counter(self, name: str) -> Counter: ...
-    def histogram(self, name: str) -> Histogram: ...
+    def histogram(self, name: str, buckets: Sequence[float] | None) -> Histogram: ...
     def gauge(self, name: str, read: Callable[[], float]) -> None: ...
     def table(self, name: str, read: Callable[[], Mapping[str, float]]) -> None: ...
 
@@ -218,15 +249,25 @@ class TopologyContext:
         self._runtime.report_error(error)
 
     def counter(self, name: str, /) -> Counter:
-        """The counter called `name`, made at first use."""
+        """The counter called `name`, made at first use.
+
+        Bound: 200 counters, histograms and gauges of a task are shown; a later one counts and is not.
+        """
         return self._runtime.counter(name)
 
-    def histogram(self, name: str, /) -> Histogram:
-        """The histogram called `name`, made at first use."""
-        return self._runtime.histogram(name)
+    def histogram(self, name: str, /, *, buckets: Sequence[float] | None = None) -> Histogram:
+        """The histogram called `name`, made at first use.
+
+        Args:
+            buckets: upper bounds, ascending; if not given 0.001, 0.002, 0.005, 0.01, … 1,000,000.
+
+        Raises:
+            TopologyError: `histogram_buckets`: they are not ascending, or the histogram has others already.
+        """
+        return self._runtime.histogram(name, buckets)
 
     def gauge(self, name: str, read: Callable[[], float], /) -> None:
-        """Shows what `read()` returns at each report under `name`."""
+        """Shows what `read()` returns at each report, once a second, under `name`."""
         self._runtime.gauge(name, read)
 
     def table(self, name: str, read: Callable[[], Mapping[str, float]], /) -> None:

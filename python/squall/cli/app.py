@@ -1,4 +1,4 @@
-"""The commands: `squall new`, `run`, `check`, `explain`, `top`, `ps`, `feed`, `stacks`, …; `dead` has a folder."""
+"""The commands: `squall new`, `run`, `check`, `explain`, `top`, `ps`, `metrics`, `feed`, …; `dead` has a folder."""
 
 from __future__ import annotations
 
@@ -132,6 +132,21 @@ def run(
     log_level: Annotated[
         str | None, typer.Option("--log-level", metavar="LEVEL", help="DEBUG, INFO, WARNING, ERROR.  [default: INFO]")
     ] = None,
+    log_format: Annotated[
+        str | None, typer.Option("--log-format", metavar="FORMAT", help="text, or json: one object a line.")
+    ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            "--metrics",
+            "--metrics-port",
+            metavar="[HOST:]PORT",
+            help="Serve Prometheus metrics, on 127.0.0.1 if no host is given; port 0 is any that is free.",
+        ),
+    ] = None,
+    otel: Annotated[
+        bool, typer.Option("--otel", help="Push metrics by OTLP over HTTP, as OTEL_EXPORTER_OTLP_ENDPOINT etc. say.")
+    ] = False,
 ) -> None:
     """Runs a topology on this machine until its sources end, --for is over, or Ctrl-C.
 
@@ -147,10 +162,25 @@ def run(
       squall run shop.py:orders -p region=eu -c topology.max.spout.pending=1000 --json
 
       zcat orders.gz | squall run shop.py
+
+      squall run examples/word_count.py --metrics 9100 --log-format json
     """
     from squall.cli.running import Asked, run_topology
 
-    asked = Asked(target, parameters or [], settings or [], for_, drain, as_json, summary, log_level, from_start)
+    asked = Asked(
+        target=target,
+        parameters=parameters or [],
+        settings=settings or [],
+        for_=for_,
+        drain=drain,
+        as_json=as_json,
+        summary=summary,
+        log_level=log_level,
+        from_start=from_start,
+        log_format=log_format,
+        metrics=metrics,
+        otel=otel,
+    )
     raise typer.Exit(run_topology(asked))
 
 
@@ -252,18 +282,50 @@ def stacks(topology: TopologyName, settings: Settings = None) -> None:
 def log_level_command(
     topology: TopologyName,
     changes: Annotated[
-        list[str],
-        typer.Argument(metavar="LOGGER=LEVEL[:DURATION]", help="e.g. squall.user.count=DEBUG:30s or root=INFO"),
-    ],
+        list[str] | None,
+        typer.Argument(
+            metavar="LOGGER=LEVEL[:DURATION]",
+            help="e.g. squall.user.count=DEBUG:30s or root=INFO; LOGGER= undoes; without any the levels are shown.",
+        ),
+    ] = None,
+    reset: Annotated[bool, typer.Option("--reset", help="Undo all changes first.")] = False,
     settings: Settings = None,
 ) -> None:
-    """Changes log levels of a running topology, for a while if a duration is given.
+    """Shows or changes log levels of a running topology, for a while if a duration is given.
 
-    Example: squall log-level word-count root=DEBUG:30s
+    Examples:
+
+      squall log-level word-count
+
+      squall log-level word-count root=DEBUG:30s
+
+      squall log-level word-count --reset
     """
-    from squall.cli.commands import change_levels
+    from squall.cli.log_levels import levels
 
-    change_levels(local_dir_of(settings), topology, changes)
+    levels(local_dir_of(settings), topology, changes or [], reset=reset)
+
+
+@app.command()
+def metrics(
+    topology: Annotated[
+        str | None, typer.Argument(metavar="[TOPOLOGY]", help="Its name; not needed if only one is running.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The newest progress event, as `squall run --json`.")] = False,
+    as_prometheus: Annotated[bool, typer.Option("--prometheus", help="The text that Prometheus reads.")] = False,
+    settings: Settings = None,
+) -> None:
+    """Prints the metrics of a running topology once; it needs no port for it, and answers while its code hangs.
+
+    Examples:
+
+      squall metrics
+
+      squall metrics word-count --prometheus
+    """
+    from squall.cli.metrics import show
+
+    show(local_dir_of(settings), topology, as_json=as_json, as_prometheus=as_prometheus)
 
 
 @app.command()

@@ -9,10 +9,8 @@ import typer
 
 from squall.engines.embedded.runs import ask, running, topology_of
 from squall.errors import ClusterError, ConfigError, Defect
-from squall.model.durations import parse_duration
 
 ANSWER_WITHIN_S = 10.0
-LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "NOTSET")
 
 
 def control_socket(base: Path, topology: str) -> Path:
@@ -110,23 +108,3 @@ def _quoted(names: list[str]) -> str:
 def show_stacks(base: Path, topology: str) -> None:
     """Prints the stacks of all threads."""
     typer.echo(command(base, topology, {"cmd": "stacks"})["stacks"])
-
-
-def change_levels(base: Path, topology: str, changes: list[str]) -> None:
-    """Changes log levels; each change is `LOGGER=LEVEL[:DURATION]`."""
-    for logger, level, for_s in [_parsed(change) for change in changes]:
-        done = command(base, topology, {"cmd": "log-level", "logger": logger, "level": level, "for_s": for_s})
-        while_ = f" for {for_s:g} s" if for_s is not None else ""
-        typer.echo(f"{done['logger']} was {done['before']} and is {done['level']}{while_}")
-
-
-def _parsed(change: str) -> tuple[str, str, float | None]:
-    logger, equals, rest = change.partition("=")
-    level, colon, duration = rest.partition(":")
-    try:
-        if not equals or level.upper() not in LEVELS:
-            raise ValueError
-        return logger, level.upper(), parse_duration(duration) if colon else None
-    except ValueError:
-        fix = f"write LOGGER=LEVEL or LOGGER=LEVEL:30s, with a level of {', '.join(LEVELS)}"
-        raise ConfigError(Defect("log_level_invalid", f'"{change}" changes no log level', (), fix)) from None

@@ -36,6 +36,9 @@ class Asked:
     summary: str | None
     log_level: str | None
     from_start: bool = False
+    log_format: str | None = None
+    metrics: str | None = None
+    otel: bool = False
 
 
 def duration(option: str, text: str | None) -> float | None:
@@ -93,8 +96,14 @@ def run_topology(asked: Asked) -> int:
 
 
 def _settings(asked: Asked) -> dict[str, Any]:
-    level = asked.log_level
-    options = [] if level is None else [Given("worker.log.level", level, f"--log-level {level}")]
+    said = (
+        ("worker.log.level", "--log-level", asked.log_level),
+        ("worker.log.format", "--log-format", asked.log_format),
+        ("metrics.prometheus.address", "--metrics", asked.metrics),
+    )
+    options = [Given(key, value, f"{option} {value}") for key, option, value in said if value is not None]
+    if asked.otel:
+        options.append(Given("metrics.otel", True, "--otel"))
     return load(asked.settings, options=options)
 
 

@@ -10,8 +10,9 @@ STACK_LINES = 20
 
 
 def listening(event: Event) -> str:
-    """Where the spouts of a run that has started listen; empty if none does."""
-    return "".join(f'; "{name}" listens on {address}' for name, address in event["listening"].items())
+    """Where the spouts of a run that has started listen, and where its metrics are; empty if nothing does."""
+    spouts = [f'; "{name}" listens on {address}' for name, address in event["listening"].items()]
+    return "".join([*spouts, *(f"; metrics on {url}" for url in event["metrics"].values())])
 
 
 def rates(event: Event, last: Event | None) -> tuple[float, float]:

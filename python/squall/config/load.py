@@ -112,7 +112,7 @@ def _converted(row: Setting, value: object, source: str) -> Any:
     except (ValueError, OverflowError):
         raise _invalid(row, value, source) from None
     if row.choices:
-        converted = converted.upper()
+        converted = next((choice for choice in row.choices if choice.lower() == converted.lower()), converted)
     if not row.allows(converted):
         raise _invalid(row, value, source)
     return converted
@@ -129,6 +129,8 @@ def _flag(value: object) -> bool:
 def _text(value: object) -> str:
     if isinstance(value, str):
         return value
+    if isinstance(value, int) and not isinstance(value, bool):  # YAML makes one of a bare port
+        return str(value)
     raise ValueError
 
 

@@ -258,6 +258,35 @@ SETTINGS: Mapping[str, Setting] = {
             ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
         ),
         _text(
+            "worker.log.format",
+            "text",
+            _T,
+            "How log records are written, one a line: `text` for people, `json` for programs.",
+            ("text", "json"),
+        ),
+        _count(
+            "worker.log.max.bytes",
+            256 << 20,
+            _T,
+            "Most bytes that the log files of a run take, about; there are four, and the oldest goes first.",
+            at_least=1 << 16,
+            at_most=2**50,
+            unit="bytes",
+        ),
+        _text(
+            "metrics.prometheus.address",
+            None,
+            _L,
+            "Where a run serves its figures as Prometheus text: `PORT` on 127.0.0.1, or `HOST:PORT`; port 0 is any "
+            "that is free; unset: nowhere.",
+        ),
+        _flag(
+            "metrics.otel",
+            False,
+            _L,
+            "Whether a run pushes its figures by OTLP over HTTP, as the `OTEL_…` variables of the environment say.",
+        ),
+        _text(
             "storm.local.dir",
             None,
             _L,

@@ -174,8 +174,10 @@ def _says_idle_wait(spout: Spout) -> bool:
     return spout.idle_wait is not Spout.idle_wait or any("idle_wait" in vars(cls) for cls in own)
 
 
-def _figure(native: Any, name: str) -> float:
-    return native.stats().get(name, 0)
+def _source_figures(native: Any) -> dict[str, int]:
+    """What the native half of a source has counted: what it has a use for, and whatever is there nevertheless."""
+    shown = {"records", "bytes", *native.figures}
+    return {name: count for name, count in native.stats().items() if count or name in shown}
 
 
 def _source(task: Task) -> tuple[Any, Any]:
@@ -184,8 +186,7 @@ def _source(task: Task) -> tuple[Any, Any]:
         return "iterator", instance
     native: Any = instance
     if hasattr(instance, "native_source"):
-        for name in native.figures:
-            task.runtime.gauges[name] = partial(_figure, native, name)
+        task.runtime.source_figures = partial(_source_figures, native)
         return "tcp", native.native_source(task.context.task_index, task.context.task_count)
     if callable(getattr(instance, "next_batch", None)):
         return "next_batch", instance.next_batch

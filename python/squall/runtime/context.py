@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from logging import Logger, LoggerAdapter, getLogger
 from pathlib import Path
 from random import Random
 from threading import RLock
-from typing import Any
+from typing import Any, TypeVar
 
 from squall import _core
 from squall.api.context import Counter, Histogram, Timer
+from squall.errors import Defect, TopologyError
 from squall.model.graph import ComponentSpec, Plan, TaskSpec
 from squall.runtime.watch import Life
+
+_T = TypeVar("_T")
+
+MOST_FIGURES = 200
+"""Figures of its own that a task shows; names made of data would grow each report without end."""
 
 
 @dataclass
@@ -63,6 +69,9 @@ class ContextRuntime:
         self.counters: dict[str, Counter] = {}
         self.histograms: dict[str, Histogram] = {}
         self.gauges: dict[str, Callable[[], float]] = {}
+        self.source_figures: Callable[[], Mapping[str, int]] = dict[str, int]
+        """What the native half of a source has counted."""
+        self._said_full = False
         self.tables: dict[str, Callable[[], Mapping[str, float]]] = {}
 
     def bind(self, index: int) -> None:
@@ -127,15 +136,33 @@ class ContextRuntime:
 
     def counter(self, name: str) -> Counter:
         """The counter of this name."""
-        return self.counters.setdefault(name, Counter())
+        return self._shown(self.counters, name, Counter)
 
-    def histogram(self, name: str) -> Histogram:
+    def histogram(self, name: str, buckets: Sequence[float] | None) -> Histogram:
         """The histogram of this name."""
-        return self.histograms.setdefault(name, Histogram())
+        made = self._shown(self.histograms, name, lambda: Histogram() if buckets is None else Histogram(buckets))
+        if buckets is not None and made.buckets != tuple(map(float, buckets)):
+            facts = (("its buckets", str(made.buckets)[:200]),)
+            fix = "give the same buckets wherever you ask for it, or give it another name"
+            raise TopologyError(Defect("histogram_buckets", f'histogram "{name}" has other buckets', facts, fix))
+        return made
 
     def gauge(self, name: str, read: Callable[[], float]) -> None:
         """Shows a value at each report."""
-        self.gauges[name] = read
+        if self._shown(self.gauges, name, lambda: read) is not read:
+            self.gauges[name] = read
+
+    def _shown(self, figures: dict[str, _T], name: str, make: Callable[[], _T]) -> _T:
+        """The figure of this name, made if there is none; it is not shown where there are too many."""
+        if name in figures:
+            return figures[name]
+        made = make()
+        if len(self.counters) + len(self.histograms) + len(self.gauges) < MOST_FIGURES:
+            return figures.setdefault(name, made)  # another thread may have been quicker
+        if not self._said_full:
+            self._said_full = True
+            self.report_error(ValueError(f"more than {MOST_FIGURES} figures of its own: {name!r} is not shown"))
+        return made
 
     def table(self, name: str, read: Callable[[], Mapping[str, float]]) -> None:
         """Shows a few rows at each report."""

@@ -1,4 +1,4 @@
-"""Logging in a worker: records carry component, task and worker; levels change while it runs, also for a while only.
+"""Logging in a worker: records carry topology, component, task and worker.
 
 Everything goes to one file, user prints included, each line with the component's name; the parent shows the file's
 lines. Nothing goes through pipes, so that a parent that does not read holds no worker up.
@@ -15,23 +15,21 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from squall.runtime.log_lines import formatter
+
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-FILE_BYTES, OLDER_FILES = 64 << 20, 3
-"""Size of a log file from which a new one is begun, and how many older ones are kept of a run."""
+OLDER_FILES = 3
+"""How many log files of a run are kept beside the newest."""
 LONGEST_PART = 1 << 16
 """Characters without a line feed that are kept of a print; with more they are shown as a line."""
-FORMAT = (
-    "%(asctime)s %(levelname)-7s worker=%(worker)s component=%(component)s task=%(task)s logger=%(name)s %(message)s"
-)
 ENCODING, ERRORS = "utf-8", "backslashreplace"
 OWN = ("squall", "stdout", "stderr")
 """What the names of a worker's own loggers begin with."""
@@ -42,23 +40,41 @@ Running = Callable[[], "tuple[str, int | None] | None"]
 
 
 class WorkerLog:
-    """Where all records, prints and stray output of this process go from now on: the file at `path`."""
+    """Where all records, prints and stray output of this process go from now on: the file at `path`.
 
-    def __init__(self, path: Path, worker: int, level: str, running: Running) -> None:
+    Bound: four files that together have `worker.log.max.bytes`, and a line more each.
+
+    Args:
+        stray: descriptors that lead to the newest file, for what C code and other processes write.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        topology: str,
+        worker: int,
+        settings: Mapping[str, Any],
+        running: Running,
+        stray: Sequence[int] = (1, 2),
+    ) -> None:
         # `extra` refuses keys that are there already, so the defaults are set by a filter, after it.
-        self._handler = RotatingFileHandler(
-            path, maxBytes=FILE_BYTES, backupCount=OLDER_FILES, encoding=ENCODING, errors=ERRORS
-        )
-        self._handler.setFormatter(logging.Formatter(FORMAT))
-        self._handler.addFilter(_defaults(worker, running))
+        self._handler = _File(path, stray)
+        self._handler.addFilter(_defaults(topology, worker, running))
         # A record that a full disk refuses is lost; to report that would need another record.
         logging.raiseExceptions = False
         root = logging.getLogger()
         root.handlers[:] = [self._handler]
+        level = settings["worker.log.level"]
         root.setLevel(level)
         self._out = PrintedLines(self._printing("stdout", level), logging.INFO, 1)
         self._err = PrintedLines(self._printing("stderr", level), logging.WARNING, 2)
         sys.stdout, sys.stderr = self._out, self._err
+        self.use(settings)
+
+    def use(self, settings: Mapping[str, Any]) -> None:
+        """Writes as the settings say."""
+        self._handler.setFormatter(formatter(settings["worker.log.format"]))
+        self._handler.maxBytes = settings["worker.log.max.bytes"] // (OLDER_FILES + 1)
 
     def _printing(self, name: str, level: str) -> logging.Logger:
         logger = logging.getLogger(name)
@@ -83,7 +99,26 @@ class WorkerLog:
         logging.shutdown()
 
 
-def _defaults(worker: int, running: Running) -> Callable[[logging.LogRecord], bool]:
+class _File(RotatingFileHandler):
+    """A file of which a new one is begun when it is full; `stray` descriptors follow."""
+
+    def __init__(self, path: Path, stray: Sequence[int]) -> None:
+        super().__init__(path, backupCount=OLDER_FILES, encoding=ENCODING, errors=ERRORS)
+        self._stray = stray
+
+    def doRollover(self) -> None:
+        """Begins a new file."""
+        super().doRollover()
+        assert self.stream is not None
+        for fd in self._stray:
+            os.dup2(self.stream.fileno(), fd)
+
+    def shouldRollover(self, record: logging.LogRecord) -> bool:
+        """Whether it is full; the record is not formatted for it, which would be done twice then."""
+        return bool(self.stream) and self.stream.tell() >= self.maxBytes > 0
+
+
+def _defaults(topology: str, worker: int, running: Running) -> Callable[[logging.LogRecord], bool]:
     def fill(record: logging.LogRecord) -> bool:
         fields = record.__dict__
         if "component" not in fields:
@@ -91,6 +126,7 @@ def _defaults(worker: int, running: Running) -> Callable[[logging.LogRecord], bo
             fields |= {"component": component, "task": "-" if task is None else task}
         fields.setdefault("task", "-")
         fields.setdefault("worker", worker)
+        fields.setdefault("topology", topology)
         return True
 
     return fill
@@ -173,44 +209,3 @@ class PrintedBytes(io.BufferedIOBase):
     def flush(self) -> None:
         """Shows what this thread has written of a line."""
         self._lines.flush()
-
-
-@dataclass(frozen=True, slots=True)
-class Temporary:
-    """A level that ends with its timer; `lasting` is the one that comes back then."""
-
-    lasting: int
-    timer: threading.Timer
-
-
-class Levels:
-    """Log levels changed while running, some of them only for a while."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._temporary: dict[logging.Logger, Temporary] = {}
-
-    def change(self, logger: str, level: str, for_s: float | None) -> dict[str, Any]:
-        """Sets a logger's level; after `for_s` its last lasting one is back. Returns what was done."""
-        target = logging.getLogger(None if logger in ("root", "") else logger)
-        with self._lock:
-            before = target.level
-            target.setLevel(level)
-            ended = self._temporary.pop(target, None)
-            if ended is not None:
-                ended.timer.cancel()
-            if for_s is not None:
-                self._begin(target, ended.lasting if ended else before, for_s)
-        return {"logger": target.name, "level": level, "before": logging.getLevelName(before), "for_s": for_s}
-
-    def _begin(self, target: logging.Logger, lasting: int, for_s: float) -> None:
-        def end() -> None:
-            with self._lock:
-                if self._temporary.get(target) is temporary:  # else another change came first
-                    del self._temporary[target]
-                    target.setLevel(lasting)
-
-        timer = threading.Timer(for_s, end)
-        timer.daemon = True
-        self._temporary[target] = temporary = Temporary(lasting, timer)
-        timer.start()

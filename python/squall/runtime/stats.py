@@ -5,17 +5,14 @@ Counts are exact (semantics 36, 37): emitted = acked + failed + pending, by spou
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from squall.model.graph import DEAD_LETTERS
+from squall.runtime import own_figures
 from squall.runtime.build import Built
 
-TABLE_ROWS = 10
-"""Rows that are kept of a table that a component shows."""
 LATENCIES = ("p50", "p99", "p999", "max", "mean")
 COUNTS = ("executed", "emitted", "transferred", "acked", "failed", "dropped", "dead", "errors")
 GAUGES = ("pending", "pending_max", "queue", "held", "in_flight", "in_flight_max", "retrying")
@@ -36,9 +33,9 @@ def summary(
     for row in snapshot:
         _add(components[row["component"]], row)
     for task in built.tasks:
-        _add_user_metrics(components[task.spec.name], task.runtime, partial(on_error, task.index, "metric"))
+        own_figures.add(components[task.spec.name], task.runtime, partial(on_error, task.index, "metric"))
     for out in components.values():
-        out["tables"] = {name: _top(rows) for name, rows in out["tables"].items()}
+        out["tables"] = {name: own_figures.top(rows) for name, rows in out["tables"].items()}
     spouts = [out for name, out in components.items() if kinds[name] == "spout" and name != DEAD_LETTERS]
     sources = {one.source.component for spec in built.plan.graph.components.values() for one in spec.inputs}
     last = [out for name, out in components.items() if kinds[name] == "bolt" and name not in sources]
@@ -66,6 +63,8 @@ def empty(kind: str, tasks: int = 0) -> dict[str, Any]:
         "windows": {},
         "metrics": {},
         "tables": {},
+        "own": {"counters": {}, "gauges": {}, "histograms": {}},
+        "source": {},
         "tasks": tasks,
     }
 
@@ -93,61 +92,11 @@ def _add(out: dict[str, Any], row: Mapping[str, Any]) -> None:
             into[name] = into.get(name, 0) + count
 
 
-def _add_user_metrics(out: dict[str, Any], runtime: Any, on_error: Callable[[BaseException], None]) -> None:
-    """A user's own figures, summed over the tasks; of percentiles the highest. One that is none spoils no other."""
-    metrics: dict[str, float] = out["metrics"]
-    for name, counter in runtime.counters.items():
-        with _told(on_error):
-            _sum(metrics, name, counter.value)
-    for name, histogram in runtime.histograms.items():
-        with _told(on_error):
-            _sum(metrics, f"{name}.count", histogram.count)
-            highest = max(metrics.get(f"{name}.p99", 0), _finite(name, histogram.percentile(99)))
-            metrics[f"{name}.p99"] = highest
-    for name, read in runtime.gauges.items():
-        with _told(on_error):
-            _sum(metrics, name, read())
-    for name, read in runtime.tables.items():
-        with _told(on_error):
-            rows: dict[str, float] = out["tables"].setdefault(name, {})
-            for key, value in read().items():
-                _sum(rows, key, value)
-
-
-@contextmanager
-def _told(on_error: Callable[[BaseException], None]) -> Generator[None]:
-    try:
-        yield
-    except Exception as error:
-        on_error(error)
-
-
-def _sum(figures: dict[str, float], name: object, value: Any) -> None:
-    figures[str(name)] = _finite(name, figures.get(str(name), 0) + _finite(name, value))
-
-
-def _finite(name: object, value: Any) -> float:
-    """A figure as JSON can have it: no NaN, nothing infinite, no integer beyond all floats.
-
-    Raises:
-        ValueError: it is none of these.
-    """
-    number = value if isinstance(value, int) else float(value)
-    try:
-        is_finite = math.isfinite(number)
-    except OverflowError:
-        is_finite = False
-    if not is_finite:
-        raise ValueError(f"the figure {name!r} is no number that can be shown")
-    return number
-
-
-def _top(rows: Mapping[str, float]) -> dict[str, float]:
-    """The largest rows, largest first; ties by name, so that the order does not flicker."""
-    return dict(sorted(rows.items(), key=lambda row: (-row[1], row[0]))[:TABLE_ROWS])
-
-
 def _worst(latencies: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The highest of each figure, since percentiles of several tasks cannot be merged exactly; `count` of them all."""
+    """The highest of each figure, since percentiles of several tasks cannot be merged exactly.
+
+    `count` and `sum` are of them all.
+    """
     highest = {key: round(max((one[key] for one in latencies), default=0.0), 4) for key in LATENCIES}
-    return highest | {"count": sum(one["count"] for one in latencies)}
+    whole = round(sum(one["sum"] for one in latencies), 3)
+    return highest | {"count": sum(one["count"] for one in latencies), "sum": whole}

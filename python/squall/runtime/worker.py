@@ -25,7 +25,7 @@ from squall.planner.describe import describe, differences
 from squall.planner.load import load_topology
 from squall.planner.plan import plan
 from squall.planner.validate import validate
-from squall.runtime import dead_log, life, logs, output, standard_input, stats
+from squall.runtime import dead_log, levels, life, logs, output, standard_input, stats
 from squall.runtime.bootstrap import Bootstrap
 from squall.runtime.build import Built, Task, build, core_settings
 from squall.runtime.context import WorkerServices
@@ -64,7 +64,7 @@ class WorkerProcess:
     def __init__(self, boot: Bootstrap, worker_log: logs.WorkerLog) -> None:
         self.boot = boot
         self.worker_log = worker_log
-        self.levels = logs.Levels()
+        self.levels = levels.Levels()
         self.began_s = time.monotonic()
         self._output_closed = False
         if boot.stdin_fd is not None:
@@ -78,6 +78,7 @@ class WorkerProcess:
         _check_same(boot.described, describe(graph))
         if (level := graph.settings["worker.log.level"]) != boot.settings["worker.log.level"]:
             logging.getLogger().setLevel(level)
+        worker_log.use(graph.settings)
         self.plan = plan(graph)
         page_fd = os.dup(boot.page_fd)
         self.hooks = Hooks(
@@ -290,6 +291,10 @@ class WorkerProcess:
         match request.get("cmd"):
             case "log-level":
                 done = self.levels.change(request["logger"], request["level"], request.get("for_s"))
+            case "log-level-reset":
+                done = self.levels.reset(request.get("logger"))
+            case "log-levels":
+                done = self.levels.listed()
             case "replay":
                 done = self.replays.begin()
             case "position-stored":
@@ -324,9 +329,9 @@ def main() -> None:
     faulthandler.register(signal.SIGUSR2, file=dump, all_threads=True)
     faulthandler.enable(file=sys.stderr.fileno())
     process: list[WorkerProcess] = []
-    level = boot.settings["worker.log.level"]
+    topology = boot.described["topology"]
     worker_log = logs.WorkerLog(
-        Path(boot.log_file), boot.worker, level, lambda: process[0].running() if process else None
+        Path(boot.log_file), topology, boot.worker, boot.settings, lambda: process[0].running() if process else None
     )
     try:
         process.append(WorkerProcess(boot, worker_log))

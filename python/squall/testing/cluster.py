@@ -166,6 +166,7 @@ class LocalCluster:
                 life.open_all(self.worker, self._built, self._restore)
         except life.OpenFailed as failed:
             self._release()
+            failed.error.add_note(f'in open of "{failed.component}", task {failed.task}')
             raise failed.error from failed.error.__cause__  # not from what it caused
         for name, values in self._fed_at_start.items():
             self.feed(name, values)

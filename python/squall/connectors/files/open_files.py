@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -80,6 +81,13 @@ class OpenFiles:
             file = self._files[place] = self._opened(place)
         self._files.move_to_end(place)
         return file
+
+    def room(self, place: Path) -> int:
+        """Rows that a place's file still takes, at least one: it is published when it is full, or as soon as it can."""
+        if (limits := self._plan.limits) is None:
+            return sys.maxsize
+        file = self._files.get(place)
+        return int(max(1, min(limits.rows - (file.rows if file else 0), sys.maxsize)))
 
     def finish(self, place: Path) -> None:
         """Closes a place's file, and publishes it. What cannot be published for now is kept for `publish_finished`."""

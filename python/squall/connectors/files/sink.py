@@ -109,10 +109,10 @@ class FileSink(Bolt):
             return _told_together(outcome)
         fields, touched = tuples[0].fields, list[Touched]()
         for place, at in self._parted(tuples, outcome).items():
-            some = tuples if len(at) == len(tuples) else [tuples[number] for number in at]
-            rows = [tup.values for tup in some]
-            if written := self._write(place, fields, rows, at, outcome):
-                touched.append(written)
+            while len(at) > (room := self._files.room(place)):  # a file ends at its number of rows
+                self._commit(touched + self._write(place, fields, tuples, at[:room], outcome), outcome)
+                touched, at = [], at[room:]
+            touched += self._write(place, fields, tuples, at, outcome)
         self._commit(touched, outcome)
         return _told_together(outcome) if any(outcome) else None
 
@@ -150,24 +150,26 @@ class FileSink(Bolt):
         self,
         place: Path,
         fields: tuple[str, ...],
-        rows: Sequence[Row],
+        tuples: list[Tuple],
         at: Sequence[int],
         outcome: list[Exception | None],
-    ) -> Touched | None:
+    ) -> list[Touched]:
+        some = tuples if len(at) == len(tuples) else [tuples[number] for number in at]
+        rows = [tup.values for tup in some]
         try:
             file, data, failures = self._encoded(place, fields, rows)
             for number, error in failures.items():
                 outcome[at[number]] = error
             good = [one for number, one in enumerate(at) if number not in failures] if failures else at
             if not good:
-                return None
+                return []
             file.add(data, len(good), self.context.monotonic())
         except OSError as error:
             self._refuse(outcome, at, error)
-            return None
+            return []
         file.encoder.written()
         self._bytes.add(len(data))
-        return Touched(place, file, file.size, good)
+        return [Touched(place, file, file.size, good)]
 
     def _encoded(
         self, place: Path, fields: tuple[str, ...], rows: Sequence[Row]

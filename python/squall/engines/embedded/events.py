@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import os
+import platform
 import time
 from collections.abc import Mapping
 from typing import Any
 
+from squall import _core
 from squall.engines.embedded.runs import CONTROL_SOCKET
 from squall.engines.embedded.worker_process import Wanted, WorkerProcess
 from squall.model.graph import Graph
 from squall.planner.shape import shape
 
 
-def started(graph: Graph, wanted: Wanted, worker: WorkerProcess, addresses: Mapping[str, str]) -> dict[str, Any]:
-    """The first event: the graph, the processes, where it listens, its log, where it takes commands."""
+def started(
+    graph: Graph, wanted: Wanted, worker: WorkerProcess, addresses: Mapping[str, str], urls: Mapping[str, str]
+) -> dict[str, Any]:
+    """The first event: the graph, the processes, where it listens, its log, where it takes commands.
+
+    Args:
+        urls: where its metrics are, by what reads them.
+    """
     return {
         "event": "started",
         "topology": graph.name,
@@ -23,6 +31,9 @@ def started(graph: Graph, wanted: Wanted, worker: WorkerProcess, addresses: Mapp
         "log": str(wanted.log_file),
         "control": str(wanted.run_dir / CONTROL_SOCKET),
         "pid": os.getpid(),
+        "version": _core.BUILD["version"],
+        "python": platform.python_version(),
+        "metrics": dict(urls),
         "at_epoch_ms": int(time.time() * 1000),
         "graph": shape(graph),
     }

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from squall import _core
 from squall.config.load import local_dir
 from squall.engines.embedded import events, outcome, sockets
 from squall.engines.embedded.control import Answered, Control
@@ -28,6 +29,7 @@ from squall.engines.embedded.runs import CONTROL_SOCKET, remove_dead_runs, remov
 from squall.engines.embedded.standard_input import HINT, StandardInput
 from squall.engines.embedded.tail import Tail
 from squall.engines.embedded.worker_process import Wanted, WorkerProcess
+from squall.engines.metrics.exports import Exports
 from squall.errors import ClusterError, Defect
 from squall.model.graph import Graph, Mode
 from squall.planner.describe import describe
@@ -87,6 +89,7 @@ class EmbeddedRun:
         self._followers = Followers()
         self._selector = selectors.DefaultSelector()
         self._control: Control | None = None
+        self._exports: Exports | None = None
         self._letters = OpenLetters(log_path(local_dir(order.settings), graph.name))
         self._unstored: set[str] = set()
         self._positions = PositionStore(local_dir(order.settings), graph.name)
@@ -110,6 +113,8 @@ class EmbeddedRun:
             self._selector.unregister(fd)
 
     def _tell(self, event: Event) -> None:
+        if self._exports is not None:
+            self._exports.take(event)
         self._followers.tell(event)
         self._audience(event)
 
@@ -125,7 +130,7 @@ class EmbeddedRun:
             positions = self._positions.begin(self._graph, from_start=self._order.from_start)
         wanted = self._wanted(positions)
         try:
-            with self._signals(), self._prepared(wanted) as control:
+            with self._signals(), self._prepared(wanted) as control, self._exporting(wanted):
                 stdin = StandardInput() if any(spec.reads_stdin for spec in self._graph.spouts) else None
                 with self._listening() as listeners:
                     worker = WorkerProcess(wanted, listeners, stdin.theirs if stdin else None)
@@ -183,6 +188,25 @@ class EmbeddedRun:
                     self._bound[spec.name] = spout
             yield listeners
 
+    @contextmanager
+    def _exporting(self, wanted: Wanted) -> Generator[None]:
+        """Inside, the run's figures go where its settings say. Before the worker starts: an address may be taken."""
+        resource = {
+            "service.name": self._graph.name,
+            "service.instance.id": f"{wanted.topology_id}-{os.getpid()}",
+            "service.version": _core.BUILD["version"],
+        }
+        self._exports = exports = Exports(self._order.settings, resource, self._stuck_now)
+        try:
+            yield
+        finally:
+            exports.close()
+            self._say(exports.complaints())
+
+    def _stuck_now(self) -> tuple[str, float] | None:
+        stuck = self._stuck
+        return None if stuck is None else (stuck.component, time.monotonic() - stuck.since_s)
+
     # -- follow --------------------------------------------------------------------------------------------------
 
     def _follow(self, worker: WorkerProcess, listener: socket.socket, tail: Tail) -> None:
@@ -210,16 +234,18 @@ class EmbeddedRun:
                     key.data()
                 if (now_s := time.monotonic()) >= look_at_s:
                     look_at_s = now_s + LOOK_EVERY_S / 2
-                    self._say(tail.lines())
+                    self._say([*tail.lines(), *self._complaints()])
                 self._pass_time(worker)
                 control.pass_time(lambda: self._names(worker.ran()))
         while self._hear(worker, lines, control):
             pass
         control.end()
         self._say(tail.rest())
+        tail.close()
 
     def _started(self, worker: WorkerProcess, wanted: Wanted, addresses: dict[str, str]) -> None:
-        self._tell(events.started(self._graph, wanted, worker, addresses))
+        urls = self._exports.urls if self._exports is not None else {}
+        self._tell(events.started(self._graph, wanted, worker, addresses, urls))
         if self._order.for_s is not None:
             self._run = Run(self._order.drain_s, stop_at_s=time.monotonic() + self._order.for_s)
 
@@ -231,6 +257,9 @@ class EmbeddedRun:
     def _patience_s(self) -> float:
         soonest_s = min(self._run.stop_at_s, self._run.kill_at_s) - time.monotonic()
         return max(0.0, min(LOOK_EVERY_S, soonest_s))
+
+    def _complaints(self) -> list[str]:
+        return [] if self._exports is None else self._exports.complaints()
 
     def _say(self, lines: list[str]) -> None:
         if lines:
@@ -254,7 +283,8 @@ class EmbeddedRun:
                 self._step(worker, outcome.Draining())
             case "progress":
                 self._report = event
-                known = {"topology": self._graph.name, "phase": self._run.phase.value}
+                now = {"at_epoch_ms": int(time.time() * 1000), "phase": self._run.phase.value}
+                known = {"topology": self._graph.name, **now}
                 self._tell({**event, **known, "workers": [worker.figures()], "dead_letters": self._letters.now()})
             case "position":
                 self._store(worker, StoredPosition.of_json(event["record"]), event["number"])

@@ -12,8 +12,8 @@ from squall.engines.embedded import sockets
 from squall.errors import ClusterError, Defect
 
 CONTROL_SOCKET = "control.sock"
-KEPT_LOGS = 100
-"""Log files of earlier runs that are kept."""
+KEPT_LOGS, KEPT_LOG_BYTES = 100, 1 << 30
+"""Log files of earlier runs that are kept, and how much they may have together."""
 
 
 @contextmanager
@@ -39,10 +39,14 @@ def remove_dead_runs(base: Path) -> None:
 
 
 def remove_old_logs(base: Path) -> None:
-    """Removes all log files of runs but the newest."""
-    logs = [(log.stat().st_mtime, log) for log in (base / "logs").glob("*-*-*.log*")]
-    for _, log in sorted(logs, reverse=True)[KEPT_LOGS:]:
-        log.unlink(missing_ok=True)
+    """Removes all log files of runs but the newest; of runs that are going on none."""
+    logs = [(found.st_mtime, found.st_size, log) for log in (base / "logs").glob("*-*-*.log*") if (found := log.stat())]
+    kept_bytes = 0
+    for number, (_, size, log) in enumerate(sorted(logs, reverse=True), 1):
+        kept_bytes += size
+        is_kept = number <= KEPT_LOGS and kept_bytes <= KEPT_LOG_BYTES
+        if not is_kept and not (base / "runs" / log.name.rpartition("-")[0]).exists():
+            log.unlink(missing_ok=True)
 
 
 def running(base: Path) -> dict[str, Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from io import FileIO
 from pathlib import Path
 
 READ_BYTES = 1 << 20
@@ -11,29 +12,44 @@ READ_BYTES = 1 << 20
 class Tail:
     """The lines that are appended to a file, also when a new file takes its place because it grew too large.
 
-    Bound: at most 1 MiB is read at a time; a line that is longer comes in pieces.
+    Bound: at most 1 MiB is read at a time; a line that is longer comes in pieces. Of files that came and went between
+        two looks the lines are in the files only.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._at = path.stat().st_size if path.exists() else 0
+        self._file: FileIO | None = path.open("rb", buffering=0) if path.exists() else None
+        if self._file is not None:
+            self._file.seek(0, os.SEEK_END)
         self._rest = b""
 
     def lines(self) -> list[str]:
         """Whole lines that came since the last call."""
         try:
-            with self._path.open("rb") as file:
-                if os.fstat(file.fileno()).st_size < self._at:
-                    self._at = 0
-                file.seek(self._at)
-                data = file.read(READ_BYTES)
+            data = self._read()
         except OSError:
             return []
-        self._at += len(data)
         *lines, self._rest = (self._rest + data).split(b"\n")
         if len(self._rest) > READ_BYTES:
             lines, self._rest = [*lines, self._rest], b""
         return [line.decode("utf-8", "replace") for line in lines]
+
+    def _read(self) -> bytes:
+        """What the file has more; of one whose place another has taken first the rest."""
+        if self._file is None:
+            self._file = self._path.open("rb", buffering=0)
+        if data := self._file.read(READ_BYTES):
+            return data
+        if os.fstat(self._file.fileno()).st_ino == self._path.stat().st_ino:
+            return b""
+        self._file.close()
+        self._file = self._path.open("rb", buffering=0)
+        return self._file.read(READ_BYTES)
+
+    def close(self) -> None:
+        """Lets go of the file."""
+        if self._file is not None:
+            self._file.close()
 
     def rest(self) -> list[str]:
         """Everything that is left, an unended line too."""
