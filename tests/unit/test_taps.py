@@ -293,6 +293,17 @@ def test_an_asker_who_does_not_read_answers_is_cut_off_and_holds_nobody_up(relay
         pass
 
 
+def test_an_asker_who_is_gone_when_it_is_told_that_the_worker_is_busy_ends_nothing(
+    relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relay.client.sendall(sockets.line({"cmd": "stacks"}) * 3)
+    while len(relay.asked) < 3:
+        relay.serve()
+    relay.client.close()
+    monkeypatch.setattr(control_module, "LATE_S", -1.0)
+    relay.control.pass_time(list)
+
+
 def test_a_command_that_is_nested_too_deeply_ends_nothing(relay: Relay) -> None:
     for depth in range(800, 1010, 3):  # from what can be read, passed on, to what can be neither
         relay.client.sendall(b'{"cmd":' + b"[" * depth + b"]" * depth + b"}\n")

@@ -102,7 +102,7 @@ class Control:
         self._followers.pass_time()
         late_s = time.monotonic() - LATE_S
         for number, asked in list(self._asked.items()):
-            if asked.since_s < late_s:
+            if asked.since_s < late_s and number in self._asked:  # else its asker has just turned out to be gone
                 del self._asked[number]
                 asked.answered({"id": number, "busy_with": busy_with()})
 
