@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
 from squall.engines.embedded import sockets
+from squall.engines.embedded.runs import running
 
 from .conftest import Squall, wait_until
 
@@ -52,6 +55,21 @@ def test_stacks_of_a_topology_that_hangs(squall: Squall, how: str) -> None:
     run.event("draining")
     run.interrupt()
     assert run.end(5) == 130
+
+
+def test_a_worker_that_takes_no_commands_holds_up_neither_its_parent_nor_its_end(squall: Squall) -> None:
+    run = squall.run(HANGING.format(how="hang_in_python"))
+    worker = run.worker_pid()
+    os.kill(worker, signal.SIGSTOP)
+    (path,) = running(squall.state).values()
+    with sockets.connect(path, 10) as asker:
+        for _ in range(40):
+            asker.sendall(sockets.line({"cmd": "metrics", "much": "x" * 60_000}))
+        assert "busy_with" in next(iter(asker.makefile()))
+    run.interrupt()
+    run.event("draining")
+    run.interrupt()
+    assert run.end() == 130
 
 
 ELSEWHERE = """

@@ -67,6 +67,14 @@ def test_tuples_are_shown_with_their_fields_until_the_limit(squall: Squall) -> N
     assert tap.err == ""
 
 
+def test_json_of_tuples_gives_a_terminal_no_orders_and_holds_texts_that_are_none(squall: Squall) -> None:
+    started(squall, COUNTING.replace('f"l{n % 3}"', r'"名\x9b2J\udcff" if n % 3 else "名"'))
+    tap = squall.done("tap", "label:default", "--limit", "20", "--json")
+    assert tap.process.returncode == 0, tap.err
+    assert {row["values"]["label"] for row in rows(tap)} == {"名", "名\x9b2J\udcff"}
+    assert "\x9b" not in tap.out
+
+
 def test_tuples_as_json_of_all_streams_and_tasks(squall: Squall) -> None:
     started(squall)
     tap = squall.start("tap", "label", "--topology", "counting", "--json")

@@ -79,6 +79,7 @@ def test_lines_come_whole_and_garbage_is_left_out() -> None:
     buffer = sockets.LineBuffer()
     assert buffer.feed(b'{"a":1}\n{"b"') == [{"a": 1}]
     assert buffer.feed(b':2}\nnonsense\n[1]\n{"c":3}\n') == [{"b": 2}, {"c": 3}]
+    assert buffer.feed(b"[" * 60_000 + b'\n{"d":' + b"[" * 60_000 + b'\n{"e":4}\n') == [{"e": 4}]
 
 
 @pytest.mark.parametrize("size", [1, 7, 16, 100])

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from squall.engines.embedded import sockets
 from squall.engines.embedded.followers import Followers
+from squall.engines.embedded.outgoing import Outgoing
 from squall.engines.embedded.process_figures import ProcessFigures
 from squall.runtime import dead_log
 from squall.runtime.letter_lines import DROPPED, Change
@@ -25,6 +26,9 @@ class Follower:
         self._ours, self.theirs = socket.socketpair()
         self._ours.setblocking(False)
         self._lines = sockets.LineBuffer()
+
+    def viewer(self) -> Outgoing:
+        return Outgoing(self.theirs, sockets.MAX_LINE_BYTES)
 
     def kinds(self) -> list[str]:
         """The kinds of the events that have come since the last look."""
@@ -44,7 +48,7 @@ def test_who_comes_later_first_hears_how_it_began_and_how_it_stands() -> None:
     for kind in ("started", "progress", "stuck", "progress"):
         told.tell({"event": kind})
     follower = Follower()
-    told.add(follower.theirs)
+    told.add(follower.viewer())
     told.tell({"event": "log", "text": "private"})
     told.tell({"event": "draining"})
     assert follower.kinds() == ["started", "progress", "draining"]
@@ -54,8 +58,8 @@ def test_one_who_does_not_read_is_dropped_and_holds_up_nobody(monkeypatch: pytes
     monkeypatch.setattr(sockets, "MAX_LINE_BYTES", 1_000_000)
     told = Followers()
     lazy, follower = Follower(), Follower()
-    told.add(lazy.theirs)
-    told.add(follower.theirs)
+    told.add(lazy.viewer())
+    told.add(follower.viewer())
     heard: list[str] = []
     for _ in range(200):
         told.tell({"event": "progress", "much": "x" * 20_000})
@@ -68,7 +72,7 @@ def test_one_who_does_not_read_is_dropped_and_holds_up_nobody(monkeypatch: pytes
 def test_what_waits_for_a_slow_one_goes_on_when_it_reads() -> None:
     told = Followers()
     follower = Follower()
-    told.add(follower.theirs)
+    told.add(follower.viewer())
     for _ in range(100):
         told.tell({"event": "progress", "much": "x" * 20_000})
     heard: list[str] = []
@@ -82,7 +86,7 @@ def test_what_waits_for_a_slow_one_goes_on_when_it_reads() -> None:
 def test_last_words_are_sent() -> None:
     told = Followers()
     follower = Follower()
-    told.add(follower.theirs)
+    told.add(follower.viewer())
     told.tell({"event": "summary"})
     told.close()
     assert follower.kinds() == ["summary", "closed"]

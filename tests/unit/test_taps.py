@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import selectors
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -86,6 +89,23 @@ def test_a_tap_sees_every_task_and_stream_from_now_on_and_no_secret(tapping: Tap
         ["odd", [2, "***"]],
     ]
     assert len({row[1] for line in tapping.sent for row in line["rows"]}) == 2
+
+
+def test_one_thread_serves_all_taps_however_often_they_are_switched(tapping: Tapping) -> None:
+    def serving() -> list[threading.Thread]:
+        return [thread for thread in threading.enumerate() if thread.name == "squall-taps"]
+
+    before = serving()  # of other tests, on their way out
+    for number in range(1, 11):
+        tapping.open("split")
+        assert len(set(serving()) - set(before)) == 1
+        tapping.taps.close(number)
+    deadline_s = time.monotonic() + 10
+    while serving() and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+    assert not serving()
+    tapping.open("split")
+    assert len(serving()) == 1
 
 
 def test_a_tap_of_one_stream_by_an_expression(tapping: Tapping) -> None:
@@ -209,8 +229,8 @@ def relay() -> Iterator[Relay]:
 
 
 @contextmanager
-def _listener() -> Iterator[tuple[socket.socket, socket.socket]]:
-    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as client:
+def _listener(kind: type[socket.socket] = socket.socket) -> Iterator[tuple[socket.socket, socket.socket]]:
+    with kind(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as client:
         listener.bind("")  # a name that the kernel chooses
         listener.listen()
         client.connect(listener.getsockname())
@@ -261,6 +281,62 @@ def test_one_who_does_not_read_is_cut_off_and_holds_nobody_up(relay: Relay) -> N
     assert relay.asked[1:] == [{"cmd": "untap", "tap": 1}]
     while relay.client.recv(1 << 20):
         pass
+
+
+def test_an_asker_who_does_not_read_answers_is_cut_off_and_holds_nobody_up(relay: Relay) -> None:
+    relay.client.sendall(sockets.line({"cmd": "stacks"}) * 20)
+    while len(relay.asked) < 20:
+        relay.serve()
+    for number in range(1, 21):
+        relay.control.answered({"id": number, "stacks": "x" * (1 << 20)})
+    while relay.client.recv(1 << 20):
+        pass
+
+
+def test_an_asker_who_is_gone_when_it_is_told_that_the_worker_is_busy_ends_nothing(
+    relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relay.client.sendall(sockets.line({"cmd": "stacks"}) * 3)
+    while len(relay.asked) < 3:
+        relay.serve()
+    relay.client.close()
+    monkeypatch.setattr(control_module, "LATE_S", -1.0)
+    relay.control.pass_time(list)
+
+
+def test_a_command_that_is_nested_too_deeply_ends_nothing(relay: Relay) -> None:
+    for depth in range(800, 1010, 3):  # from what can be read, passed on, to what can be neither
+        relay.client.sendall(b'{"cmd":' + b"[" * depth + b"]" * depth + b"}\n")
+        relay.serve()
+    relay.client.sendall(sockets.line({"cmd": "stacks"}))
+    while not relay.asked or relay.asked[-1]["cmd"] != "stacks":
+        relay.serve()
+
+
+class FullListener(socket.socket):
+    """A listening socket of a process that has no descriptors left."""
+
+    is_full = True
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        if self.is_full:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return super().accept()
+
+
+def test_without_descriptors_who_comes_waits_quietly_until_there_is_one() -> None:
+    with _listener(FullListener) as (listener, client), selectors.DefaultSelector() as selector:
+        relay = Relay(
+            Control(listener, lambda request: relay.asked.append(request), selector, Followers()), selector, client
+        )
+        client.sendall(sockets.line({"cmd": "stacks"}))
+        relay.serve()
+        assert not selector.get_map()
+        assert isinstance(listener, FullListener)
+        listener.is_full = False
+        relay.control.pass_time(list)
+        while not relay.asked:
+            relay.serve()
 
 
 def test_lines_that_wait_are_shown_when_there_is_room(relay: Relay) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,13 +10,16 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
+from squall.cli.plain import PlainView
 from squall.cli.view.drawing import Drawing
 from squall.cli.view.fitting import Part, fitted
 from squall.cli.view.keyboard import names
+from squall.cli.view.painter import Painter
 from squall.cli.view.screen import screen
 from squall.cli.view.state import Act, Known, Pane, Raised, pressed, told
 from squall.cli.view.words import ms, per_s, size, span
 from squall.runtime import stats
+from squall.runtime.output import StandardOutput
 
 Edges = Sequence[tuple[str, str]]
 
@@ -255,6 +259,20 @@ def test_errors_and_dead_letters_have_their_count_text_time_and_place() -> None:
     assert "split: ValueError: bad" in text
     assert "squall dead list words" in text
     assert "in process, task 3" in "\n".join(lines_of(pressed(known, "e", 0.0)[0], 100))
+
+
+def test_what_came_from_outside_gives_a_terminal_no_orders(capfd: pytest.CaptureFixture[str]) -> None:
+    evil = "log \x1b]0;title\x07 \x1b[2J \x9b2J\r\n\tnext"
+    PlainView(sys.stdout)({"event": "log", "text": evil})
+    painter = Painter(StandardOutput(1), "utf-8")
+    painter.text_above(evil, "")
+    painter.rest()
+    shown = capfd.readouterr()
+    for text in (shown.err, shown.out):
+        assert "log  ]0;title   [2J  2J \n" in text
+        assert not {"\x07", "\x9b", "\x1b]", "\x1b[2J"} & {
+            text[at : at + n] for at in range(len(text)) for n in (1, 2, 4)
+        }
 
 
 def test_tables_of_components_are_shown() -> None:

@@ -1,13 +1,17 @@
 //! A process that has no descriptors left. In a process of its own, as the limit is the whole process's.
 
 use squall_core::framing::Framing;
-use squall_net::tcp::{HANDSHAKE, Origin, REST_BYTES, Source, StreamOptions};
+use squall_net::tcp::{Chunk, HANDSHAKE, Origin, REST_BYTES, Source, StreamOptions};
 use squall_net::wake::Waiter;
 use std::fs;
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
+
+/// Of the tests here: a limit is that of all.
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// Sets how many descriptors this process may have. How many it might before.
 fn limit_descriptors(to: u64) -> u64 {
@@ -29,11 +33,8 @@ fn reader_cpu() -> Duration {
     Duration::from_nanos(schedule.split(' ').next().unwrap().parse().unwrap())
 }
 
-#[test]
-fn a_connection_waits_quietly_until_there_are_descriptors_again() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let at = listener.local_addr().unwrap();
-    let options = StreamOptions {
+fn options(receipts: bool) -> StreamOptions {
+    StreamOptions {
         framing: Framing::Lines,
         max_record: 1000,
         max_connections: 10,
@@ -42,10 +43,28 @@ fn a_connection_waits_quietly_until_there_are_descriptors_again() {
         rest_bytes: REST_BYTES,
         tls: None,
         handshake: HANDSHAKE,
-        receipts: false,
-    };
+        receipts,
+    }
+}
+
+fn take(listen: &Source, waiter: &Waiter) -> Chunk {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        assert!(Instant::now() < deadline);
+        match listen.try_take() {
+            Some(chunk) => break chunk,
+            None => waiter.wait(Some(Duration::from_millis(50))),
+        };
+    }
+}
+
+#[test]
+fn a_connection_waits_quietly_until_there_are_descriptors_again() {
+    let _alone = ALONE.lock();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = listener.local_addr().unwrap();
     let waiter = Waiter::new().unwrap();
-    let listen = Source::start(Origin::Listen(listener.into()), options, waiter.waker()).unwrap();
+    let listen = Source::start(Origin::Listen(listener.into()), options(false), waiter.waker()).unwrap();
     let next = fs::File::open("/dev/null").unwrap().as_raw_fd() as u64; // free again at once: the client's
     let before = limit_descriptors(next + 1);
     let mut client = TcpStream::connect(at).unwrap();
@@ -54,13 +73,28 @@ fn a_connection_waits_quietly_until_there_are_descriptors_again() {
     limit_descriptors(before);
     let used = reader_cpu();
     assert!(used < Duration::from_millis(100), "it has tried without a pause: {used:?}");
-    let deadline = Instant::now() + Duration::from_secs(10);
-    let chunk = loop {
-        assert!(Instant::now() < deadline);
-        match listen.try_take() {
-            Some(chunk) => break chunk,
-            None => waiter.wait(Some(Duration::from_millis(50))),
-        };
-    };
-    assert_eq!(chunk.record(0), b"line");
+    assert_eq!(take(&listen, &waiter).record(0), b"line");
+    listen.close();
+}
+
+#[test]
+fn a_source_that_ends_without_descriptors_waits_quietly_for_the_last_receipts() {
+    let _alone = ALONE.lock();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = listener.local_addr().unwrap();
+    let waiter = Waiter::new().unwrap();
+    let listen = Source::start(Origin::Listen(listener.into()), options(true), waiter.waker()).unwrap();
+    let mut client = TcpStream::connect(at).unwrap();
+    client.write_all(b"line\n").unwrap();
+    assert_eq!(take(&listen, &waiter).record(0), b"line");
+    let next = fs::File::open("/dev/null").unwrap().as_raw_fd() as u64;
+    let before = limit_descriptors(next + 1);
+    let _late = TcpStream::connect(at).unwrap();
+    waiter.wait(Some(Duration::from_millis(50)));
+    listen.stop_accepting();
+    while waiter.wait(Some(Duration::from_millis(500))) {} // until nothing has come for so long
+    limit_descriptors(before);
+    let used = reader_cpu();
+    assert!(used < Duration::from_millis(100), "it has tried what cannot be done: {used:?}");
+    listen.close();
 }

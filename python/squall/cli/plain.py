@@ -7,6 +7,7 @@ from typing import TextIO
 
 from squall.cli.streams import STDOUT
 from squall.cli.texts import Event, failed_text, listening, progress_line, stuck_text, summary_lines
+from squall.cli.view.words import harmless
 
 
 class PlainView:
@@ -53,4 +54,4 @@ class PlainView:
 
 
 def _complain(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    print(harmless(text), file=sys.stderr, flush=True)  # it may hold what came from outside

@@ -145,7 +145,10 @@ def show_tuples(base: Path, topology: str | None, wanted: Wanted, *, as_json: bo
 
 def _json_line(event: Event) -> str:
     at = datetime.fromtimestamp(event["at"], UTC).isoformat(timespec="milliseconds")
-    return json.dumps({**event, "at": at}, ensure_ascii=False)
+    text = json.dumps({**event, "at": at}, ensure_ascii=False)
+    return (
+        text if text.isprintable() else json.dumps({**event, "at": at})
+    )  # nothing that a terminal obeys, no half of a pair
 
 
 class _Lines:

@@ -18,6 +18,7 @@ from squall.cli.commands import chosen, control_socket
 from squall.cli.following import Following, Question
 from squall.cli.streams import STDOUT
 from squall.cli.texts import Event, failed_text, stuck_text, summary_lines
+from squall.cli.view.words import harmless
 from squall.engines.embedded.runs import running, topology_of
 from squall.errors import ClusterError
 from squall.runtime.output import StandardOutput
@@ -128,7 +129,7 @@ class Top:
                 case "stuck":
                     self._board.note(stuck_text(event).splitlines()[0])
                 case "failed":
-                    self._last_words.append(failed_text(event))
+                    self._last_words.append(harmless(failed_text(event)))
                 case "summary":
                     self._last_words += summary_lines(event)
                     self._left = True

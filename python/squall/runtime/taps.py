@@ -121,6 +121,7 @@ class Taps:
         self._masker = Masker.of(graph.settings["topology.mask.fields"])
         self._built: Built | None = None
         self._taps: dict[int, _Tap] = {}
+        self._is_served = False
         self._switching, self._sending = threading.Lock(), threading.Lock()
 
     def attach(self, built: Built) -> None:
@@ -140,8 +141,9 @@ class Taps:
             self._taps[number] = tap
             if self._built is not None:
                 self._switch_on(tap, self._built)
-        if len(self._taps) == 1:
-            threading.Thread(target=self._serve, name="squall-taps", daemon=True).start()
+            if not self._is_served:
+                self._is_served = True
+                threading.Thread(target=self._serve, name="squall-taps", daemon=True).start()
         return {"tap": number, "streams": {name: spec.fields for name, (spec, _) in tap.streams.items()}}
 
     def close(self, number: int) -> dict[str, Any]:
@@ -203,9 +205,15 @@ class Taps:
         raise ConfigError(Defect("component_unknown", message, facts, fix))
 
     def _serve(self) -> None:
-        while self._taps:
+        while self._is_wanted():
             time.sleep(SEND_EVERY_S)
             self._flush()
+
+    def _is_wanted(self) -> bool:
+        """Whether there are taps to serve; decided once, so that a tap that comes now has a thread, and only one."""
+        with self._switching:
+            self._is_served = bool(self._taps)
+            return self._is_served
 
     def _flush(self) -> None:
         with self._sending:

@@ -87,11 +87,9 @@ impl Reader {
             }
             self.report_dropped(false);
         }
-        let mut held = sys::readable_bytes(self.socket.as_fd()) > 0;
         let until = Instant::now() + REPORT_EVERY; // a sender may go on for ever
-        while held && !self.queue.is_abandoned() && Instant::now() < until {
-            held = self.read() > 0;
-        }
+        // The kernel is not asked how much there is: it says 0 where an empty datagram is the next.
+        while !self.queue.is_abandoned() && Instant::now() < until && self.read() > 0 {}
         self.report_dropped(true);
     }
 

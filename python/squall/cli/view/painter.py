@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
+from squall.cli.view.words import harmless
 from squall.runtime.output import StandardOutput
 
 BEGIN, END = b"\x1b[?2026h", b"\x1b[?2026l"
@@ -66,8 +67,8 @@ class Painter:
             self._out.write(BEGIN + self._home() + TO_SCREEN_END + data + self._last + END)
 
     def text_above(self, text: str, style: str) -> None:
-        """Lets a text scroll by above."""
-        self._console.print(Text(text, style), soft_wrap=True)
+        """Lets a text scroll by above; what it holds of a terminal's orders is not carried out."""
+        self._console.print(Text(harmless(text), style), soft_wrap=True)
         self.above(self._taken())
 
     def rest(self) -> None:

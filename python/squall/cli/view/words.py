@@ -59,6 +59,11 @@ def one_line(text: str) -> str:
     return "".join(char if char.isprintable() else " " for char in text)
 
 
+def harmless(text: str) -> str:
+    """Text of users on as many lines as it has, without what a terminal would take for an order."""
+    return "".join(char if char.isprintable() or char in "\n\t" else " " for char in text)
+
+
 def culprits(name: str, components: Mapping[str, Mapping[str, Any]], from_ratio: float) -> list[str]:
     """Sentences that say who holds a component up for at least this share of its time."""
     told = components[name].get("blocked_ratio", {}).items()

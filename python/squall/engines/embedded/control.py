@@ -16,7 +16,7 @@ from typing import Any
 
 from squall.engines.embedded import sockets
 from squall.engines.embedded.followers import LAST_WORD_S, Followers
-from squall.engines.embedded.viewer import Viewer
+from squall.engines.embedded.outgoing import Outgoing
 
 LATE_S = 5.0
 """How long the worker may take for an answer before the asker is told what it is busy with; less than askers wait."""
@@ -28,11 +28,11 @@ Answered = Callable[[dict[str, Any]], None]
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A command that the worker has not answered yet. `connection` None: this very process asked."""
+    """A command that the worker has not answered yet. `viewer` None: this very process asked."""
 
     answered: Answered
     since_s: float
-    connection: socket.socket | None
+    viewer: Outgoing | None
 
 
 class Control:
@@ -44,8 +44,9 @@ class Control:
         ask: sends a command to the worker.
         selector: has this object called when something comes.
 
-    Bound: a connection whose peer does not take its answer within a second is closed, as is one that has let 1 MiB of
-        a tap's lines wait. A command of more than 64 KiB is refused here, as it would be by the worker.
+    Bound: what a peer does not read waits and holds up nobody: a connection that lets more than the longest answer wait
+        is closed, as is one that lets 1 MiB of a tap's lines wait. A command of more than 64 KiB is refused here, as it
+        would be by the worker. With no descriptors left, who comes waits until there is one.
     """
 
     def __init__(
@@ -57,15 +58,17 @@ class Control:
     ) -> None:
         self._listener, self._ask, self._selector, self._followers = listener, ask, selector, followers
         self._asked: dict[int, Asked] = {}
-        self._taps: dict[int, Viewer] = {}
+        self._viewers: set[Outgoing] = set()
+        self._taps: dict[int, Outgoing] = {}
         self._next_id = 1
-        selector.register(self._listener, selectors.EVENT_READ, self._accept)
+        self._is_accepting = False
+        self._go_on_accepting()
 
-    def ask(self, request: dict[str, Any], answered: Answered, connection: socket.socket | None = None) -> None:
+    def ask(self, request: dict[str, Any], answered: Answered, viewer: Outgoing | None = None) -> None:
         """Passes a command on to the worker; `answered` gets what it says, or what it is busy with."""
         number, self._next_id = self._next_id, self._next_id + 1
-        self._asked[number] = Asked(answered, time.monotonic(), connection)
         self._ask(request | {"id": number})
+        self._asked[number] = Asked(answered, time.monotonic(), viewer)
 
     def answered(self, answer: dict[str, Any]) -> None:
         """Passes an answer of the worker on."""
@@ -74,32 +77,32 @@ class Control:
         if asked is not None:
             asked.answered(answer)
         if "tap" in answer:
-            if asked is None or asked.connection is None:  # it has gone, or was told that the worker is busy
+            viewer = asked.viewer if asked is not None else None
+            if viewer is None or viewer not in self._viewers:  # it has gone, or was told that the worker is busy
                 return self._untap(number)
-            self._taps[number] = Viewer(asked.connection, MAX_UNREAD_BYTES)
+            self._taps[number] = viewer
+            viewer.most_bytes = MAX_UNREAD_BYTES
 
     def tapped(self, event: dict[str, Any]) -> None:
         """Passes the lines of a tap on."""
-        viewer = self._taps.get(event["tap"])
-        if viewer and not viewer.show(sockets.line({"rows": event["rows"], "counts": event["counts"]})):
-            self._close(viewer.connection)
+        if viewer := self._taps.get(event["tap"]):
+            self._show(viewer, {"rows": event["rows"], "counts": event["counts"]})
 
     def tell_stuck(self, component: str, running_s: float) -> None:
         """Tells those who look at taps why nothing comes, perhaps."""
-        line = sockets.line({"stuck": [component, round(running_s, 1)]})
         for viewer in list(self._taps.values()):
-            if not viewer.show(line):
-                self._close(viewer.connection)
+            self._show(viewer, {"stuck": [component, round(running_s, 1)]})
 
     def pass_time(self, busy_with: Callable[[], list[str]]) -> None:
         """Looks at who waits; called a few times a second."""
-        for viewer in list(self._taps.values()):
+        self._go_on_accepting()
+        for viewer in list(self._viewers):
             if not viewer.flush():
-                self._close(viewer.connection)
+                self._close(viewer)
         self._followers.pass_time()
         late_s = time.monotonic() - LATE_S
         for number, asked in list(self._asked.items()):
-            if asked.since_s < late_s:
+            if asked.since_s < late_s and number in self._asked:  # else its asker has just turned out to be gone
                 del self._asked[number]
                 asked.answered({"id": number, "busy_with": busy_with()})
 
@@ -108,48 +111,63 @@ class Control:
         for viewer in self._taps.values():
             viewer.end(sockets.line({"ended": True}), LAST_WORD_S)
 
-    def _accept(self) -> None:
-        connection, _ = self._listener.accept()
-        connection.settimeout(1)
-        buffer = sockets.LineBuffer(sockets.MAX_COMMAND_BYTES, lambda: _refuse(connection))
-        self._selector.register(connection, selectors.EVENT_READ, lambda: self._read(connection, buffer))
+    def _go_on_accepting(self) -> None:
+        if not self._is_accepting:
+            self._is_accepting = True
+            self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
 
-    def _read(self, connection: socket.socket, buffer: sockets.LineBuffer) -> None:
+    def _accept(self) -> None:
         try:
-            data = connection.recv(1 << 16)
+            connection, _ = self._listener.accept()
+        except OSError:  # no descriptors are left, or it has gone again: looked at when some time has passed
+            self._is_accepting = False
+            self._selector.unregister(self._listener)
+            return
+        viewer = Outgoing(connection, sockets.MAX_LINE_BYTES)
+        self._viewers.add(viewer)
+        buffer = sockets.LineBuffer(sockets.MAX_COMMAND_BYTES, lambda: self._refuse(viewer))
+        self._selector.register(connection, selectors.EVENT_READ, lambda: self._read(viewer, buffer))
+
+    def _read(self, viewer: Outgoing, buffer: sockets.LineBuffer) -> None:
+        try:
+            data = viewer.connection.recv(1 << 16)
+        except BlockingIOError:
+            return
         except OSError:
             data = b""
         if not data:
-            self._close(connection)
+            self._close(viewer)
         for request in buffer.feed(data):
-            self._take(connection, request)
+            self._take(viewer, request)
 
-    def _close(self, connection: socket.socket) -> None:
-        with contextlib.suppress(KeyError):
-            self._selector.unregister(connection)
-        connection.close()
-        self._followers.drop(connection)
-        self._asked = {number: asked for number, asked in self._asked.items() if asked.connection is not connection}
-        for number in [number for number, viewer in self._taps.items() if viewer.connection is connection]:
+    def _show(self, viewer: Outgoing, message: dict[str, Any]) -> None:
+        if not viewer.show(sockets.line(message)):
+            self._close(viewer)
+
+    def _close(self, viewer: Outgoing) -> None:
+        with contextlib.suppress(KeyError, ValueError):
+            self._selector.unregister(viewer.connection)
+        viewer.connection.close()
+        self._viewers.discard(viewer)
+        self._followers.drop(viewer)
+        self._asked = {number: asked for number, asked in self._asked.items() if asked.viewer is not viewer}
+        for number in [number for number, one in self._taps.items() if one is viewer]:
             self._untap(number)
 
     def _untap(self, number: int) -> None:
         self._taps.pop(number, None)
         self._ask({"cmd": "untap", "tap": number})
 
-    def _take(self, connection: socket.socket, request: dict[str, Any]) -> None:
+    def _take(self, viewer: Outgoing, request: dict[str, Any]) -> None:
         if request.get("cmd") == "events":
-            return self._followers.add(connection)
-        # Its number makes it longer, and so do escapes.
-        if len(sockets.line(request | {"id": self._next_id})) > sockets.MAX_COMMAND_BYTES:
-            return _refuse(connection)
-        self.ask(request, lambda answer: _answer(connection, answer), connection)
+            return self._followers.add(viewer)
+        try:
+            # Its number makes it longer, and so do escapes.
+            if len(sockets.line(request | {"id": self._next_id})) > sockets.MAX_COMMAND_BYTES:
+                return self._refuse(viewer)
+            self.ask(request, lambda answer: self._show(viewer, answer), viewer)
+        except RecursionError:  # it could just be read
+            self._show(viewer, {"error": "a command that is nested too deeply"})
 
-
-def _refuse(asker: socket.socket) -> None:
-    _answer(asker, {"error": f"a command of more than {sockets.MAX_COMMAND_BYTES} bytes"})
-
-
-def _answer(asker: socket.socket, answer: dict[str, Any]) -> None:
-    with contextlib.suppress(OSError):
-        asker.sendall(sockets.line(answer))
+    def _refuse(self, viewer: Outgoing) -> None:
+        self._show(viewer, {"error": f"a command of more than {sockets.MAX_COMMAND_BYTES} bytes"})

@@ -7,7 +7,7 @@ import socket
 from typing import Any
 
 from squall.engines.embedded import sockets
-from squall.engines.embedded.viewer import Viewer
+from squall.engines.embedded.outgoing import Outgoing
 
 LAST_WORD_S = 0.3
 """How long a run that has ended waits for one who has not taken its last event."""
@@ -20,22 +20,23 @@ PRIVATE = ("log",)
 class Followers:
     """Connections that get each event of a run as a line.
 
-    Bound: as much as the longest event may be waits for one that does not read; with more it is dropped.
+    Bound: what its `Outgoing` lets wait; one with more is dropped.
     """
 
     def __init__(self) -> None:
         self._kept: dict[str, dict[str, Any]] = {}
-        self._viewers: list[Viewer] = []
+        self._viewers: list[Outgoing] = []
 
-    def add(self, connection: socket.socket) -> None:
+    def add(self, viewer: Outgoing) -> None:
         """Takes a connection that asked for events."""
-        viewer = Viewer(connection, sockets.MAX_LINE_BYTES)
+        if viewer in self._viewers:
+            return
         self._viewers.append(viewer)
         self._keep(viewer, viewer.show(b"".join(map(sockets.line, self._kept.values()))))
 
-    def drop(self, connection: socket.socket) -> None:
+    def drop(self, viewer: Outgoing) -> None:
         """Forgets a connection that was closed."""
-        self._viewers = [viewer for viewer in self._viewers if viewer.connection is not connection]
+        self._viewers = [other for other in self._viewers if other is not viewer]
 
     def tell(self, event: dict[str, Any]) -> None:
         """Tells everyone of one event."""
@@ -58,7 +59,7 @@ class Followers:
             viewer.end(b"", LAST_WORD_S)
         self._viewers = []
 
-    def _keep(self, viewer: Viewer, is_there: bool) -> None:
+    def _keep(self, viewer: Outgoing, is_there: bool) -> None:
         if not is_there:
             self._viewers.remove(viewer)
             with contextlib.suppress(OSError):

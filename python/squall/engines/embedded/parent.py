@@ -13,7 +13,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -225,7 +225,7 @@ class EmbeddedRun:
 
         with self._selector as selector:
             self._control = control = Control(
-                listener, lambda request: _send(worker, request), selector, self._followers
+                listener, lambda request: _pass_on(worker, request), selector, self._followers
             )
             selector.register(worker.session, selectors.EVENT_READ, session)
             selector.register(worker.pidfd, selectors.EVENT_READ, exited)
@@ -324,12 +324,13 @@ class EmbeddedRun:
             self._step(worker, outcome.Failed(error.defects[0]))
             self._step(worker, outcome.Interrupted())
         stored = {"component": position.component, "task": position.task, "number": number, "done": done}
-        _send(worker, {"cmd": "position-stored", **stored})
+        worker.tell({"cmd": "position-stored", **stored})
 
     def _pass_time(self, worker: WorkerProcess) -> None:
         while self._interrupts:
             self._interrupts -= 1
             self._step(worker, outcome.Interrupted())
+        worker.flush()
         self._look_at_stuck(worker)
         self._step(worker, outcome.Tick())
 
@@ -348,7 +349,7 @@ class EmbeddedRun:
         self._run, do = outcome.step(self._run, event, time.monotonic())
         if do is Do.STOP:
             self._tell({"event": "draining"})
-            _send(worker, {"cmd": "stop"})
+            worker.tell({"cmd": "stop"})
         elif do is Do.KILL:
             worker.kill()
 
@@ -388,6 +389,6 @@ class EmbeddedRun:
                 signal.signal(number, handler)
 
 
-def _send(worker: WorkerProcess, message: Event) -> None:
-    with suppress(OSError):  # the worker is gone; its exit is an event of its own
-        worker.session.sendall(sockets.line(message))
+def _pass_on(worker: WorkerProcess, request: Event) -> None:
+    """Gives the worker a command of others; who gets no answer is told what it is busy with."""
+    worker.tell(request, may_be_lost=request.get("cmd") != "untap")

@@ -74,7 +74,7 @@ class LineBuffer:
 def _object(line: bytes) -> dict[str, Any] | None:
     try:
         parsed: Any = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):  # the second: brackets in brackets, by the thousand
         return None
     return cast("dict[str, Any]", parsed) if isinstance(parsed, dict) else None
 

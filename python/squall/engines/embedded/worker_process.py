@@ -14,11 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from squall import _core
+from squall.engines.embedded import sockets
+from squall.engines.embedded.outgoing import Outgoing
 from squall.engines.embedded.process_figures import ProcessFigures
 from squall.engines.embedded.runs import usable
 from squall.runtime.bootstrap import Bootstrap
 from squall.runtime.marks import marked
 from squall.runtime.positions import StoredPosition
+
+MAX_WAITING_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,11 @@ class Wanted:
 
 
 class WorkerProcess:
-    """One worker's process, in a session of its own."""
+    """One worker's process, in a session of its own.
+
+    Bound: 1 MiB of commands waits for a worker that takes none (it was stopped, or writes stacks); what others ask
+        beyond that is left out. So it holds up neither its parent nor its end.
+    """
 
     def __init__(
         self, wanted: Wanted, listeners: Mapping[str, socket.socket], stdin: socket.socket | None = None
@@ -48,6 +56,7 @@ class WorkerProcess:
         self._oom_kills = _oom_kills()
         self._page = _core.page_create()
         self.session, theirs = socket.socketpair()
+        self._commands = Outgoing(self.session, MAX_WAITING_BYTES)
         dump = os.memfd_create("squall-stacks")
         with usable(wanted.log_file):
             log = os.open(wanted.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -100,6 +109,15 @@ class WorkerProcess:
     def figures(self) -> dict[str, Any]:
         """What the operating system knows of it; see `ProcessFigures`."""
         return self._figures.now()
+
+    def tell(self, command: dict[str, Any], *, may_be_lost: bool = False) -> None:
+        """Gives it a command; it takes it when it can."""
+        if not may_be_lost or self._commands.waiting_bytes < MAX_WAITING_BYTES:
+            self._commands.show(sockets.line(command))  # if it is gone its exit is an event of its own
+
+    def flush(self) -> None:
+        """Sends what waited; called a few times a second."""
+        self._commands.flush()
 
     def kill(self) -> None:
         """Ends it and everything that it started."""

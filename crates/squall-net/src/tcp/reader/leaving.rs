@@ -22,7 +22,7 @@ impl Reader {
     pub(super) fn finish(&mut self) {
         self.is_finishing = true;
         self.accept(BACKLOG);
-        self.listener = None;
+        (self.listener, self.accept_again) = (None, None); // there is nothing to try again
         if let Some(dialer) = &self.dialer {
             dialer.stop();
         }

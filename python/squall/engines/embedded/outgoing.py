@@ -1,4 +1,4 @@
-"""Another process that looks on: lines wait for it while it does not read."""
+"""Lines on their way to another process: they wait for it while it does not read."""
 
 from __future__ import annotations
 
@@ -6,17 +6,22 @@ import contextlib
 import socket
 
 
-class Viewer:
-    """A connection that only gets lines from now on.
+class Outgoing:
+    """What is sent on a connection; all of it goes through here, so lines stay whole.
 
-    Bound: `most_bytes` wait; with more it counts as gone, so that it holds up nobody.
+    Bound: `most_bytes` wait; with more the other end counts as gone, so that it holds up nobody.
     """
 
     def __init__(self, connection: socket.socket, most_bytes: int) -> None:
         connection.setblocking(False)
         self.connection = connection
-        self._most_bytes = most_bytes
+        self.most_bytes = most_bytes
         self._waiting = bytearray()
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes that the other end has not taken yet."""
+        return len(self._waiting)
 
     def show(self, line: bytes) -> bool:
         """Adds a line. Whether the other end is still there."""
@@ -32,7 +37,7 @@ class Viewer:
             pass
         except OSError:
             return False
-        return len(self._waiting) <= self._most_bytes
+        return len(self._waiting) <= self.most_bytes
 
     def end(self, line: bytes, within_s: float) -> None:
         """Sends what waits and a last line, if the other end takes it soon, and closes."""
