@@ -59,9 +59,13 @@ impl Core {
     }
 
     /// Whether rows came in since the last turn: then more may come in the next one. A batch that goes to another thread
-    /// costs a hand-over of the interpreter lock, so it leaves when it is full or when the loop runs dry.
+    /// costs a hand-over of the interpreter lock, so it leaves when it is full or when the loop runs dry; one with a
+    /// `batch_wait` has waited already.
     pub fn batch_still_grows(&self, task: &Rc<Task>, most: usize) -> bool {
         let (state, ready) = (task.bolt(), task.inbox.ready());
+        if state.batch_wait_ns.get() != 0 {
+            return false;
+        }
         let grows = ready > state.seen_ready.replace(ready) && ready < most && !task.is_full() && !self.draining.get();
         if grows {
             self.wants_turn.set(true);
