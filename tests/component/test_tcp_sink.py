@@ -185,3 +185,21 @@ def test_a_file_for_tls_that_is_not_there_fails_the_run(squall: Squall, tmp_path
     run = started(squall, "127.0.0.1:1", 'TcpSink(address, tls=Tls(ca="nowhere.pem"))')
     assert run.end() == 1
     assert "tls_unusable" in run.err
+
+
+def test_a_receiver_that_never_sends_receipts_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("squall.connectors.tcp_sink.SILENT_S", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as receiver:
+        topology = Topology("silent")
+        sink = TcpSink(f"127.0.0.1:{receiver.getsockname()[1]}", receipts=True)
+        topology.bolt("sink", sink).shuffle(topology.spout("s", lambda: iter(()), outputs=("x",)))
+        with LocalCluster(topology, mock_sources={"s": ["a"]}, simulated_time=False) as cluster:
+
+            def told() -> bool:
+                cluster.advance(0.2)
+                return any("sent no receipt" in report.error for report in cluster.errors())
+
+            wait_until(told)
+            assert len(cluster.errors()) == 1
+            cluster.advance(1.5)
+            assert len(cluster.errors()) == 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given, settings
@@ -212,3 +212,15 @@ def told_of(where: Where, row: tuple[Any, ...]) -> str:
         raise
     except Exception:
         return "raised"
+
+
+class Login(NamedTuple):
+    name: str
+    password: str
+
+
+@pytest.mark.parametrize("key", ["1", "-1"])
+def test_a_named_part_of_a_tuple_is_hidden_by_its_number_too(key: str) -> None:
+    row = ("tea", 7, Login("ann", "pw"), [])
+    assert not matches(f"user[{key}] == 'pw'", row)
+    assert matches(f"user[{key}] == '***' and user[0] == 'ann'", row)

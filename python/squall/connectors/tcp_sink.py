@@ -9,6 +9,7 @@ from squall._core import Tuple
 from squall.api.components import Bolt
 from squall.connectors.framing import Framing, Lines
 from squall.connectors.record_encoders import Encoder, encoder_of
+from squall.connectors.sending import errors
 from squall.connectors.sending.peer import Dialer, peer_of
 from squall.connectors.sending.sender import Sender
 from squall.connectors.sending.wire import wire_of
@@ -17,6 +18,7 @@ from squall.connectors.tls import Tls
 from squall.errors import ClusterError, DeadLetter, Defect, TopologyError
 
 FOR_EVER_S = 1e9
+SILENT_S = 10.0
 WINDOW_RECORDS, WINDOW_BYTES = 10_000, 16 << 20
 
 
@@ -72,6 +74,8 @@ class TcpSink(Bolt):
         self._acked = 0
         self._is_paused = self._is_settling = False
         self._told: str | None = None
+        self._heard_s = context.monotonic()
+        self._is_warned = False
         self._sender = Sender(
             Dialer(self._peer),
             self._wire,
@@ -108,6 +112,17 @@ class TcpSink(Bolt):
             error = Defect("tcp_unreachable", message, facts, fix)
             self.context.report_error(ClusterError(error, retryable=True))
         self._told = trouble
+        self._look_for_receipts()
+
+    def _look_for_receipts(self) -> None:
+        """Tells, once, that the receiver takes records and sends no receipts: then the topology would wait for ever."""
+        now_s = self.context.monotonic()
+        is_silent = self._receipts and not self._acked and self._held and self._outbox.sending().connected
+        if not is_silent or self._is_warned:
+            self._heard_s = now_s
+        elif now_s - self._heard_s > SILENT_S:
+            self._is_warned = True
+            self.context.report_error(errors.no_receipts(self._sender.peer))
 
     def close(self) -> None:
         """Ends the connection."""

@@ -301,7 +301,11 @@ class _Compiler:
             return HIDDEN if isinstance(key, str) and self._masker.hides(key) else found[key]
         if not isinstance(value, str | bytes | list | tuple):
             raise TypeError(f"a {type(value).__name__} is not looked into")
-        return cast("list[Any]", value)[key]
+        items = cast("list[Any]", value)
+        names: Any = getattr(type(items), "_fields", ())
+        if names and isinstance(key, int) and self._masker.hides(str(names[key])):
+            return HIDDEN
+        return items[key]
 
     def _get(self, value: Any, key: Any, default: Any = None) -> Any:
         if not isinstance(value, dict):
