@@ -74,7 +74,7 @@ rust-test: $(S)/system ## the tests of the Rust crates
 	cargo test --release -q --workspace --exclude squall-py
 
 python-test: $(S)/core ## the tests of the Python side, on the built core
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 property: $(S)/core ## drive random topologies against a model for long (MACHINES=2000; SEED=… repeats)
 	SQUALL_MODEL_MACHINES=$(MACHINES) $(BIN)/python -m pytest tests/property/test_model.py::TestModel \

@@ -36,7 +36,7 @@ def arguments() -> dict[str, Case]:
     return {
         f"{command.id}: {one.metavar} {name}": (command, _with(command, one, text))
         for command, one, name, text in tried()
-        if not one.flag
+        if not one.flag and (command.words, name) != (("new",), "up")  # a folder above may be written to
     }
 
 

@@ -98,7 +98,7 @@ OF_A_RUN: dict[str, list[str]] = {
        if name not in NO_FAULT},
     **{f"tap of {name}": ["tap", text] for name, text in TEXTS.items()},
     **{f"tap of stream {name}": ["tap", f"rows:{text}"] for name, text in TEXTS.items() if text},
-    **{f"level of {name}": ["log-level", "held", f"root={text}"] for name, text in TEXTS.items()},
+    **{f"level of {name}": ["log-level", "held", f"root={text}"] for name, text in TEXTS.items() if text},
     **{f"level for {name}": ["log-level", "held", f"root=INFO:{text}"] for name, text in TEXTS.items()},
     "one level of two": ["log-level", "held", "squall=DEBUG", "root=LOUD"],
     "running once only": ["stacks", "hel"],

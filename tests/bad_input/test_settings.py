@@ -142,7 +142,6 @@ FILES: dict[str, bytes] = {
     "empty key": b"'': 2\n",
     "norway": b"worker.log.level: no\n",
     "truth for a text": b"topology.mask.fields: yes\n",
-    "number for a text": b"topology.mask.fields: 5\n",
     "date for a number": f"{KEY}: 2026-01-01\n".encode(),
     "no such date": f"{KEY}: 2026-99-99\n".encode(),
     "octal": f"{KEY}: 0777777777777\n".encode(),

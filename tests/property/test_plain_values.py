@@ -10,12 +10,14 @@ from uuid import UUID
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
+from squall.cli.letters.editing import as_yaml
 from squall.runtime.letter_codec import Unknown
 from squall.runtime.plain_values import from_text, like, plain
 from test_dead_log import VALUES, types
 
 
+@example("\x85")
 @given(VALUES)
 def test_value_that_went_through_json_and_was_not_changed_is_what_it_was(value: Any) -> None:
     again = like(value, json.loads(json.dumps(plain(value))))
@@ -26,7 +28,7 @@ def test_value_that_went_through_json_and_was_not_changed_is_what_it_was(value: 
 @given(VALUES)
 def test_value_that_went_through_yaml_and_was_not_changed_is_what_it_was(value: Any) -> None:
     """As `squall dead edit` writes and reads it."""
-    again = like(value, yaml.safe_load(yaml.safe_dump({"f": plain(value)}, allow_unicode=True))["f"])
+    again = like(value, yaml.safe_load(as_yaml({"f": plain(value)}))["f"])
     assert again == value
     assert types(again) == types(value)
 

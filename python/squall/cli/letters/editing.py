@@ -42,6 +42,23 @@ def changed_by(stored: Stored, settings: list[str]) -> tuple[Any, ...]:
     return tuple(values.values())
 
 
+class _Dumper(yaml.SafeDumper):
+    """Text with line ends that are not a line feed is quoted: unquoted they are read again as a space."""
+
+
+def _text(dumper: Any, text: str) -> yaml.ScalarNode:
+    style = '"' if any(end in text for end in "\x85\u2028\u2029\ufeff") else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
+
+
+def as_yaml(row: dict[str, Any]) -> str:
+    """Plain values as YAML that is read again as they are."""
+    return yaml.dump(row, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
 def edited(stored: Stored) -> tuple[Any, ...] | None:
     """The root's values as they come from the user's editor; None if nothing was changed.
 
@@ -55,7 +72,7 @@ def edited(stored: Stored) -> tuple[Any, ...] | None:
     fd, name = tempfile.mkstemp(prefix=f"letter-{stored.number}-", suffix=".yaml")
     path = Path(name)
     with os.fdopen(fd, "w", encoding="utf-8") as file:
-        file.write(head + yaml.safe_dump(row, sort_keys=False, allow_unicode=True))
+        file.write(head + as_yaml(row))
     _open_editor(stored, path)
     values = _read(stored, path)
     path.unlink()
