@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeAlias
 
@@ -40,16 +41,16 @@ class SocketSpout(Spout):
         """Whether a socket is bound for it and handed over."""
         return True
 
+    @abstractmethod
     def bind(self) -> socket.socket:
         """Its socket; the parent of a run makes it, so that a new worker never finds its address taken."""
-        raise NotImplementedError
 
     def unbind(self) -> None:
         """Removes what `bind` left in the world, when the run has ended."""
 
+    @abstractmethod
     def bound_address(self, bound: socket.socket) -> str:
         """Where the socket that `bind` made is reached."""
-        raise NotImplementedError
 
     def adopt(self, fd: int) -> None:
         """Uses a bound socket that was inherited."""
@@ -60,8 +61,8 @@ class SocketSpout(Spout):
         self._source = self._native(part, parts)
         return self._source
 
-    def _native(self, part: int, parts: int) -> _core.SocketSource:
-        raise NotImplementedError
+    @abstractmethod
+    def _native(self, part: int, parts: int) -> _core.SocketSource: ...
 
     def _bound_fd(self) -> int:
         fd, self._fd = self._fd, None
