@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
 
@@ -48,6 +48,13 @@ class Dealing:
             self._slices.append((feeder, feeder.sending.added, len(records)))
             self.sent += len(records)
 
+    def all(self, slices: Iterable[list[bytes]]) -> None:
+        """Sends all records, waits until they are receipted, and ends the connections."""
+        for records in slices:
+            self.deal(records)
+        for feeder in self._feeders:
+            feeder.close()
+
     def dealt(self) -> Dealt:
         """How it stands now."""
         standing = [feeder.sending for feeder in self._feeders]
@@ -60,11 +67,6 @@ class Dealing:
                 connected=sum(one.connected for one in standing),
                 trouble=next((one.trouble for one in standing if one.trouble), None),
             )
-
-    def finish(self) -> None:
-        """Waits until everything is receipted, and ends the connections."""
-        for feeder in self._feeders:
-            feeder.close()
 
     def abort(self) -> None:
         """Ends the connections now."""

@@ -6,7 +6,9 @@ import logging
 import shlex
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from threading import Event, Thread
 
 from squall.cli.feeding.dealing import Dealing, paced
 from squall.cli.feeding.source import FeedInput, framing_of
@@ -111,9 +113,7 @@ def feed(asked: Feed) -> None:
 
     watching = Watching(_view(asked), look, receipts=asked.receipts)
     try:
-        for records in paced(iter(source), asked.rate):
-            dealing.deal(records)
-        dealing.finish()
+        _on_a_thread(lambda: dealing.all(paced(iter(source), asked.rate)))
     except (SquallError, KeyboardInterrupt):
         watching.end(is_done=False)
         now = look()
@@ -121,6 +121,29 @@ def feed(asked: Feed) -> None:
         _tell_how_to_go_on(asked, now)
         raise
     watching.end(is_done=True)
+
+
+def _on_a_thread(work: Callable[[], None]) -> None:
+    """Does it on a thread of its own, and waits for its end.
+
+    An interrupt is raised between any two steps of the main thread, also right after it took a lock and before it is
+    bound to let go of it: the main thread therefore takes none that others wait for.
+    """
+    failures: list[BaseException] = []
+    over = Event()
+
+    def done() -> None:
+        try:
+            work()
+        except BaseException as error:
+            failures.append(error)
+        finally:
+            over.set()
+
+    Thread(target=done, name="squall-feed-deal", daemon=True).start()
+    over.wait()
+    if failures:
+        raise failures[0]
 
 
 def _view(asked: Feed) -> FeedView:

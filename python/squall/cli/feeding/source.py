@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import os
-import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -94,7 +93,7 @@ class FeedInput:
         cutter, before = cutter_of(self._framing), self.read_bytes
         try:
             with ExitStack() as opened:
-                raw: BinaryIO = sys.stdin.buffer if file == STDIN else opened.enter_context(open(file, "rb"))
+                raw: BinaryIO = opened.enter_context(_opened(file))
                 data: Any = opened.enter_context(gzip.GzipFile(fileobj=raw)) if file.endswith(".gz") else raw
                 while block := data.read1(BLOCK_BYTES):
                     self.read_bytes = before + raw.tell() if raw.seekable() else self.read_bytes + len(block)
@@ -104,6 +103,11 @@ class FeedInput:
             raise _unreadable(file, f"it ends {half} bytes into a record") from None
         except (OSError, EOFError, zlib.error) as error:
             raise _unreadable(file, (error.strerror if isinstance(error, OSError) else None) or str(error)) from error
+
+
+def _opened(file: str) -> BinaryIO:
+    """A file; standard input by a reader of its own, as the process may end while a thread reads."""
+    return open(0, "rb", closefd=False) if file == STDIN else open(file, "rb")
 
 
 def _size(file: str) -> int:
