@@ -15,7 +15,7 @@ use crate::wiring::{self, NewTask};
 use pyo3::conversion::FromPyObjectOwned;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyTuple};
+use pyo3::types::{PyDict, PyList, PyTuple};
 use squall_core::ack::{Bundles, Ledger};
 use squall_core::cell::Local;
 use squall_core::ids::{EdgeIds, Incarnation, mix};
@@ -99,6 +99,11 @@ impl Worker {
             ledger: Local::new(Ledger::new(Incarnation(incarnation))),
             bundles: Local::new(Bundles::default()),
             edges: EdgeIds::new(mix(seed)),
+            incarnation: Incarnation(incarnation),
+            by_id: Local::new(HashMap::new()),
+            links: Local::new(None),
+            encoding: Local::new(Vec::new()),
+            alone: Local::default(),
             timers: Local::new(Timers::new()),
             user_timers: Local::new(HashMap::new()),
             completions: Local::new(VecDeque::new()),
@@ -120,6 +125,7 @@ impl Worker {
             running: Cell::new(false),
             closing: Cell::new(false),
             observed: Cell::new(false),
+            activity: Cell::new(0),
             wants_turn: Cell::new(false),
             solo: Cell::new(0),
             waits_for_tcp: Cell::new(false),
@@ -168,6 +174,18 @@ impl Worker {
         let task = self.core().add_task(instance, context, spout, wanted);
         component::bind(instance, &task);
         Ok(task.index)
+    }
+
+    #[pyo3(signature = (*, component, task_id, worker, streams, retries))]
+    fn add_far_task(
+        &self,
+        component: u32,
+        task_id: i64,
+        worker: u32,
+        streams: Vec<(String, Vec<String>, bool)>,
+        retries: u32,
+    ) -> u32 {
+        self.core().add_far_task(worker, NewTask { component, task_id, streams, retries }).index
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -304,7 +322,7 @@ impl Worker {
         let seed = mix(self.core().seed ^ (source as u64) << 32 ^ stream as u64);
         let grouping = wiring::grouping(grouping, keys, n, seed)
             .ok_or_else(|| PyValueError::new_err(format!("unknown grouping {grouping:?}")))?;
-        let fast = if closes_loop { Fast::Other } else { wiring::fast(&grouping, n) };
+        let fast = if closes_loop { Fast::Other } else { wiring::fast(&grouping, &targets) };
         let out = Out { fast, route: Route::new(grouping, n), targets, custom, closes_loop };
         task.streams[stream].outs.push(out);
         Ok(())
@@ -315,13 +333,19 @@ impl Worker {
         Ok(())
     }
 
-    #[pyo3(signature = (*, until_idle = false, deadline = None))]
-    fn run(&self, py: Python<'_>, until_idle: bool, deadline: Option<f64>) -> PyResult<&'static str> {
+    #[pyo3(signature = (*, until_idle = false, deadline = None, known = None))]
+    fn run(
+        &self,
+        py: Python<'_>,
+        until_idle: bool,
+        deadline: Option<f64>,
+        known: Option<u64>,
+    ) -> PyResult<&'static str> {
         let deadline_ns = deadline.map_or(u64::MAX, seconds_ns);
         if self.core().running.replace(true) {
             return Err(PyRuntimeError::new_err("the worker is running already: its own code cannot run it"));
         }
-        let ended = self.core().run(py, until_idle, deadline_ns);
+        let ended = self.core().run(py, until_idle, deadline_ns, known);
         self.core().running.set(false);
         Ok(match ended? {
             Ended::Exhausted => "exhausted",
@@ -330,6 +354,10 @@ impl Worker {
             Ended::Idle => "idle",
             Ended::Deadline => "deadline",
         })
+    }
+
+    fn rest<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        self.core().rest(py)
     }
 
     fn is_running(&self) -> bool {
@@ -347,7 +375,9 @@ impl Worker {
         core.started.set(true);
         let turns =
             core.tasks.get().iter().any(|task| {
-                task.streams.iter().any(|stream| stream.outs.get().iter().any(|out| out.fast == Fast::Turns))
+                task.streams
+                    .iter()
+                    .any(|stream| stream.outs.get().iter().any(|out| matches!(out.fast, Fast::Turns | Fast::Far)))
             });
         if core.settings.tree_max_age_ns.is_some() {
             core.sweep_later();

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from squall import _core
 from squall.errors import Exhausted, SquallError
 from squall.model.graph import DEAD_LETTERS
-from squall.runtime.build import Built
+from squall.runtime.build import Built, FarTask, Task
 from squall.runtime.failures import classify, summary, traceback_text
 from squall.runtime.letters import Letter
 
@@ -119,9 +119,13 @@ class Hooks:
     _throttles: dict[tuple[int, bool], Throttle] = field(default_factory=dict[tuple[int, bool], Throttle])
     _back_offs: dict[int, BackOff] = field(default_factory=dict[int, BackOff])
 
-    def _task(self, index: int):
+    def _task(self, index: int) -> Task:
         assert self.built is not None
         return self.built.tasks[index]
+
+    def _anywhere(self, index: int) -> Task | FarTask:
+        assert self.built is not None
+        return self.built.at(index)
 
     def failed(self, task: int, error: BaseException) -> tuple[int, bool, float | None]:
         """The core's question: what an exception means for its tuple."""
@@ -207,7 +211,7 @@ class Hooks:
 
     def holding(self, task: int, size: int, holder: int) -> None:
         """The core's news: a spout pauses, since what is pending weighs too much."""
-        spout, holds = self._task(task).spec.name, self._task(holder).spec.name
+        spout, holds = self._task(task).spec.name, self._anywhere(holder).spec.name
         extra = {"component": spout, "task": self._task(task).task.task_id}
         key = "topology.max.pending.bytes"
         log.warning("event=paused reason=%s pending_bytes=%d held_by=%s", key, size, holds, extra=extra)
@@ -220,7 +224,7 @@ class Hooks:
     def replay_failed(self, handle: int, task: int, error: BaseException, attempt: int) -> None:
         """The core's news: a try of a replayed root failed, and another one follows."""
         if self.replays is not None:
-            built = self._task(task)
+            built = self._anywhere(task)
             where = f"try {attempt} failed in {built.spec.name} (task {built.task.task_id})"
             self.replays.failed(handle, f"{where}: {summary(error)}")
 

@@ -15,7 +15,7 @@
 //! 4 bytes.
 
 use super::Fault;
-use super::bytes::{Cursor, Items, put};
+use super::bytes::{Cursor, Items, put, write_items};
 use crate::ids::RootId;
 use std::fmt;
 
@@ -28,12 +28,15 @@ pub struct RowFlags {
     pub traced: bool,
     /// Its root was tried before.
     pub replay: bool,
+    /// It is to run alone in its batches.
+    pub alone: bool,
 }
 
 const SAMPLED: u8 = 1;
 const TRACED: u8 = 2;
 const REPLAY: u8 = 4;
 const EXTENDED: u8 = 8;
+const ALONE: u8 = 16;
 const MANY_TREES: u8 = u8::MAX;
 
 /// One tuple in a data frame.
@@ -55,6 +58,46 @@ pub struct Row<'a> {
     pub values: &'a [u8],
 }
 
+impl RowFlags {
+    fn bits(self) -> u8 {
+        let flag = |set: bool, bit: u8| if set { bit } else { 0 };
+        flag(self.sampled, SAMPLED) | flag(self.traced, TRACED) | flag(self.replay, REPLAY) | flag(self.alone, ALONE)
+    }
+
+    fn of(bits: u8) -> RowFlags {
+        let has = |bit: u8| bits & bit != 0;
+        RowFlags { sampled: has(SAMPLED), traced: has(TRACED), replay: has(REPLAY), alone: has(ALONE) }
+    }
+}
+
+/// Appends the beginning of a row without an extension, whose values the caller appends next; what [`end_row`] wants.
+pub fn begin_row(out: &mut Vec<u8>, source: u32, stream: u16, flags: RowFlags, trees: &[(RootId, u64)]) -> RowStart {
+    let start = out.len();
+    put(out, &source.to_le_bytes());
+    put(out, &stream.to_le_bytes());
+    put(out, &[flags.bits(), trees.len().min(MANY_TREES as usize) as u8]);
+    put(out, &[0; 8]);
+    if trees.len() >= MANY_TREES as usize {
+        put(out, &(trees.len() as u32).to_le_bytes());
+    }
+    write_items(out, trees);
+    put(out, &[0; 4]);
+    RowStart { start, values: out.len() }
+}
+
+/// The values are appended: says how long they are, and the row's number in its channel.
+pub fn end_row(out: &mut [u8], row: RowStart, sequence: u64) {
+    let values_bytes = (out.len() - row.values) as u32;
+    out[row.start + 8..row.start + 16].copy_from_slice(&sequence.to_le_bytes());
+    out[row.values - 4..row.values].copy_from_slice(&values_bytes.to_le_bytes());
+}
+
+/// Where a row that is being written begins, and where its values do.
+pub struct RowStart {
+    start: usize,
+    values: usize,
+}
+
 /// Appends a row; an extension of more than 65,535 bytes is refused, and `out` is as it was.
 pub fn write_row(out: &mut Vec<u8>, row: &Row<'_>) -> Result<(), Fault> {
     if row.extension.is_some_and(|extension| extension.len() > u16::MAX as usize)
@@ -62,11 +105,7 @@ pub fn write_row(out: &mut Vec<u8>, row: &Row<'_>) -> Result<(), Fault> {
     {
         return Err(Fault::TooLong(row.values.len() as u64));
     }
-    let flag = |set: bool, bit: u8| if set { bit } else { 0 };
-    let flags = flag(row.flags.sampled, SAMPLED)
-        | flag(row.flags.traced, TRACED)
-        | flag(row.flags.replay, REPLAY)
-        | flag(row.extension.is_some(), EXTENDED);
+    let flags = row.flags.bits() | if row.extension.is_some() { EXTENDED } else { 0 };
     put(out, &row.source.to_le_bytes());
     put(out, &row.stream.to_le_bytes());
     let trees = row.trees.len();
@@ -88,7 +127,7 @@ pub fn write_row(out: &mut Vec<u8>, row: &Row<'_>) -> Result<(), Fault> {
 fn read_row<'a>(cursor: &mut Cursor<'a>) -> Result<Row<'a>, Fault> {
     let (source, stream) = (cursor.u32()?, cursor.u16()?);
     let (flags, trees, sequence) = (cursor.u8()?, cursor.u8()?, cursor.u64()?);
-    if flags & !(SAMPLED | TRACED | REPLAY | EXTENDED) != 0 {
+    if flags & !(SAMPLED | TRACED | REPLAY | EXTENDED | ALONE) != 0 {
         return Err(Fault::Malformed);
     }
     let trees = if trees == MANY_TREES { cursor.u32()? as usize } else { trees as usize };
@@ -102,7 +141,7 @@ fn read_row<'a>(cursor: &mut Cursor<'a>) -> Result<Row<'a>, Fault> {
     };
     let values_bytes = cursor.u32()? as usize;
     let values = cursor.take(values_bytes)?;
-    let flags = RowFlags { sampled: flags & SAMPLED != 0, traced: flags & TRACED != 0, replay: flags & REPLAY != 0 };
+    let flags = RowFlags::of(flags);
     Ok(Row { source, stream, flags, sequence, trees, extension, values })
 }
 
