@@ -9,7 +9,7 @@
 //! | 5 | kind |
 //! | 6..8 | incarnation of the sender |
 //! | 8..16 | epoch of the sender's assignment |
-//! | 16..24 | sequence number on the link |
+//! | 16..24 | sequence number on the link; of a receipt, the number of the link's session |
 //! | 24..28 | length of the body |
 //! | 28..32 | CRC32C of the 28 bytes before and the body |
 //!
@@ -131,7 +131,7 @@ pub struct Header {
     pub kind: Kind,
     /// Which life of the sender it is of.
     pub token: Token,
-    /// Its place on the link; frames repeated after a reconnect have the same.
+    /// Its place on the link; frames repeated after a reconnect have the same. Of a receipt, which has none, the session.
     pub sequence: u64,
     /// How long the body is.
     pub body_bytes: u32,

@@ -6,12 +6,14 @@
 
 pub mod ack;
 pub mod cell;
+pub mod credit;
 pub mod flow;
 pub mod frame;
 pub mod framing;
 pub mod held_up;
 pub mod ids;
 pub mod key;
+pub mod link;
 pub mod mailbox;
 pub mod metrics;
 pub mod redial;

@@ -47,13 +47,15 @@ pub struct Ring<T> {
     buf: Box<[MaybeUninit<T>]>,
     head: u32,
     tail: u32,
+    /// How many items were taken before the first place was used anew; wraps.
+    before: u32,
 }
 
 const FIRST_CAPACITY: usize = 256;
 
 impl<T> Default for Ring<T> {
     fn default() -> Self {
-        Ring { buf: Box::new_uninit_slice(FIRST_CAPACITY), head: 0, tail: 0 }
+        Ring { buf: Box::new_uninit_slice(FIRST_CAPACITY), head: 0, tail: 0, before: 0 }
     }
 }
 
@@ -68,6 +70,11 @@ impl<T> Ring<T> {
     #[inline(always)]
     pub fn is_empty(&self) -> bool {
         self.head == self.tail
+    }
+
+    /// How many items were taken since it began, modulo 2^32.
+    pub fn taken(&self) -> u32 {
+        self.before.wrapping_add(self.head)
     }
 
     /// Appends one place; the caller writes the item there before anything else happens to the ring.
@@ -87,6 +94,7 @@ impl<T> Ring<T> {
     fn advance(&mut self) -> Option<*const T> {
         if self.head == self.tail {
             // From the first place again: the places in use stay few, and in the processor's cache.
+            self.before = self.before.wrapping_add(self.head);
             (self.head, self.tail) = (0, 0);
             return None;
         }
@@ -117,6 +125,7 @@ impl<T> Ring<T> {
             return None;
         }
         let buf = std::mem::replace(&mut self.buf, Box::new_uninit_slice(capacity));
+        self.before = self.before.wrapping_add(self.tail);
         self.tail = 0;
         // SAFETY: the allocation is the box's, and its first `len` places are initialised.
         Some(unsafe { Vec::from_raw_parts(Box::into_raw(buf).cast(), len, capacity) })
@@ -140,6 +149,7 @@ impl<T> Ring<T> {
             place.write(unsafe { self.buf[at].assume_init_read() });
         }
         self.buf = bigger;
+        self.before = self.before.wrapping_add(self.head);
         self.head = 0;
         self.tail = n as u32;
     }
@@ -259,6 +269,23 @@ impl<P: Payload> Mailbox<P> {
     pub fn ready(&self) -> usize {
         let released = self.held.with(|held| held.as_ref().map_or(0, |h| h.released.len()));
         self.ring.with(|ring| ring.len()) + released
+    }
+
+    /// How many tuples were ever put in, modulo 2^32.
+    pub fn pushed(&self) -> u32 {
+        self.ring.with(|ring| ring.taken().wrapping_add(ring.len() as u32))
+    }
+
+    /// How many of them have left the queue, modulo 2^32: taken out, or set aside as their channel is or was held. When
+    /// this is what [`Mailbox::pushed`] was, all that was put in before is taken or aside.
+    pub fn passed(&self) -> u32 {
+        self.ring.with(|ring| ring.taken())
+    }
+
+    /// How many tuples of these channels are set aside: parked, or let go again but not taken yet.
+    pub fn aside(&self, is_one: impl Fn(Channel) -> bool) -> usize {
+        let count = |h: &Held<P>| h.parked.iter().chain(&h.released).filter(|msg| is_one(msg.channel)).count();
+        self.held.with(|held| held.as_deref().map_or(0, count))
     }
 
     /// Whether nothing waits.

@@ -10,7 +10,7 @@ use std::rc::Rc;
 const CHANNELS: u32 = 4;
 
 /// A row that is never routed.
-struct Row<T>(T);
+pub struct Row<T>(pub T);
 
 impl<T: Clone> Payload for Row<T> {
     type Err = ();
@@ -48,7 +48,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 0..400)
 }
 
-fn msg<T>(channel: Channel, row: T) -> Msg<Row<T>> {
+pub fn msg<T>(channel: Channel, row: T) -> Msg<Row<T>> {
     Msg { root: RootId(1), edge: 0, channel, row: Row(row) }
 }
 

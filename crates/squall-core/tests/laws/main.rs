@@ -1,10 +1,12 @@
 //! Laws of the core, each against a naive model that is obviously right.
 
+mod credit;
 mod flow;
 mod frames;
 mod ids;
 mod keys;
 mod ledger;
+mod link;
 mod literal;
 mod mailbox;
 mod metrics;

@@ -1,0 +1,19 @@
+//! One link between two lives of workers: every frame once and in order, over streams that may break (semantics 20, 23).
+//!
+//! A link is a conversation between two tokens, with a session number; it outlives the streams that carry it. The
+//! sender keeps each frame until it was receipted; on a new stream both ends first say, by a receipt, which frame they
+//! expect next, and the other resumes there. A stream keeps the order, so a receiver that meets a gap has met a defect
+//! or an enemy: the stream is given up, never the order. The alternative, keeping what came early as datagram protocols
+//! do, would repair what a stream cannot do and hide what it must not.
+//!
+//! A receipt has no place in the sequence, or each would have to be receipted in turn; in its header stands the session
+//! number, so a stream of an ended session is known by its first frame.
+
+mod incoming;
+mod kept;
+mod outgoing;
+mod violation;
+
+pub use incoming::{Came, LinkIn, RECEIPT_BYTES, RECEIPT_FRAMES};
+pub use outgoing::{Limits, LinkOut};
+pub use violation::{Violation, Violations};

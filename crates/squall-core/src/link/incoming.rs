@@ -1,0 +1,92 @@
+//! The receiving half of a link's end.
+
+use super::violation::Violation;
+use crate::frame::{Body, Header};
+use crate::ids::Token;
+
+/// After so many frames a receipt is due,
+pub const RECEIPT_FRAMES: u64 = 64;
+/// or after so many bytes. Both are small beside what a sender keeps (`Limits`), or it would wait for nothing.
+pub const RECEIPT_BYTES: usize = 256 << 10;
+
+/// What a frame is to the link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Came {
+    /// The next one: to be delivered.
+    Next,
+    /// One that was delivered before: to be ignored.
+    Again,
+    /// None of the sequence: the peer expects this frame of ours next.
+    Receipt(u64),
+}
+
+/// Lets each frame of one life of a peer pass once and in order.
+pub struct LinkIn {
+    token: Token,
+    session: u64,
+    is_announced: bool,
+    expected: u64,
+    /// What the last receipt said, and the bytes that came since.
+    told: u64,
+    untold_bytes: usize,
+}
+
+impl LinkIn {
+    /// The link of the peer's life `token` in the session; nothing came yet.
+    pub fn new(token: Token, session: u64) -> LinkIn {
+        LinkIn { token, session, is_announced: false, expected: 0, told: 0, untold_bytes: 0 }
+    }
+
+    /// The number of the next frame.
+    pub fn expected(&self) -> u64 {
+        self.expected
+    }
+
+    /// There is a new stream. What it is to say first: the frame expected next (see `LinkOut::attach`).
+    pub fn attach(&mut self) -> u64 {
+        self.is_announced = false;
+        self.tell()
+    }
+
+    /// A frame came on the stream. On a violation it must not be delivered, and the stream is to be given up.
+    pub fn take(&mut self, header: &Header, body: &Body<'_>) -> Result<Came, Violation> {
+        if header.token < self.token {
+            return Err(Violation::OlderToken(header.token));
+        }
+        if header.token > self.token {
+            return Err(Violation::OtherToken(header.token));
+        }
+        if let Body::Receipt { sequence } = *body {
+            if header.sequence != self.session {
+                return Err(Violation::OtherSession(header.sequence));
+            }
+            self.is_announced = true;
+            return Ok(Came::Receipt(sequence));
+        }
+        if !self.is_announced {
+            return Err(Violation::Unannounced);
+        }
+        if header.sequence > self.expected {
+            return Err(Violation::Gap { expected: self.expected, came: header.sequence });
+        }
+        if header.sequence < self.expected {
+            return Ok(Came::Again);
+        }
+        self.expected += 1;
+        self.untold_bytes += header.frame_bytes();
+        Ok(Came::Next)
+    }
+
+    /// What a receipt should say now, if one is due: when enough came since the last, or when anything did and the loop
+    /// `is_dry`. It counts as said.
+    pub fn receipt_due(&mut self, is_dry: bool) -> Option<u64> {
+        let untold = self.expected - self.told;
+        let enough = untold >= RECEIPT_FRAMES || self.untold_bytes >= RECEIPT_BYTES;
+        (enough || (is_dry && untold > 0)).then(|| self.tell())
+    }
+
+    fn tell(&mut self) -> u64 {
+        (self.told, self.untold_bytes) = (self.expected, 0);
+        self.expected
+    }
+}
