@@ -1,6 +1,7 @@
 //! The state that the tasks of a worker share, and what they ask of each other.
 
 use crate::call::Call;
+use crate::codec::Fallback;
 use crate::fault;
 use crate::batch::Alone;
 use crate::gil::Fixed;
@@ -128,11 +129,11 @@ pub struct Core {
     /// Which life of the worker this is.
     pub incarnation: Incarnation,
     /// The tasks by their ids, those of other workers too.
-    pub by_id: Local<HashMap<u32, Rc<Task>>>,
+    by_id: Local<Vec<Option<Rc<Task>>>>,
     /// What binds this worker to the others.
     pub links: Local<Option<Box<Links>>>,
-    /// Where a row is being encoded.
-    pub encoding: Local<Vec<u8>>,
+    /// What other threads want done with the links.
+    pub orders: Local<Vec<crate::links::Order>>,
     /// Roots of other workers that are to run alone in their batches.
     pub alone: Local<Alone>,
     pub timers: Local<Timers<Due>>,
@@ -188,6 +189,8 @@ pub struct Settings {
     pub tree_max_age_ns: Option<u64>,
     pub loop_max: usize,
     pub load_aware: bool,
+    /// What becomes of values between workers that have no form of their own.
+    pub fallback: Fallback,
 }
 
 impl Core {
@@ -200,6 +203,24 @@ impl Core {
     /// A task, by its index.
     pub fn task(&self, index: u32) -> Rc<Task> {
         self.tasks.get()[index as usize].clone()
+    }
+
+    /// Lets a task be found by its id.
+    pub fn name_task(&self, task: &Rc<Task>) {
+        self.by_id.with(|tasks| {
+            let id = task.task_id.max(0) as usize;
+            if tasks.len() <= id {
+                tasks.resize(id + 1, None);
+            }
+            tasks[id] = Some(task.clone());
+        });
+    }
+
+    /// The task with this id, in whatever worker it is.
+    #[inline]
+    pub fn task_with_id(&self, id: u32) -> Option<&Rc<Task>> {
+        // SAFETY: tasks are only added while building, and dropped by `close`, which is not called from within a run.
+        self.by_id.with(|tasks| unsafe { &*(tasks.as_slice() as *const [Option<Rc<Task>>]) }).get(id as usize)?.as_ref()
     }
 
     /// The sending end of a channel: its task and the number of the stream.
@@ -449,6 +470,7 @@ impl Core {
             spout: task.index,
             stream,
             solo: false,
+            suspicions: 0,
             attempt: 1,
             direct: None,
             weight: 0,

@@ -5,29 +5,24 @@
 use crate::codec;
 use crate::core::Core;
 use crate::fault;
-use crate::raised::Raised;
+use crate::links::WINDOW;
+use crate::raised::{Raised, raised};
 use crate::row::PyRow;
 use crate::task::{Cur, OutStream, Task};
+use pyo3::prelude::*;
 use squall_core::cell::Local;
 use squall_core::credit::Credit;
 use squall_core::flow::HighWater;
-use squall_core::frame::{self, RowFlags};
+use squall_core::frame::{NotPushed, RowBuffer, RowFlags, RowPlace};
 use squall_core::ids::RootId;
 use std::cell::Cell;
-
-/// Rows for one task of another worker, encoded.
-#[derive(Default)]
-pub struct Waiting {
-    pub bytes: Vec<u8>,
-    /// Where each row ends in `bytes`.
-    pub ends: Vec<u32>,
-}
 
 /// What this worker knows of a task of another one.
 pub struct FarState {
     /// The other worker's number.
     pub worker: u32,
-    pub waiting: Local<Waiting>,
+    /// Rows that wait for the end of the turn, or for credit.
+    pub rows: Local<RowBuffer>,
     pub credit: Local<Credit>,
     high_water: Local<HighWater>,
     /// Its worker is not there: nothing that leads to it is begun.
@@ -41,8 +36,8 @@ impl FarState {
     pub fn new(worker: u32, high_water: HighWater) -> FarState {
         FarState {
             worker,
-            waiting: Local::default(),
-            credit: Local::default(),
+            rows: Local::default(),
+            credit: Local::new(Credit::new(WINDOW)),
             high_water: Local::new(high_water),
             is_away: Cell::new(true),
             sequences: Local::default(),
@@ -51,10 +46,10 @@ impl FarState {
 
     /// How many rows wait here.
     pub fn waiting(&self) -> usize {
-        self.waiting.with(|waiting| waiting.ends.len())
+        self.rows.with(|rows| rows.len())
     }
 
-    /// Rows that its worker has not taken in yet.
+    /// Rows that the task has not taken out of its mailbox yet, as far as is known.
     pub fn under_way(&self) -> usize {
         self.waiting() + self.credit.with(|credit| credit.under_way()) as usize
     }
@@ -70,12 +65,12 @@ impl FarState {
     /// Its worker is gone, and with it what was on its way.
     pub fn forget(&self) {
         self.is_away.set(true);
-        self.waiting.replace(Waiting::default());
-        self.credit.replace(Credit::default());
-        self.sequences.replace(Vec::new());
+        drop((self.rows.replace(RowBuffer::default()), self.sequences.replace(Vec::new())));
+        self.credit.replace(Credit::new(WINDOW));
     }
 
     /// The number of the next row in a channel.
+    #[inline]
     fn next_sequence(&self, channel: u32) -> u64 {
         self.sequences.with(|sequences| {
             if sequences.len() <= channel as usize {
@@ -108,7 +103,7 @@ impl Task {
         Ok(())
     }
 
-    /// Puts an encoded row where it waits for its link.
+    /// Puts a row, encoded, where it waits for its link.
     #[inline]
     pub fn put_over(
         &self,
@@ -118,29 +113,59 @@ impl Task {
         trees: &[(RootId, u64)],
     ) -> Result<(), Raised> {
         let core = self.core();
+        // SAFETY: the interpreter lock is held wherever tuples move.
+        let py = unsafe { Python::assume_attached() };
         let alone = core.solo.get() > 0 && trees.iter().any(|(root, _)| core.is_solo(*root));
         let flags = RowFlags { alone, ..RowFlags::default() };
-        // Encoding may run user code, which may emit: the buffer is taken out meanwhile, and the row gets its number after.
-        let mut bytes = core.encoding.replace(Vec::new());
-        bytes.clear();
-        let values_at = frame::begin_row(&mut bytes, self.task_id as u32, stream.number, flags, trees);
-        let encoded = codec::encode_row(row, &mut bytes);
-        let fits = encoded.map_err(|cause| fault::unencodable(self, stream, cause));
-        if fits.is_ok() {
-            frame::end_row(&mut bytes, values_at, far.next_sequence(stream.channel));
-            far.waiting.with(|waiting| {
-                waiting.bytes.extend_from_slice(&bytes);
-                waiting.ends.push(waiting.bytes.len() as u32);
-            });
-            stream.transferred.set(stream.transferred.get() + 1);
+        let place = RowPlace {
+            source: self.task_id as u32,
+            stream: stream.number,
+            sequence: far.next_sequence(stream.channel),
+        };
+        let pushed = far.rows.with(|rows| {
+            // In place: only types that run no Python are encoded, so nobody else comes here meanwhile.
+            rows.push(place, flags, trees, None, |out| codec::encode_plain_row(row, out))
+        });
+        match pushed {
+            Ok(()) => {
+                stream.transferred.set(stream.transferred.get() + 1);
+                Ok(())
+            }
+            Err(_) => self.put_other_over(py, stream, far, row, (place, flags, trees)),
         }
-        core.encoding.replace(bytes);
-        fits
+    }
+
+    /// A row with values that only Python can encode, or that are too large.
+    #[cold]
+    fn put_other_over(
+        &self,
+        py: Python<'_>,
+        stream: &OutStream,
+        far: &FarState,
+        row: &PyRow,
+        (place, flags, trees): (RowPlace, RowFlags, &[(RootId, u64)]),
+    ) -> Result<(), Raised> {
+        let mut values = Vec::new();
+        let encoded = codec::encode_row(py, row, self.core().settings.fallback, &mut values);
+        encoded.map_err(|trouble| raised(py, fault::unencodable(self, stream, *trouble)))?;
+        let pushed = far.rows.with(|rows| {
+            rows.push(place, flags, trees, None, |out| {
+                out.extend_from_slice(&values);
+                Ok::<(), ()>(())
+            })
+        });
+        match pushed {
+            Ok(()) | Err(NotPushed::Values(())) => {
+                stream.transferred.set(stream.transferred.get() + 1);
+                Ok(())
+            }
+            Err(NotPushed::TooLong(bytes)) => Err(raised(py, fault::row_too_long(self, stream, bytes))),
+        }
     }
 }
 
 impl Core {
-    /// The far tasks of a worker.
+    /// The tasks that another worker has.
     pub fn tasks_of_worker(&self, worker: u32) -> impl Iterator<Item = (&Task, &FarState)> {
         let far = self.tasks.get().iter().filter_map(|task| task.far().map(|far| (&**task, far)));
         far.filter(move |(_, far)| far.worker == worker)

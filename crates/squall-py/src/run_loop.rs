@@ -101,7 +101,7 @@ impl Core {
 
     /// One turn of everything. Whether there was something to do.
     fn turn(&self, py: Python<'_>) -> bool {
-        let mut worked = self.finish_completions(py);
+        let mut worked = self.receive(py) | self.finish_completions(py);
         worked |= self.fire_timers(py);
         // SAFETY (both): the lists only change while building.
         let spouts: &[Rc<Task>] = self.spouts.with(|spouts| unsafe { &*(spouts.as_slice() as *const _) });
@@ -132,7 +132,9 @@ impl Core {
                 page.set_prefix(i, spout.spout().ended_prefix().unwrap_or(0));
             }
         }
-        worked | self.wants_turn.replace(false)
+        worked |= self.wants_turn.replace(false);
+        self.send_over_links(!worked);
+        worked
     }
 
     fn finish_completions(&self, py: Python<'_>) -> bool {
@@ -346,7 +348,9 @@ impl Core {
             || !self.is_quiet()
             || of_spouts(|state| state.retrying.get() + state.burying.get()) > 0
             || waits_to_go_out
+            || self.has_acks_to_send()
             || !self.rested.with(|rested| rested.is_empty())
+            || !self.orders.with(|orders| orders.is_empty())
             || !self.replays.with(|replays| replays.is_empty());
         let dict = PyDict::new(py);
         dict.set_item("activity", self.activity.get())?;
@@ -400,7 +404,7 @@ impl Core {
         py.detach(|| {
             let waiter = &waiter;
             // SAFETY: the core outlives the call; the waiter is made for use without the lock.
-            unsafe { &*waiter.0 }.wait(Some(Duration::from_nanos(wait_ns)));
+            unsafe { &*waiter.0 }.wait_any(&mut Vec::new(), Some(Duration::from_nanos(wait_ns)));
         });
     }
 

@@ -109,7 +109,7 @@ impl Core {
             channels.extend((0..task.streams.len()).map(|stream| (task.clone(), stream)));
         });
         self.tasks.push(task.clone());
-        self.by_id.with(|tasks| tasks.insert(task.task_id as u32, task.clone()));
+        self.name_task(&task);
         task
     }
 

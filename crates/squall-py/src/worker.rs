@@ -4,8 +4,9 @@ use crate::bolt::{ARG_CONSTANT, ARG_TUPLE, Binding};
 use crate::component::{self, Component};
 use crate::core::{Clock, Core, Due, RealClock, Replay, Settings, UserTimer};
 use crate::gil::{Fixed, Gil};
+use crate::links::Order;
 use crate::method::Method;
-use crate::order::Order;
+use crate::order;
 use crate::run_loop::Ended;
 use crate::spout::{Source, SpoutOptions};
 use crate::tap::TapGate;
@@ -18,7 +19,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 use squall_core::ack::{Bundles, Ledger};
 use squall_core::cell::Local;
-use squall_core::ids::{EdgeIds, Incarnation, mix};
+use squall_core::ids::{EdgeIds, Incarnation, RootId, mix};
 use squall_core::route::Route;
 use squall_core::timers::Timers;
 use squall_core::tracker::Tracker;
@@ -27,6 +28,7 @@ use squall_net::wake::{Waiter, Wake};
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{FromRawFd, OwnedFd};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -52,6 +54,11 @@ impl Worker {
     /// The shared page, for the watchdog.
     pub fn page(&self) -> Option<Page> {
         self.core().page.clone()
+    }
+
+    fn order(&self, order: Order) {
+        self.core().orders.with(|orders| orders.push(order));
+        self.core().wake.wake();
     }
 
     fn task(&self, index: u32) -> PyResult<Rc<Task>> {
@@ -102,7 +109,7 @@ impl Worker {
             incarnation: Incarnation(incarnation),
             by_id: Local::new(HashMap::new()),
             links: Local::new(None),
-            encoding: Local::new(Vec::new()),
+            orders: Local::default(),
             alone: Local::default(),
             timers: Local::new(Timers::new()),
             user_timers: Local::new(HashMap::new()),
@@ -146,6 +153,7 @@ impl Worker {
                 tree_max_age_ns: setting::<Option<f64>>(settings, "topology.tree.max.age.secs", None)?.map(seconds_ns),
                 loop_max: setting(settings, "topology.loop.max.queued", 100_000)?,
                 load_aware: !setting(settings, "topology.disable.loadaware.messaging", false)?,
+                fallback: setting(settings, "topology.fall.back.on.pickle", false)?.into(),
             },
         };
         Ok(Worker(Gil(Rc::new(core))))
@@ -207,7 +215,7 @@ impl Worker {
         ordered: bool,
     ) -> PyResult<()> {
         let task = self.task(task)?;
-        let mut order = ordered.then(|| Order::Whole(Tracker::new()));
+        let mut order = ordered.then(|| order::Order::Whole(Tracker::new()));
         let mut is_unknown_pace = matches!(kind, "next_tuple" | "iterator");
         let source = match kind {
             "next_tuple" => Source::NextTuple(Method::of(source)),
@@ -358,6 +366,20 @@ impl Worker {
 
     fn rest<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         self.core().rest(py)
+    }
+
+    fn open_links(&self, number: u32, workers: u32, listen_fd: i32, secret: [u8; 32]) -> PyResult<()> {
+        // SAFETY: the caller hands the descriptor over.
+        Ok(self.core().open_links(number, workers, unsafe { OwnedFd::from_raw_fd(listen_fd) }, &secret)?)
+    }
+
+    fn peer(&self, worker: u32, incarnation: u16, session: u64, path: PathBuf) {
+        self.order(Order::Peer { worker, incarnation, session, path });
+    }
+
+    fn peer_lost(&self, worker: u32, incarnation: u16, suspects: Vec<u64>) {
+        let suspects = suspects.into_iter().map(RootId).collect();
+        self.order(Order::Lost { worker, incarnation, suspects });
     }
 
     fn is_running(&self) -> bool {
@@ -603,6 +625,7 @@ impl Worker {
         drop(core.buried.replace(HashMap::new()));
         drop(core.ledger.replace(Ledger::new(Incarnation(1))));
         drop(core.death.replace(None));
+        drop(core.links.replace(None));
         drop(core.spouts.replace(Vec::new()));
         drop(core.order.replace(Vec::new()));
         drop(core.channels.replace(Vec::new()));

@@ -22,7 +22,7 @@ from squall.model.graph import (
     Plan,
     TaskSpec,
 )
-from squall.runtime import keys
+from squall.runtime import generators, keys
 from squall.runtime.context import ContextRuntime, WorkerServices
 
 
@@ -155,9 +155,11 @@ def _task(
     place = offloader(spec, instance)
     built = Task(spec, task, index, instance, context, runtime, place)
     if is_spout:
+        if not isinstance(instance, Spout) and (ended := (services.ended or {}).get(f"{spec.name}/{task.index}")):
+            built.instance = generators.without(instance, ended)
         if wake_by := _callback(instance, "wake_by"):  # it hears from other threads when it has something
             wake_by(lambda: services.worker.wake_spout(index))
-        _configure_spout(services.worker, built)
+        _configure_spout(services.worker, built, is_counted=services.ended is not None)
     elif isinstance(holder, Bolt):
         _configure_bolt(services.worker, built, holder)
     return built
@@ -183,7 +185,7 @@ def _callback(instance: object, name: str) -> Callable[..., Any] | None:
     return found if callable(found) else None
 
 
-def _configure_spout(worker: _core.Worker, task: Task) -> None:
+def _configure_spout(worker: _core.Worker, task: Task, *, is_counted: bool) -> None:
     instance, settings = task.instance, task.spec.settings
     is_component = isinstance(instance, Spout)
     idle_ms = settings["topology.sleep.spout.wait.strategy.time.ms"]
@@ -200,7 +202,7 @@ def _configure_spout(worker: _core.Worker, task: Task) -> None:
         rate_per_s=instance.rate_per_s if is_component else None,
         idle_wait=idle_wait,
         max_pending=settings["topology.max.spout.pending"],
-        ordered=is_component and _callback(instance, "position") is not None and callbacks["fail"] is None,
+        ordered=callbacks["fail"] is None and (_callback(instance, "position") is not None if is_component else is_counted),
         submit=task.offloader.submit if task.offloader else None,
         **callbacks,
     )

@@ -14,7 +14,9 @@ from squall import _core
 from squall.errors import Exhausted, SquallError
 from squall.model.graph import DEAD_LETTERS
 from squall.runtime.build import Built, FarTask, Task
-from squall.runtime.failures import classify, summary, traceback_text
+from squall.runtime import far_failures
+from squall.runtime.failures import FarError, classify, summary, traceback_text
+from squall.runtime.far_failures import FarInput, Input
 from squall.runtime.letters import Letter
 
 KEPT_ERRORS = 10
@@ -112,6 +114,7 @@ class Hooks:
     letters: LetterBox
     observer: Callable[[str, int, Any, int], None] = lambda _event, _task, _id, _attempt: None
     replays: ReplayNews | None = None
+    tell_link_lost: Callable[[int, int, int], None] = lambda _worker, _incarnation, _session: None
     run: str = ""
     built: Built | None = None
     errors: dict[str, deque[ErrorReport]] = field(default_factory=dict[str, deque[ErrorReport]])
@@ -208,6 +211,23 @@ class Hooks:
                 run=self.run,
             ),
         )
+
+    def failure_told(self, task: int, error: BaseException, given: Input | None, most_bytes: int) -> bytes:
+        """The core's question: what the worker of a failed root is to know."""
+        return far_failures.told(error, given, most_bytes)
+
+    def failure_heard(self, data: bytes) -> tuple[FarError, FarInput | None]:
+        """The core's question: what another worker told of a failure."""
+        return far_failures.heard(data)
+
+    def link_lost(self, worker: int, incarnation: int, session: int) -> None:
+        """The core's news: a link could not be had again in time."""
+        log.warning("event=link_lost worker=%d", worker)
+        self.tell_link_lost(worker, incarnation, session)
+
+    def link_refused(self, worker: int | None, why: str) -> None:
+        """The core's news: a connection of another worker, or of a stranger, was refused."""
+        log.warning("event=link_refused worker=%s because=%r", worker or "unknown", why)
 
     def holding(self, task: int, size: int, holder: int) -> None:
         """The core's news: a spout pauses, since what is pending weighs too much."""

@@ -96,7 +96,8 @@ class WorkerProcess:
         )
         self.stages = Stages(self.worker, lambda stage: self.send("quiet", stage=stage.number))
         if boot.link_fd is not None:
-            self.worker.open_links(boot.worker, boot.link_fd, bytes.fromhex(boot.secret))
+            self._run_dir = os.open(boot.run_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self.worker.open_links(boot.worker, boot.workers, boot.link_fd, bytes.fromhex(boot.secret))
         self.taps = Taps(graph, self.worker, lambda line: self.session.offer(line))
         self.session = _core.Session(
             self.worker,
@@ -125,9 +126,11 @@ class WorkerProcess:
             seed=boot.seed,
             report_error=self.hooks.error,
             life=life_of_tasks,
+            ended=boot.ended,
         )
         self.built: Built = build(services, offloader=self.offloaders, replace_spout=self._spout)
         self.hooks.built = self.built
+        self.hooks.tell_link_lost = self.link_lost
         self.hooks.replays = self.replays = Replays(
             Path(boot.dead_log), self.built, self.worker.replay, lambda change: self._log_of_letters().change(change)
         )
@@ -235,6 +238,10 @@ class WorkerProcess:
         if stage.component is not None:
             drain.component(stage.component)
 
+    def link_lost(self, worker: int, incarnation: int, session: int) -> None:
+        """Tells that there is no way any more to another worker that is alive."""
+        self.send("link-lost", worker=worker, incarnation=incarnation, session=session)
+
     def tell_position(self, position: StoredPosition, number: int) -> None:
         """Has the parent store a position."""
         self.send("position", number=number, record=position.json())
@@ -330,7 +337,8 @@ class WorkerProcess:
                 self.send("wave", **self.stages.answer(request["wave"]))
                 return None
             case "peer":
-                self.worker.peer(request["worker"], request["incarnation"], request["path"])
+                path = f"/proc/self/fd/{self._run_dir}/{request['path']}"  # of any length, where addresses are short
+                self.worker.peer(request["worker"], request["incarnation"], request["session"], path)
                 return None
             case "peer-lost":
                 self.worker.peer_lost(request["worker"], request["incarnation"], request["suspects"])

@@ -147,7 +147,10 @@ fn read_row<'a>(cursor: &mut Cursor<'a>) -> Result<Row<'a>, Fault> {
 
 /// The rows of a data frame, as a view of its bytes, known to be well formed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Rows<'a>(&'a [u8]);
+pub struct Rows<'a> {
+    bytes: &'a [u8],
+    count: usize,
+}
 
 impl<'a> Rows<'a> {
     /// A view of `bytes`, which must be whole rows.
@@ -155,22 +158,39 @@ impl<'a> Rows<'a> {
     /// They are walked once here, so that a bad row refuses the frame and never half of it is delivered.
     pub fn new(bytes: &'a [u8]) -> Result<Self, Fault> {
         let mut cursor = Cursor(bytes);
+        let mut count = 0;
         while !cursor.0.is_empty() {
             read_row(&mut cursor)?;
+            count += 1;
         }
-        Ok(Rows(bytes))
+        Ok(Rows { bytes, count })
+    }
+
+    /// A view of `count` rows that this worker has written itself.
+    pub fn written(bytes: &'a [u8], count: usize) -> Self {
+        Rows { bytes, count }
+    }
+
+    /// How many there are.
+    pub fn len(self) -> usize {
+        self.count
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(self) -> bool {
+        self.count == 0
     }
 
     /// The rows in their order.
     pub fn iter(self) -> impl Iterator<Item = Row<'a>> {
-        let mut cursor = Cursor(self.0);
+        let mut cursor = Cursor(self.bytes);
         // `new` has read each row once, so the end of the bytes is the only reason to stop.
         std::iter::from_fn(move || read_row(&mut cursor).ok())
     }
 
     /// The bytes as they are in the frame.
     pub fn as_bytes(self) -> &'a [u8] {
-        self.0
+        self.bytes
     }
 }
 

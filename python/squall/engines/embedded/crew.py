@@ -119,6 +119,8 @@ class Crew:
         self._numbers = sorted({task.worker for task in plan.tasks})
         self._secret = secrets.token_bytes(32)
         self._incarnations = Incarnations()
+        self._sessions = 0
+        self._mended: dict[tuple[int, int], int] = {}
         self._ended: dict[str, int] = {}
         self._components = [*(spout.name for spout in plan.graph.spouts), *plan.graph.order]
         specs = plan.graph.components
@@ -288,18 +290,22 @@ class Crew:
     def _introduce(self, seat: Seat, incarnation: int) -> None:
         """A worker is ready: it and all others that are get to know each other."""
         for other in self._living():
-            if other is not seat:
-                other.process.tell(self._peer(seat))
-                if other.life.phase is worker_life.Phase.READY:
-                    self.tell_worker(seat.number, self._peer(other))
+            if other is not seat and other.life.phase is worker_life.Phase.READY:
+                self._introduce_two(seat, other)
         self._settle(settling.Joined(seat.number, incarnation))
 
-    def _peer(self, seat: Seat) -> Event:
-        path = str(self._socket_of(seat.number))
-        return {"cmd": "peer", "worker": seat.number, "incarnation": seat.incarnation, "path": path}
+    def _introduce_two(self, one: Seat, other: Seat) -> None:
+        """Both get to know each other, in a session of their link that is new."""
+        self._sessions += 1
+        for seat, peer in ((one, other), (other, one)):
+            told = {"worker": peer.number, "incarnation": peer.incarnation, "session": self._sessions}
+            self.tell_worker(seat.number, {"cmd": "peer", **told, "path": self._socket_name(peer.number)})
+
+    def _socket_name(self, number: int) -> str:
+        return f"worker-{number}.sock"
 
     def _socket_of(self, number: int) -> Path:
-        return self._wanted.run_dir / f"worker-{number}.sock"
+        return self._wanted.run_dir / self._socket_name(number)
 
     def _hear(self, seat: Seat, process: WorkerProcess) -> None:
         if not self._heard_some(seat, process):
@@ -328,6 +334,8 @@ class Crew:
                 self._settle(settling.Quiet(seat.incarnation, event["stage"]))
             case "wave":
                 self._settle(_answer(seat.incarnation, event))
+            case "link-lost":
+                self._mend_link(seat, event)
             case "progress":
                 self.totals = totals.reported(self.totals, seat.incarnation, event)
                 self._news.said(seat.number, event)
@@ -341,6 +349,20 @@ class Crew:
                 self._answered(seat.number, seat.incarnation, event)
             case _:
                 self._news.said(seat.number, event)
+
+    def _mend_link(self, seat: Seat, event: Event) -> None:
+        """Two living workers have no stream between them that goes on: what was on its way is sent again, anew."""
+        other = next((one for one in self._living() if one.incarnation == event["incarnation"]), None)
+        if other is None or event["session"] <= self._mended.get((seat.number, other.number), 0):
+            return
+        for one, peer in ((seat, other), (other, seat)):
+            self._mended[one.number, peer.number] = self._sessions
+            self._tell_lost(one, peer.number, peer.incarnation, [])
+        self._introduce_two(seat, other)
+
+    def _tell_lost(self, seat: Seat, number: int, incarnation: int, suspects: Sequence[int]) -> None:
+        lost = {"worker": number, "incarnation": incarnation, "suspects": suspects}
+        self.tell_worker(seat.number, {"cmd": "peer-lost", **lost})
 
     def ended(self, number: int) -> None:
         """The worker said its last word, and its exit is no death."""
@@ -373,14 +395,7 @@ class Crew:
         self.totals = totals.lost(self.totals, seat.incarnation, counted)
         self._count_ended(seat.number, prefixes)
         for other in self._living():
-            other.process.tell(
-                {
-                    "cmd": "peer-lost",
-                    "worker": seat.number,
-                    "incarnation": seat.incarnation,
-                    "suspects": suspects,
-                }
-            )
+            self._tell_lost(other, seat.number, seat.incarnation, suspects)
         self._news.changed(seat.number, pid, "lost", cause.defect)
         self._settle(settling.Lost(seat.number, seat.incarnation))
         if not self._stopping:
