@@ -6,6 +6,7 @@
 
 pub mod ack;
 pub mod cell;
+pub mod codec;
 pub mod flow;
 pub mod frame;
 pub mod framing;
