@@ -21,7 +21,7 @@ mod bytes;
 mod row;
 
 pub use bytes::{Item, Items, write_items};
-pub use row::{Row, RowFlags, RowStart, Rows, begin_row, end_row, write_row};
+pub use row::{MAX_ROW_BYTES, NotPushed, Row, RowBuffer, RowFlags, RowPlace, Rows};
 
 use crate::ids::{Incarnation, RootId, Token};
 use crate::retry::{Action, Failure};

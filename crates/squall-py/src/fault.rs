@@ -1,6 +1,11 @@
 //! Errors that user code meets when it emits, anchors or acks wrongly: what happened to which named thing, the facts,
 //! the fix, the code. All are cold.
 
+mod values;
+
+
+pub use values::{row_too_long, undecodable, undecodable_value, unencodable, unencodable_value};
+
 use crate::raised::{Raised, raised};
 use crate::task::{Out, OutStream, Task};
 use pyo3::exceptions::PyRuntimeError;

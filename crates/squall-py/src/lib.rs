@@ -128,6 +128,10 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(keyhash::stable_hash, m)?)?;
     m.add_function(wrap_pyfunction!(keyhash::task_of, m)?)?;
     m.add_function(wrap_pyfunction!(keyhash::set_key_reducer, m)?)?;
+    m.add_function(wrap_pyfunction!(codec::register_codec, m)?)?;
+    m.add_function(wrap_pyfunction!(codec::encode_values, m)?)?;
+    m.add_function(wrap_pyfunction!(codec::decode_values, m)?)?;
+    m.add_function(wrap_pyfunction!(codec::time_codec, m)?)?;
     m.add_function(wrap_pyfunction!(page_create, m)?)?;
     m.add_function(wrap_pyfunction!(page_read, m)?)?;
     m.add_function(wrap_pyfunction!(page_totals, m)?)?;

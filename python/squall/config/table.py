@@ -175,6 +175,12 @@ SETTINGS: Mapping[str, Setting] = {
             at_least=1,
             unit="tuples",
         ),
+        _flag(
+            "topology.fall.back.on.pickle",
+            False,
+            _T,
+            "Whether values without a form of their own are pickled on their way to other workers, instead of refused.",
+        ),
         _ratio(
             "topology.stats.sample.rate", 0.05, _T, "Share of tuples whose latencies are measured. Counters are exact."
         ),
