@@ -129,7 +129,7 @@ pub struct Core {
     /// Which life of the worker this is.
     pub incarnation: Incarnation,
     /// The tasks by their ids, those of other workers too.
-    by_id: Local<Vec<Option<Rc<Task>>>>,
+    pub by_id: Local<Vec<Option<Rc<Task>>>>,
     /// What binds this worker to the others.
     pub links: Local<Option<Box<Links>>>,
     /// What other threads want done with the links.

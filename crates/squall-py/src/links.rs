@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use squall_core::ack::AckFrame;
 use squall_core::cell::Local;
-use squall_core::credit::{Credit, Inflow};
+use squall_core::credit::Inflow;
 use squall_core::frame::{Body, Grant, Header, Items, MAX_DETAIL_BYTES, Row, Rows, write_items};
 use squall_core::ids::{Incarnation, RootId, Token};
 use squall_core::link::{Came, Limits, LinkIn, LinkOut, Violation, Violations};
@@ -211,7 +211,7 @@ impl Core {
             worked = true;
             self.carry_out(py, links, order);
         }
-        while let Some(event) = links.gate.next_event() {
+        for event in links.gate.take() {
             worked = true;
             self.link_event(py, links, event);
         }
@@ -449,7 +449,7 @@ impl Core {
         let pushed = task.inbox.pushed();
         peer.link.with(|link| {
             if let Some(inflow) = link.as_mut().and_then(|link| link.inflows.get_mut(&target)) {
-                inflow.push(count, pushed);
+                inflow.pushed(count, pushed);
             }
         });
         Ok(())
@@ -557,9 +557,9 @@ impl Core {
                     break;
                 }
                 far.rows.with(|rows| {
-                    rows.take(room.min(FRAME_ROWS_MOST), FRAME_BYTES_MOST, |rows, count| {
+                    rows.take(room.min(FRAME_ROWS_MOST), FRAME_BYTES_MOST, |rows| {
+                        far.credit.with(|credit| credit.spend(rows.len() as u64));
                         peer.push(&Body::Data { target: task.task_id as u32, rows });
-                        far.credit.with(|credit| credit.spend(count as u64));
                     });
                 });
             }

@@ -335,7 +335,7 @@ impl Core {
     }
 
     /// How the worker stands, all of one moment: what may still move, and what is waited for.
-    pub fn rest<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+    pub fn standing<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let spouts: Vec<Rc<Task>> = self.spouts.with(|spouts| spouts.clone());
         let of_spouts = |count: fn(&SpoutState) -> u32| spouts.iter().map(|task| count(task.spout())).sum::<u32>();
         let going_on = || spouts.iter().filter(|task| !self.has_ended(task));

@@ -107,7 +107,7 @@ impl Worker {
             bundles: Local::new(Bundles::default()),
             edges: EdgeIds::new(mix(seed)),
             incarnation: Incarnation(incarnation),
-            by_id: Local::new(HashMap::new()),
+            by_id: Local::default(),
             links: Local::new(None),
             orders: Local::default(),
             alone: Local::default(),
@@ -364,8 +364,8 @@ impl Worker {
         })
     }
 
-    fn rest<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        self.core().rest(py)
+    fn standing<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        self.core().standing(py)
     }
 
     fn open_links(&self, number: u32, workers: u32, listen_fd: i32, secret: [u8; 32]) -> PyResult<()> {

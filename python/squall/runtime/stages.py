@@ -36,7 +36,7 @@ class Stages:
     Args:
         say: tells the parent that the worker rests in a stage, with its activity.
 
-    Threading: `begin` and `answer` come from the thread of commands, the rest from the loop's. The core's `rest` is one
+    Threading: `begin` and `answer` come from the thread of commands, the rest from the loop's. The core's `standing` is one
         call under the interpreter lock, so what it says is of one moment.
     """
 
@@ -67,10 +67,10 @@ class Stages:
 
     def look(self) -> int:
         """Says that the worker rests, if it does and has not said so; the activity up to which it looked."""
-        rest = self._worker.rest()
-        activity: int = rest["activity"]
+        standing = self._worker.standing()
+        activity: int = standing["activity"]
         with self._lock:
-            if activity == self._told or not self._rests(rest):
+            if activity == self._told or not self._rests(standing):
                 return activity
             self._told = activity
         self._say(self.stage)
@@ -78,29 +78,29 @@ class Stages:
 
     def answer(self, wave: int) -> dict[str, Any]:
         """How the worker stands in a wave of questions."""
-        rest = self._worker.rest()
+        standing = self._worker.standing()
         with self._lock:
-            is_quiet = not self._waiting and self._rests(rest)
+            is_quiet = not self._waiting and self._rests(standing)
             if not is_quiet:
                 self._told = None  # it says so when it rests
         return {
             "wave": wave,
             "is_quiet": is_quiet,
-            "exhausted": rest["exhausted"],
-            "waits": rest["pending"] > 0,
-            "holds": rest["held"] > 0,
-            "sent": rest["sent"],
-            "received": rest["received"],
+            "exhausted": standing["exhausted"],
+            "waits": standing["pending"] > 0,
+            "holds": standing["held"] > 0,
+            "sent": standing["sent"],
+            "received": standing["received"],
         }
 
-    def _rests(self, rest: Mapping[str, Any]) -> bool:
-        if rest["moving"] or rest["in_call"]:
+    def _rests(self, standing: Mapping[str, Any]) -> bool:
+        if standing["moving"] or standing["in_call"]:
             return False
         if self.stage.kind == RUN:
-            return rest["exhausted"] and not rest["kept"]
-        if not rest["exhausted"] and not (rest["only_polls"] and self._worker.monotonic() >= self.polls_until):
+            return standing["exhausted"] and not standing["kept"]
+        if not standing["exhausted"] and not (standing["only_polls"] and self._worker.monotonic() >= self.polls_until):
             return False
         if self.stage.kind != HELD:
             return True
-        nothing_due = rest["due"] is None or rest["due"] > self.deadline
-        return nothing_due or not (rest["pending"] or rest["held"])
+        nothing_due = standing["due"] is None or standing["due"] > self.deadline
+        return nothing_due or not (standing["pending"] or standing["held"])

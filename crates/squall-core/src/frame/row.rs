@@ -181,10 +181,10 @@ impl RowBuffer {
     }
 
     /// Takes the first rows out, at most `most_rows` of at most `most_bytes` together but one if there is any, and gives
-    /// them and their number to `send`.
-    pub fn take<R>(&mut self, most_rows: usize, most_bytes: usize, send: impl FnOnce(Rows<'_>, usize) -> R) -> R {
+    /// them to `send`.
+    pub fn take<R>(&mut self, most_rows: usize, most_bytes: usize, send: impl FnOnce(Rows<'_>) -> R) -> R {
         if self.rows <= most_rows && self.bytes.len() <= most_bytes {
-            let sent = send(Rows(&self.bytes), self.rows);
+            let sent = send(self.rows());
             self.bytes.clear();
             self.bytes.shrink_to(KEPT_BYTES);
             (self.rows, self.last) = (0, None);
@@ -198,7 +198,7 @@ impl RowBuffer {
             }
             (rows, cut) = (rows + 1, end);
         }
-        let sent = send(Rows(&self.bytes[..cut]), rows);
+        let sent = send(Rows { bytes: &self.bytes[..cut], count: rows });
         self.drop_front(rows, cut);
         sent
     }
@@ -222,7 +222,7 @@ impl RowBuffer {
 
     /// The waiting rows.
     pub fn rows(&self) -> Rows<'_> {
-        Rows(&self.bytes)
+        Rows { bytes: &self.bytes, count: self.rows }
     }
 }
 
@@ -285,30 +285,44 @@ fn read_place(cursor: &mut Cursor<'_>) -> Result<RowPlace, Fault> {
 
 /// The rows of a data frame, as a view of its bytes, known to be well formed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Rows<'a>(&'a [u8]);
+pub struct Rows<'a> {
+    bytes: &'a [u8],
+    count: usize,
+}
 
 impl<'a> Rows<'a> {
     /// A view of `bytes`, which must be whole rows.
     ///
     /// They are walked once here, so that a bad row refuses the frame and never half of it is delivered.
     pub fn new(bytes: &'a [u8]) -> Result<Self, Fault> {
-        let mut walk = Walk::new(bytes);
+        let (mut walk, mut count) = (Walk::new(bytes), 0);
         while !walk.cursor.0.is_empty() {
             walk.row()?;
+            count += 1;
         }
-        Ok(Rows(bytes))
+        Ok(Rows { bytes, count })
+    }
+
+    /// How many there are.
+    pub fn len(self) -> usize {
+        self.count
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(self) -> bool {
+        self.count == 0
     }
 
     /// The rows in their order.
     pub fn iter(self) -> impl Iterator<Item = Row<'a>> {
-        let mut walk = Walk::new(self.0);
+        let mut walk = Walk::new(self.bytes);
         // They were read once before, so the end of the bytes is the only reason to stop.
         std::iter::from_fn(move || walk.row().ok())
     }
 
     /// The bytes as they are in the frame.
     pub fn as_bytes(self) -> &'a [u8] {
-        self.0
+        self.bytes
     }
 }
 

@@ -42,7 +42,7 @@ pub fn time_codec(py: Python<'_>, rows: Vec<Bound<'_, PyTuple>>, per_frame: usiz
         }
         if buffer.len() == per_frame || number as usize + 1 == rows.len() {
             let mut frame = Vec::with_capacity(buffer.bytes() + 64);
-            let sent = buffer.take(per_frame, usize::MAX, |rows, _| {
+            let sent = buffer.take(per_frame, usize::MAX, |rows| {
                 frame::encode(&mut frame, TOKEN, number, &Body::Data { target: 3, rows })
             });
             sent.map_err(|fault| PyValueError::new_err(fault.to_string()))?;
