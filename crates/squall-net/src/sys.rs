@@ -1,8 +1,10 @@
 //! System calls that the standard library does not offer, as `io::Result`s.
 
-use std::io;
-use std::net::TcpStream;
+use std::io::{self, IoSlice};
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::Duration;
 
 /// Turns -1 into the error that the system left.
@@ -40,13 +42,14 @@ pub fn clear(event: BorrowedFd<'_>) {
 /// Waits until the descriptor can be read. Whether it can.
 pub fn wait_readable(fd: BorrowedFd<'_>, timeout: Option<Duration>) -> bool {
     let mut polled = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-    let time = timeout.map(|timeout| libc::timespec {
-        tv_sec: timeout.as_secs() as libc::time_t,
-        tv_nsec: timeout.subsec_nanos() as libc::c_long,
-    });
+    let time = timeout.map(timespec);
     let time = time.as_ref().map_or(std::ptr::null(), |time| time as *const _);
     // SAFETY: both pointers are to locals.
     unsafe { libc::ppoll(&mut polled, 1, time, std::ptr::null()) > 0 }
+}
+
+fn timespec(time: Duration) -> libc::timespec {
+    libc::timespec { tv_sec: time.as_secs() as libc::time_t, tv_nsec: time.subsec_nanos() as libc::c_long }
 }
 
 /// Lets the timed waits of this thread end on time. By default the kernel adds up to 50 µs, to save wake-ups; the median
@@ -108,6 +111,103 @@ pub fn send(socket: BorrowedFd<'_>, data: &[u8]) -> io::Result<usize> {
     usize::try_from(bytes).map_err(|_| io::Error::last_os_error())
 }
 
+/// Writes as much of the pieces, one after the other, as the socket takes now.
+pub fn send_pieces(socket: BorrowedFd<'_>, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+    // SAFETY: a header of zeros is one without address, pieces and control data.
+    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+    // `IoSlice` is promised to be laid out as the system's `iovec`.
+    header.msg_iov = pieces.as_ptr().cast_mut().cast();
+    header.msg_iovlen = pieces.len() as _;
+    // SAFETY: reads the pieces, as many as there are.
+    let bytes = unsafe { libc::sendmsg(socket.as_raw_fd(), &header, libc::MSG_NOSIGNAL) };
+    usize::try_from(bytes).map_err(|_| io::Error::last_os_error())
+}
+
+/// Begins to connect a socket that does not block. The connection is there, or has failed, when it can be written.
+pub fn connect(to: &SockAddr) -> io::Result<OwnedFd> {
+    let flags = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: no pointers.
+    let socket = own(unsafe { libc::socket(to.family(), flags, 0) })?;
+    let (address, length) = to.as_raw();
+    // SAFETY: the address has the length given.
+    match check(unsafe { libc::connect(socket.as_raw_fd(), address, length) }) {
+        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
+        _ => Ok(socket),
+    }
+}
+
+/// Why the connection could not be made, if it could not.
+pub fn take_error(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let (mut error, mut size) = (0, std::mem::size_of::<libc::c_int>() as libc::socklen_t);
+    let value = (&raw mut error).cast();
+    // SAFETY: the value is a local of the size given.
+    check(unsafe { libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ERROR, value, &mut size) })?;
+    if error == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(error)) }
+}
+
+/// An address as system calls want it.
+pub enum SockAddr {
+    V4(libc::sockaddr_in),
+    V6(libc::sockaddr_in6),
+    Unix(Box<libc::sockaddr_un>),
+}
+
+impl SockAddr {
+    /// A path of at most 107 bytes.
+    pub fn unix(path: &Path) -> io::Result<SockAddr> {
+        // SAFETY: plain numbers.
+        let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
+        let bytes = path.as_os_str().as_bytes();
+        if bytes.len() >= address.sun_path.len() {
+            let because =
+                format!("{}: a socket's path has at most {} bytes", path.display(), address.sun_path.len() - 1);
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, because));
+        }
+        address.sun_family = libc::AF_UNIX as libc::sa_family_t;
+        address.sun_path.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from as libc::c_char);
+        Ok(SockAddr::Unix(Box::new(address)))
+    }
+
+    fn family(&self) -> libc::c_int {
+        match self {
+            SockAddr::V4(_) => libc::AF_INET,
+            SockAddr::V6(_) => libc::AF_INET6,
+            SockAddr::Unix(_) => libc::AF_UNIX,
+        }
+    }
+
+    fn as_raw(&self) -> (*const libc::sockaddr, libc::socklen_t) {
+        fn of<T>(address: &T) -> (*const libc::sockaddr, libc::socklen_t) {
+            ((address as *const T).cast(), std::mem::size_of::<T>() as libc::socklen_t)
+        }
+        match self {
+            SockAddr::V4(address) => of(address),
+            SockAddr::V6(address) => of(address),
+            SockAddr::Unix(address) => of(&**address),
+        }
+    }
+}
+
+impl From<SocketAddr> for SockAddr {
+    fn from(address: SocketAddr) -> SockAddr {
+        match address {
+            SocketAddr::V4(v4) => SockAddr::V4(libc::sockaddr_in {
+                sin_family: libc::AF_INET as libc::sa_family_t,
+                sin_port: v4.port().to_be(),
+                sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(v4.ip().octets()) },
+                sin_zero: [0; 8],
+            }),
+            SocketAddr::V6(v6) => SockAddr::V6(libc::sockaddr_in6 {
+                sin6_family: libc::AF_INET6 as libc::sa_family_t,
+                sin6_port: v6.port().to_be(),
+                sin6_flowinfo: v6.flowinfo(),
+                sin6_addr: libc::in6_addr { s6_addr: v6.ip().octets() },
+                sin6_scope_id: v6.scope_id(),
+            }),
+        }
+    }
+}
+
 /// Reads into bytes that were written before. How many; 0: the sender is done.
 pub fn receive_into(socket: BorrowedFd<'_>, data: &mut [u8]) -> io::Result<usize> {
     // SAFETY: writes into the slice.
@@ -126,6 +226,15 @@ pub fn accept(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 pub fn peer(socket: BorrowedFd<'_>) -> Option<String> {
     let socket = TcpStream::from(socket.try_clone_to_owned().ok()?);
     socket.peer_addr().ok().map(|address| address.to_string())
+}
+
+/// Whether it is a socket of this host alone.
+pub fn is_unix(socket: BorrowedFd<'_>) -> io::Result<bool> {
+    let (mut domain, mut size) = (0, std::mem::size_of::<libc::c_int>() as libc::socklen_t);
+    let value = (&raw mut domain).cast();
+    // SAFETY: the value is a local of the size given.
+    check(unsafe { libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_DOMAIN, value, &mut size) })?;
+    Ok(domain == libc::AF_UNIX)
 }
 
 /// Tells the other side that nothing more comes.
@@ -149,6 +258,10 @@ pub enum Interest {
     Read,
     /// Room to write.
     Write,
+    /// One of both.
+    Both,
+    /// That an [`eventfd`] was signalled since it was reported last: it is told once, and need not be cleared.
+    Signal,
     /// That the connection breaks or is over in both directions.
     End,
 }
@@ -191,6 +304,8 @@ impl Epoll {
         let events = match interest {
             Interest::Read => libc::EPOLLIN | libc::EPOLLRDHUP,
             Interest::Write => libc::EPOLLOUT,
+            Interest::Both => libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLOUT,
+            Interest::Signal => libc::EPOLLIN | libc::EPOLLET,
             Interest::End => 0, // reported always
         };
         let mut event = libc::epoll_event { events: events as u32, u64: number };
@@ -207,16 +322,34 @@ impl Epoll {
 
     /// Waits, and leaves what is ready in `ready`. A wait is never shorter than the time, but by a signal.
     pub fn wait(&self, ready: &mut Vec<Ready>, timeout: Option<Duration>) {
-        let timeout_ms = timeout.map_or(-1, |timeout| timeout.as_micros().div_ceil(1000) as libc::c_int);
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; 256];
-        // SAFETY: the buffer is a local of the length given.
-        let n = unsafe { libc::epoll_wait(self.0.as_raw_fd(), events.as_mut_ptr(), events.len() as i32, timeout_ms) };
+        let n = self.wait_for(&mut events, timeout);
         const OVER: u32 = (libc::EPOLLHUP | libc::EPOLLERR) as u32;
         ready.clear();
-        ready.extend(events.iter().take(n.max(0) as usize).map(|event| {
+        ready.extend(events.iter().take(n).map(|event| {
             let (number, events) = (event.u64, event.events);
             Ready { number, is_over: events & OVER != 0 }
         }));
+    }
+
+    /// To the nanosecond. Systems before Linux 5.11, and sandboxes that do not know the call, need two calls for that.
+    fn wait_for(&self, events: &mut [libc::epoll_event], timeout: Option<Duration>) -> usize {
+        let time = timeout.map(timespec);
+        let time = time.as_ref().map_or(std::ptr::null(), |time| time as *const libc::timespec);
+        let (set, most) = (self.0.as_raw_fd(), events.len() as libc::c_int);
+        let no_mask = std::ptr::null::<libc::sigset_t>();
+        // SAFETY: the buffer is of the length given, the time a local, and no mask is set.
+        let n =
+            unsafe { libc::syscall(libc::SYS_epoll_pwait2, set, events.as_mut_ptr(), most, time, no_mask, 8_usize) };
+        if n >= 0 {
+            return n as usize;
+        }
+        if !matches!(io::Error::last_os_error().raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) {
+            return 0;
+        }
+        wait_readable(self.0.as_fd(), timeout);
+        // SAFETY: the buffer is of the length given.
+        unsafe { libc::epoll_wait(set, events.as_mut_ptr(), most, 0) }.max(0) as usize
     }
 }
 
