@@ -17,3 +17,22 @@ mod violation;
 pub use incoming::{Came, LinkIn, RECEIPT_BYTES, RECEIPT_FRAMES};
 pub use outgoing::{Limits, LinkOut};
 pub use violation::{Violation, Violations};
+
+/// Notices that a peer says nothing about what it was sent: that a stream is open at one end only looks like this, and
+/// like nothing else. A peer whose code does not return looks so, too; giving its stream up costs it nothing.
+#[derive(Default)]
+pub struct Silence {
+    seen: Option<(u64, u64)>,
+    since_ns: u64,
+}
+
+impl Silence {
+    /// For how long the peer has now been silent although something of the link waits for its word.
+    pub fn for_ns(&mut self, link: &LinkOut, now_ns: u64) -> u64 {
+        let seen = link.is_waiting().then(|| (link.streams(), link.receipted()));
+        if seen.is_none() || seen != self.seen {
+            (self.seen, self.since_ns) = (seen, now_ns);
+        }
+        now_ns.saturating_sub(self.since_ns)
+    }
+}

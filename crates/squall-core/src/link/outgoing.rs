@@ -51,6 +51,7 @@ pub struct LinkOut {
     receipt_written: usize,
     /// What the receipt after it will say.
     later: Option<u64>,
+    streams: u64,
 }
 
 impl LinkOut {
@@ -68,6 +69,7 @@ impl LinkOut {
             receipt: Vec::new(),
             receipt_written: 0,
             later: None,
+            streams: 0,
         }
     }
 
@@ -101,11 +103,26 @@ impl LinkOut {
         self.kept.first().sequence
     }
 
+    /// How many streams have carried it.
+    pub fn streams(&self) -> u64 {
+        self.streams
+    }
+
+    /// Whether there is a stream, and the peer owes a receipt on it.
+    pub fn is_waiting(&self) -> bool {
+        match self.stream {
+            Stream::None => false,
+            Stream::New => true,
+            Stream::Open => self.unreceipted() > 0,
+        }
+    }
+
     /// There is a new stream; `received` is what our own receiving half expects next, and is said first. Nothing else
     /// is given out until the peer has said the same of its.
     pub fn attach(&mut self, received: u64) {
         self.detach();
         self.stream = Stream::New;
+        self.streams += 1;
         self.tell_received(received);
     }
 

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use squall_core::frame::{Body, Header, decode, encode};
 use squall_core::ids::{Incarnation, Token};
-use squall_core::link::{Came, Limits, LinkIn, LinkOut, RECEIPT_BYTES, RECEIPT_FRAMES, Violation};
+use squall_core::link::{Came, Limits, LinkIn, LinkOut, RECEIPT_BYTES, RECEIPT_FRAMES, Silence, Violation};
 use std::collections::VecDeque;
 
 const LIMITS: Limits = Limits { bytes: 200_000, frames: 300 };
@@ -105,7 +105,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_000))]
+    #![proptest_config(ProptestConfig::with_cases(300))]
 
     // semantics 20, semantics 23
     #[test]
@@ -277,4 +277,26 @@ fn a_peer_that_does_not_read_costs_two_receipts() {
     outgoing.sent(unsent);
     let last: Vec<u8> = outgoing.unsent().flatten().copied().collect();
     assert_eq!(last, frame(token(1), 7, &Body::Receipt { sequence: 999 }));
+}
+
+// semantics 20
+#[test]
+fn silence_lasts_while_something_waits_for_the_peer_s_word() {
+    let (mut silence, mut outgoing) = (Silence::default(), LinkOut::new(token(1), 7, LIMITS));
+    let mut heard = |outgoing: &LinkOut, now_ns| silence.for_ns(outgoing, now_ns);
+    outgoing.push(&ORDER).unwrap();
+    assert_eq!((heard(&outgoing, 1), heard(&outgoing, 9)), (0, 0), "without a stream nobody is silent");
+    outgoing.attach(0);
+    assert_eq!((heard(&outgoing, 10), heard(&outgoing, 15)), (0, 5));
+    outgoing.attach(0);
+    assert_eq!((heard(&outgoing, 20), heard(&outgoing, 25)), (0, 5), "a new stream, a new chance");
+    outgoing.receipt(0).unwrap();
+    outgoing.push(&ORDER).unwrap();
+    let unsent: usize = outgoing.unsent().map(<[u8]>::len).sum();
+    outgoing.sent(unsent);
+    assert_eq!(heard(&outgoing, 30), 10);
+    outgoing.receipt(1).unwrap();
+    assert_eq!((heard(&outgoing, 40), heard(&outgoing, 45)), (0, 5));
+    outgoing.receipt(2).unwrap();
+    assert_eq!((heard(&outgoing, 50), heard(&outgoing, 90)), (0, 0));
 }
