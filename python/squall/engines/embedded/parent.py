@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from squall import _core
+from squall.cluster.causes import cause_of
 from squall.config.load import local_dir
 from squall.engines.embedded import events, outcome, sockets
 from squall.engines.embedded.control import Answered, Control
@@ -358,10 +359,10 @@ class EmbeddedRun:
     def _end(self, worker: WorkerProcess, log_file: Path) -> int:
         """Says how it ended; the exit code."""
         status = worker.reap()
-        cause = outcome.crashed(status, self._names(worker.ran()), worker.out_of_memory())
+        cause = cause_of(status, self._names(worker.ran()), worker.out_of_memory())
         lost = None if self._run.said_its_last_word else worker.totals()
         worker.close()
-        self._run, _ = outcome.step(self._run, outcome.Gone(cause), time.monotonic())
+        self._run, _ = outcome.step(self._run, outcome.Gone(cause.defect), time.monotonic())
         if failure := self._run.failure:
             self._tell({"event": "failed", "code": failure.code, "text": str(failure), "log": str(log_file)})
         specs = [self._graph.components[name] for name in self._components]
