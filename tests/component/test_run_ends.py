@@ -366,9 +366,9 @@ def test_check_shows_which_worker_runs_what_and_what_crosses(squall: Squall) -> 
     assert (check.process.returncode, check.err) == (0, "")
     assert check.out.splitlines()[2:] == [
         "",
-        "tasks in worker  1    2",
-        "numbers          ·    4  where there is room",
-        "last             1–2  3  evenly",
+        "tasks in worker  1  2",
+        "numbers          4  ·    where there is room",
+        "last             1  2–3  evenly",
         "",
         "tuples that go to another worker",
         "numbers → last  shuffle  67%",
@@ -386,7 +386,7 @@ def test_workers_of_the_command_line_are_stronger_than_those_of_the_topology(squ
     none = squall.done("check", file, "-w", "many")
     assert none.process.returncode == 2
     assert "setting_invalid" in none.err
-    assert "-w many" in none.err
+    assert "--workers many" in none.err
 
 
 def test_plain_output_is_a_line_a_second_and_a_summary(squall: Squall) -> None:

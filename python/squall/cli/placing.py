@@ -26,7 +26,7 @@ def workers_asked(text: str | None) -> int | str | None:
     Raises:
         ConfigError: `setting_invalid`: neither a number that the setting allows nor `auto`.
     """
-    return text if text in (None, AUTO) else checked(KEY, text, f"-w {text}", Scope.LOCAL)
+    return text if text in (None, AUTO) else checked(KEY, text, f"--workers {text}", Scope.LOCAL)
 
 
 def with_workers(graph: Graph, asked: int | str | None) -> tuple[Graph, str]:
