@@ -106,6 +106,22 @@ SETTINGS: Mapping[str, Setting] = {
             at_most=1024,
         ),
         _count(
+            "topology.worker.start.deaths.max",
+            10,
+            _T,
+            "Deaths of one worker, running, before it is ready, at which a run ends.",
+            at_least=1,
+            unit="deaths",
+        ),
+        _count(
+            "topology.worker.deaths.max",
+            None,
+            _T,
+            "Deaths of one worker after it was ready at which a run ends; unset: it is replaced each time.",
+            at_least=1,
+            unit="deaths",
+        ),
+        _count(
             "topology.tasks",
             None,
             _C,

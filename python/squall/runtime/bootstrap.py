@@ -18,7 +18,7 @@ class Bootstrap:
     the topology as the parent built it. `positions`: where the spouts of the last run stopped. `stdin_fd`: where
     the parent passes standard input on, if a spout reads it.
 
-    `worker`: its number, from 1, of so many `workers`. `incarnation`: which life, counted over all workers. `link_fd`: where workers with
+    `placed`: the worker of each executor, by component. `worker`: its number, from 1, of so many `workers`. `incarnation`: which life, counted over all workers. `link_fd`: where workers with
     smaller numbers call, if there are any. `secret`: what they know each other by, in hexadecimal. `ended`: how many outputs
     of each task of a generator ended in the lives before, by component and index ("numbers/0").
     """
@@ -29,6 +29,7 @@ class Bootstrap:
     described: dict[str, Any]
     settings: dict[str, Any]
     topology_id: str
+    placed: dict[str, list[int]]
     worker: int
     workers: int
     incarnation: int

@@ -81,7 +81,7 @@ class WorkerProcess:
         if (level := graph.settings["worker.log.level"]) != boot.settings["worker.log.level"]:
             logging.getLogger().setLevel(level)
         worker_log.use(graph.settings)
-        self.plan = plan(graph, boot.workers)
+        self.plan = plan(graph, boot.placed)
         page_fd = os.dup(boot.page_fd)
         self.hooks = Hooks(
             graph.settings, lambda: datetime.now(UTC), time.monotonic, self, run=f"{boot.topology_id}-{os.getpid()}"

@@ -20,6 +20,7 @@ from typing import Any
 
 from squall import _core
 from squall.cluster import totals
+from squall.cluster.placement import place
 from squall.cluster.settling import Kind as StageKind
 from squall.cluster.settling import Stage
 from squall.config.load import local_dir
@@ -62,6 +63,7 @@ class Order:
     drain_s: float
     stdout_fd: int = 1
     from_start: bool = False
+    workers: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,8 @@ class EmbeddedRun:
         self._components = [*(spout.name for spout in graph.spouts), *graph.order]
         self._began_s = time.monotonic()
         self._run = Run(order.drain_s)
+        self._placement = place(graph, order.workers)
+        self._plan = plan(graph, self._placement.executors)
         self._crew: Crew
         self._is_started = False
         self._exhausted = False
@@ -142,7 +146,7 @@ class EmbeddedRun:
             with self._signals(), self._prepared(wanted) as control, self._exporting(wanted):
                 self._listen()
                 self._stdin = StandardInput() if any(spec.reads_stdin for spec in self._graph.spouts) else None
-                self._crew = crew = Crew(wanted, plan(self._graph), self._selector, self, self)
+                self._crew = crew = Crew(wanted, self._plan, self._selector, self, self)
                 crew.begin()
                 self._started(crew, wanted)
                 if self._stdin is not None:
@@ -167,6 +171,7 @@ class EmbeddedRun:
             name=order.name,
             parameters=order.parameters,
             described=describe(self._graph),
+            placed=self._placement.executors,
             settings=order.settings,
             topology_id=f"{self._graph.name}-1-{second}",
             run_dir=base / "runs" / stamp,

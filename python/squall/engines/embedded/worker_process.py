@@ -32,6 +32,7 @@ class Wanted:
     name: str | None
     parameters: list[str]
     described: Mapping[str, Any]
+    placed: Mapping[str, Sequence[int]]
     settings: Mapping[str, Any]
     topology_id: str
     run_dir: Path
@@ -86,6 +87,7 @@ class WorkerProcess:
             name=wanted.name,
             parameters=wanted.parameters,
             described=dict(wanted.described),
+            placed={name: list(workers) for name, workers in wanted.placed.items()},
             settings=dict(wanted.settings),
             topology_id=wanted.topology_id,
             worker=number,
