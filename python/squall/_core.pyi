@@ -254,13 +254,51 @@ class Worker:
     def set_tick(self, task: int, period: float, function: Callable[[], object], /) -> None: ...
 
     # -- running ------------------------------------------------------------------------------------------
-    def run(self, *, until_idle: bool = False, deadline: float | None = None) -> str:
+    def run(self, *, until_idle: bool = False, deadline: float | None = None, known: int | None = None) -> str:
         """Runs the tasks; says why it came back.
 
         "exhausted": every spout is exhausted and nothing is pending. "stopped": `request_stop` was called.
         "died": a failure said "die" (see `death`). "idle": nothing can run without time moving or the world
         sending something (only with `until_idle`). "deadline": `monotonic()` reached `deadline`.
         """
+    def standing(self) -> dict[str, Any]:
+        """How the worker stands, all of one moment.
+
+        Keys: `activity` (grows when something was done) · `in_call` · `moving` · `exhausted` · `only_polls` (what is not
+        exhausted waits for its last poll) · `pending` · `held` · `kept` (held where there is no `drain`) · `due` (s on
+        the worker's clock, or None) · `sent`, `received` (frames that may bring work, by incarnation).
+        """
+        ...
+    def add_far_task(
+        self,
+        *,
+        component: int,
+        task_id: int,
+        worker: int,
+        streams: Sequence[tuple[str, Sequence[str], bool]],
+        retries: int,
+    ) -> int:
+        """A task of another worker, with its streams; its index."""
+        ...
+    def open_links(self, number: int, workers: int, listen_fd: int, secret: bytes) -> None:
+        """Begins to serve links to the other workers. The descriptor is taken over."""
+        ...
+    def links(self) -> dict[str, Any]:
+        """How the links stand: `peers`, by the other worker's number, and `refused`: counts by cause."""
+        ...
+    def peer(self, worker: int, incarnation: int, session: int, path: str) -> None:
+        """A life of another worker takes tuples. Any thread."""
+        ...
+    def peer_lost(self, worker: int, incarnation: int, suspects: Sequence[int]) -> None:
+        """A life of another worker is over. Any thread.
+
+        Args:
+            suspects: the roots of the tuples on which it died.
+        """
+        ...
+    def resume_spouts(self) -> None:
+        """Takes `stop_spouts` back, as far as spouts were not exhausted."""
+        ...
     def is_running(self) -> bool:
         """Whether `run` is under way, so that this is asked from within or from another thread."""
     def request_stop(self) -> None:

@@ -8,7 +8,7 @@ use crate::failures::Failure;
 use crate::fault;
 use crate::task::Task;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyDict};
 use squall_core::ack::AckFrame;
 use squall_core::cell::Local;
 use squall_core::credit::Inflow;
@@ -156,6 +156,11 @@ impl Links {
 }
 
 impl Core {
+    /// Whether there are no other workers.
+    pub fn is_alone(&self) -> bool {
+        self.links().is_none()
+    }
+
     fn links(&self) -> Option<&Links> {
         // SAFETY: set once, before the first run, and dropped by `close`, which is not called from within one.
         self.links.with(|links| unsafe { (*(links as *const Option<Box<Links>>)).as_deref() })
@@ -332,7 +337,7 @@ impl Core {
                     return;
                 }
                 let socket = Socket::new(stream, MAX_FRAME_BYTES);
-                if self.waiter.watch(socket.as_fd(), u64::from(peer.worker), true).is_ok() {
+                if self.waiter.watch(socket.as_fd(), u64::from(peer.worker), false).is_ok() {
                     peer.socket.replace(Some(socket));
                 }
                 self.tasks_of_worker(peer.worker).for_each(|(_, far)| far.is_away.set(false));
@@ -357,6 +362,35 @@ impl Core {
         let peers = || self.links().into_iter().flat_map(|links| &links.peers).filter(|peer| peer.incarnation.get() != 0);
         let by = |count: fn(&Peer) -> u64| peers().map(|peer| (peer.incarnation.get(), count(peer))).collect();
         (by(|peer| peer.sent.get()), by(|peer| peer.received.get()))
+    }
+
+    /// How the links stand, and how often something was refused on them, by cause.
+    pub fn link_figures<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let dict = PyDict::new(py);
+        let Some(links) = self.links() else { return Ok(dict) };
+        let peers = PyDict::new(py);
+        for peer in &links.peers {
+            let figures = PyDict::new(py);
+            let (is_up, unreceipted, kept_bytes) = peer.link.with(|link| match link {
+                Some(link) => (link.is_up, link.out.unreceipted(), link.out.kept_bytes()),
+                None => (false, 0, 0),
+            });
+            let far = || self.tasks_of_worker(peer.worker).map(|(_, far)| far);
+            figures.set_item("is_up", is_up)?;
+            figures.set_item("unreceipted_frames", unreceipted)?;
+            figures.set_item("unreceipted_bytes", kept_bytes)?;
+            figures.set_item("frames_sent", peer.sent.get())?;
+            figures.set_item("frames_received", peer.received.get())?;
+            figures.set_item("waiting", far().map(|far| far.waiting()).sum::<usize>())?;
+            figures.set_item("under_way", far().map(|far| far.under_way()).sum::<usize>())?;
+            peers.set_item(peer.worker, figures)?;
+        }
+        dict.set_item("peers", peers)?;
+        let violations = links.violations.with(|violations| violations.iter().collect::<Vec<_>>());
+        let refusals = links.gate.refusals().iter().collect::<Vec<_>>();
+        let counted: BTreeMap<&str, u64> = violations.into_iter().chain(refusals).filter(|(_, n)| *n > 0).collect();
+        dict.set_item("refused", counted)?;
+        Ok(dict)
     }
 
     /// Whether acks wait to be sent.

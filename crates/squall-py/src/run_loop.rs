@@ -118,7 +118,8 @@ impl Core {
         }
         // What waits in an inbox for the rest of its batch waits for its next input, as in a join.
         let waits = |bolt: &Rc<Task>| bolt.inbox.is_empty() || bolt.bolt().waiting_since_ns.get() != 0;
-        let all_empty = order.iter().all(waits);
+        let is_taken = |task: &Rc<Task>| task.far().is_none_or(|far| far.under_way() == 0);
+        let all_empty = order.iter().all(waits) && (self.is_alone() || self.tasks.get().iter().all(is_taken));
         for spout in spouts {
             let state = spout.spout();
             if !state.acked.with(|acked| acked.is_empty()) || !state.later.with(|later| later.is_empty()) {
@@ -317,8 +318,7 @@ impl Core {
     /// as far as this one can tell.
     fn is_exhausted(&self) -> bool {
         let waits_for_drain = |state: &SpoutState| {
-            let elsewhere = self.links.with(|links| links.is_some());
-            state.retrying.get() == 0 && state.burying.get() == 0 && (elsewhere || self.is_held_for_drain())
+            state.retrying.get() == 0 && state.burying.get() == 0 && (!self.is_alone() || self.is_held_for_drain())
         };
         let ended = |task: &Rc<Task>| {
             let state = task.spout();

@@ -368,6 +368,10 @@ impl Worker {
         self.core().standing(py)
     }
 
+    fn links<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        self.core().link_figures(py)
+    }
+
     fn open_links(&self, number: u32, workers: u32, listen_fd: i32, secret: [u8; 32]) -> PyResult<()> {
         // SAFETY: the caller hands the descriptor over.
         Ok(self.core().open_links(number, workers, unsafe { OwnedFd::from_raw_fd(listen_fd) }, &secret)?)
@@ -413,6 +417,10 @@ impl Worker {
     fn stop_spouts(&self) {
         let core = self.core();
         core.drain_sources(core.tick_clock());
+    }
+
+    fn resume_spouts(&self) {
+        self.core().draining.set(false);
     }
 
     fn wake_spout(&self, task: u32) -> PyResult<bool> {

@@ -39,6 +39,8 @@ class Kind(Enum):
     """Sources are stopped, and what they gave comes to its end."""
     DRAIN = "drain"
     """One component's `drain()` is called in all its tasks, and what it emits comes to its end."""
+    HELD = "held"
+    """What user code still holds may be let go of by its timers."""
     CLOSE = "close"
     """Everything has ended: components are closed."""
 
@@ -86,7 +88,11 @@ class Quiet:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a worker says in a wave. `exhausted`: none of its sources will give anything any more."""
+    """What a worker says in a wave.
+
+    `exhausted`: none of its sources will give anything any more. `waits`: trees of its spouts are open. `holds`: bolts
+    with a `drain()` hold tuples; where other bolts hold some, the worker is not quiet while sources run.
+    """
 
     incarnation: int
     wave: int
@@ -94,6 +100,8 @@ class Answer:
     exhausted: bool
     sent: Counts = field(default_factory=dict[int, int])
     received: Counts = field(default_factory=dict[int, int])
+    waits: bool = False
+    holds: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +195,7 @@ def step(state: Settling, event: Event) -> tuple[Settling, list[Action]]:
 
 def _joined(state: Settling, worker: int, incarnation: int) -> tuple[Settling, list[Action]]:
     state = replace(state, living={**state.living, worker: incarnation})
-    if state.stage.kind is Kind.DRAIN:
+    if state.stage.kind in (Kind.DRAIN, Kind.HELD):
         return _begun(replace(state, left=state.order), state.begins_from)
     return state, [Begin(state.stage, frozenset({incarnation}))]
 
@@ -207,7 +215,8 @@ def _answered(state: Settling, answer: Answer) -> tuple[Settling, list[Action]]:
         state = replace(state, quiet=state.quiet - {answer.incarnation})
     if len(state.answers) < len(state.living):
         return state, []
-    if not all(_rests(one, state.stage) for one in state.answers.values()) or not _agree(state.answers):
+    rest = all(_rests(one, state.stage) for one in state.answers.values()) and _has_run(state)
+    if not rest or not _agree(state.answers):
         return _looked(_unasked(state))  # those that are busy, or are being sent something, say when they rest
     if state.before is not None and _same(state.before, state.answers):
         return _next(state)
@@ -230,9 +239,22 @@ def _unasked(state: Settling) -> Settling:
     return replace(state, is_asking=False, answers={}, before=None)
 
 
+def with_order(state: Settling, order: Sequence[str]) -> Settling:
+    """The run when it is known which components have a `drain()`; those already drained are not drained again."""
+    gone = set(state.order) - set(state.left)
+    return replace(state, order=tuple(order), left=tuple(name for name in order if name not in gone))
+
+
+def _has_run(state: Settling) -> bool:
+    """Whether, where sources run, open trees wait for nothing but a `drain()`."""
+    answers = state.answers.values()
+    waits, holds = any(one.waits for one in answers), any(one.holds for one in answers)
+    return not state.stage.needs_exhausted or not waits or holds
+
+
 def _next(state: Settling) -> tuple[Settling, list[Action]]:
     if not state.left:
-        return _begun(state, Kind.CLOSE)
+        return _begun(state, Kind.CLOSE if state.stage.kind is Kind.HELD else Kind.HELD)
     return _begun(replace(state, left=state.left[1:]), Kind.DRAIN, state.left[0])
 
 

@@ -104,6 +104,11 @@ class Drain:
             if task.index not in waiting:
                 _attempt(self.failures, task, "deactivate")
 
+    def resume(self) -> None:
+        """A worker was lost in the drain: it will be done again, as if it had not begun."""
+        self._stopped = False
+        self.worker.resume_spouts()
+
     def component(self, name: str) -> None:
         """Calls `drain` of a component's tasks, and sends what they give."""
         for task in self.built.of(name):

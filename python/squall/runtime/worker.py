@@ -227,8 +227,10 @@ class WorkerProcess:
 
     def _begin(self, stage: Stage, drain: life.Drain) -> None:
         """The parent has begun a stage."""
-        if stage.kind == stages.RUN or self._output_closed:
+        if self._output_closed:
             return
+        if stage.kind == stages.RUN:
+            return drain.resume()
         now_s = self.worker.monotonic()
         if self.stages.deadline == inf:
             self.stages.deadline = now_s + self.boot.drain_s
