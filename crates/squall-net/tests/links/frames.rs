@@ -201,3 +201,19 @@ fn a_peer_that_always_has_something_does_not_keep_the_loop() {
     drop(socket);
     writer.join().unwrap();
 }
+
+// semantics 24
+#[test]
+fn a_frame_that_ends_too_early_is_never_given_out() {
+    let mut wire = Vec::new();
+    encode(&mut wire, token(1), 0, &Body::Command(b"order")).unwrap();
+    for length in 0..wire.len() {
+        let (mut socket, mut theirs) = end();
+        theirs.write_all(&wire[..length]).unwrap();
+        if length > 0 {
+            assert!(!socket.read(|_, _| panic!("half a frame")).unwrap());
+        }
+        drop(theirs);
+        assert!(matches!(socket.read(|_, _| panic!("half a frame")), Err(Broken::Closed)));
+    }
+}
