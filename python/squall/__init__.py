@@ -4,7 +4,7 @@ from squall._core import Batch, Emit, Tuple
 from squall.api.components import Action, Bolt, Component, OnError, Spout
 from squall.api.context import Counter, Histogram, Timer, TopologyContext
 from squall.api.fields import Fields, FieldsLike
-from squall.api.keys import register_type
+from squall.api.registered import register_type
 from squall.api.topology import (
     BoltDeclarer,
     Declarer,

@@ -345,23 +345,48 @@ def test_check_draws_the_graph_and_runs_nothing(squall: Squall) -> None:
     assert not (squall.state / "runs").exists()
 
 
-def test_workers_that_are_not_there_are_told(squall: Squall) -> None:
-    """Storm spreads tasks over `topology.workers`; here one runs them all for now, and `check` and `run` say so."""
-    file = squall.file(
-        """
-        from squall import Bolt, Topology
+SPREAD = """
+    from squall import Bolt, Topology
 
-        topology = Topology("spread", workers=2)
-        numbers = topology.spout("numbers", lambda: iter(range(5)), outputs=("n",))
-        topology.bolt("last", lambda n: None, parallelism=3).shuffle(numbers)
-        """
-    )
-    fewer = "warning: topology.workers is 2, but this version runs all tasks in 1 worker for now"
-    check, run = squall.done("check", file), squall.done("run", file)
-    assert check.err.splitlines() == [fewer, 'warning: "last" has 3 tasks in one worker: they share one core']
-    assert "1 worker(s)" in check.out
-    assert fewer in run.err.splitlines()
-    assert (check.process.returncode, run.process.returncode) == (0, 0)
+    topology = Topology("spread", workers=2)
+    numbers = topology.spout("numbers", lambda: iter(range(5)), outputs=("n",))
+    topology.bolt("last", lambda n: None, parallelism=3).shuffle(numbers)
+    """
+
+
+def test_workers_that_are_not_there_are_told(squall: Squall) -> None:
+    """Storm spreads tasks over `topology.workers`; here one runs them all for now, and `run` says so."""
+    run = squall.done("run", squall.file(SPREAD))
+    assert "warning: topology.workers is 2, but this version runs all tasks in 1 worker for now" in run.err.splitlines()
+    assert run.process.returncode == 0
+
+
+def test_check_shows_which_worker_runs_what_and_what_crosses(squall: Squall) -> None:
+    check = squall.done("check", squall.file(SPREAD))
+    assert (check.process.returncode, check.err) == (0, "")
+    assert check.out.splitlines()[2:] == [
+        "",
+        "tasks in worker  1  2",
+        "numbers          4  ·    where there is room",
+        "last             1  2–3  evenly",
+        "",
+        "tuples that go to another worker",
+        "numbers → last  shuffle  67%",
+        "",
+        '"spread" is valid: 2 components, 4 tasks, 2 worker(s)',
+    ]
+
+
+def test_workers_of_the_command_line_are_stronger_than_those_of_the_topology(squall: Squall) -> None:
+    file = squall.file(SPREAD)
+    one, many, auto = (squall.done("check", file, "-w", workers) for workers in ("1", "9", "auto"))
+    assert one.err == 'warning: "last" has 3 tasks in one worker: they share one core\n'
+    assert many.err == "warning: there are 4 executors, so 4 of 9 workers are used\n"
+    assert '"last" has 3 executors' in auto.out
+    none = squall.done("check", file, "-w", "many")
+    assert none.process.returncode == 2
+    assert "setting_invalid" in none.err
+    assert "--workers many" in none.err
 
 
 def test_plain_output_is_a_line_a_second_and_a_summary(squall: Squall) -> None:

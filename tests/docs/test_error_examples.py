@@ -73,8 +73,10 @@ NEEDS_THE_WORLD = {
     "unconfirmed",
     "worker_build_failed",
     "worker_crashed",
+    "worker_deaths",
     "worker_exited",
     "worker_out_of_memory",
+    "worker_start_deaths",
 }
 """Codes whose examples need processes, clients, signals or a long time; tests/component leads to them."""
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from squall.cluster.causes import cause_of
 from squall.engines.embedded.outcome import (
     DRAIN_GRACE_S,
     NEVER,
@@ -23,7 +24,6 @@ from squall.engines.embedded.outcome import (
     Tick,
     call_hangs,
     component_failed,
-    crashed,
     drain_unfinished,
     failure_at_end,
     step,
@@ -32,7 +32,7 @@ from squall.engines.embedded.outcome import (
 from squall.model.graph import DEAD_LETTERS
 from squall.runtime import stats
 
-CAUSE = crashed(-11, ["count"], False)
+CAUSE = cause_of(-11, ["count"], False).defect
 FAILURE = component_failed("count", "open", "OSError: no")
 
 
@@ -119,25 +119,6 @@ def test_killed_run_ends_with_130() -> None:
     assert (run.exit_code, dos) == (130, [Do.STOP, Do.KILL])
     run, dos = after(Gone(CAUSE), Interrupted(), Tick(), run=run, now_s=1e9)
     assert (run.exit_code, dos) == (130, [])
-
-
-@pytest.mark.parametrize(
-    ("status", "components", "out_of_memory", "code", "text"),
-    [
-        (-11, ["count"], False, "worker_crashed", 'a segmentation fault (SIGSEGV) while "count" was running'),
-        (-6, ["a", "b"], False, "worker_crashed", 'an abort (SIGABRT) while "a" and "b" were running'),
-        (-9, [], False, "worker_crashed", "a signal (SIGKILL)"),
-        (-9, ["big"], True, "worker_out_of_memory", 'lack of memory (SIGKILL) while "big" was running'),
-        (-15, ["a"], True, "worker_crashed", "a signal (SIGTERM)"),
-        (3, ["exit"], False, "worker_exited", 'code 3 while "exit" was running'),
-        (-64, [], False, "worker_crashed", "SIGRTMAX"),
-        (-50, [], False, "worker_crashed", "signal 50"),
-    ],
-)
-def test_crash_is_told_in_words(status: int, components: list[str], out_of_memory: bool, code: str, text: str) -> None:
-    defect = crashed(status, components, out_of_memory)
-    assert defect.code == code
-    assert text in defect.message
 
 
 def test_unfinished_drain_names_what_is_pending() -> None:

@@ -47,6 +47,11 @@ impl Credit {
         Ok(is_more)
     }
 
+    /// How many tuples the peer's task has not taken yet, as far as is known.
+    pub fn under_way(&self) -> u64 {
+        self.sent - (self.granted - self.window).min(self.sent)
+    }
+
     /// How many tuples were sent since the session began.
     pub fn sent(&self) -> u64 {
         self.sent
@@ -101,14 +106,16 @@ impl Inflow {
         }
     }
 
-    /// What is to be granted, if a quarter of the window is free again since the last grant. It counts as granted.
+    /// What is to be granted, if a quarter of the window is free again since the last grant, or anything while the mailbox
+    /// `is_empty` (so that who waits for the last of them hears of it). It counts as granted.
     ///
     /// `passed` is how many tuples have left the mailbox's queue (`Mailbox::passed`), `aside` how many of them, of this
     /// sender, were only set aside because their channel is held: they still take room.
-    pub fn grant_due(&mut self, passed: u32, aside: u64) -> Option<u64> {
+    pub fn grant_due(&mut self, passed: u32, aside: u64, is_empty: bool) -> Option<u64> {
         let taken = self.waiting(passed) + aside;
         let total = (self.received + self.window).saturating_sub(taken);
-        (total >= self.granted + (self.window / 4).max(1)).then(|| {
+        let enough = if is_empty { 1 } else { (self.window / 4).max(1) };
+        (total >= self.granted + enough).then(|| {
             self.granted = total;
             total
         })

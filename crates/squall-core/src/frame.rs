@@ -21,7 +21,7 @@ mod bytes;
 mod row;
 
 pub use bytes::{Item, Items, write_items};
-pub use row::{Row, RowFlags, Rows, write_row};
+pub use row::{MAX_ROW_BYTES, NotPushed, Row, RowBuffer, RowFlags, RowPlace, Rows};
 
 use crate::ids::{Incarnation, RootId, Token};
 use crate::retry::{Action, Failure};
@@ -204,6 +204,8 @@ pub enum Body<'a> {
     Fail {
         /// How the failure was classified.
         failure: Failure,
+        /// Several rows failed in one batch: each is tried alone before anything counts.
+        together: bool,
         /// The task whose code failed.
         task: u32,
         /// Input values and traceback, for people and the dead letter; at most [`MAX_DETAIL_BYTES`].
@@ -264,8 +266,8 @@ impl<'a> Body<'a> {
                 put(out, rows.as_bytes());
             }
             Body::Ack(acks) => put(out, acks.as_bytes()),
-            Body::Fail { failure, task, detail, roots } => {
-                put(out, &[failure.action as u8, failure.counts as u8]);
+            Body::Fail { failure, together, task, detail, roots } => {
+                put(out, &[failure.action as u8, failure.counts as u8 | (together as u8) << 1]);
                 put(out, &failure.after_ns.unwrap_or(u64::MAX).to_le_bytes());
                 put(out, &task.to_le_bytes());
                 put(out, &(detail.len() as u32).to_le_bytes());
@@ -314,9 +316,8 @@ impl<'a> Body<'a> {
             3 => Action::Die,
             _ => return Err(Fault::Malformed),
         };
-        let counts = match cursor.u8()? {
-            0 => false,
-            1 => true,
+        let (counts, together) = match cursor.u8()? {
+            flags @ 0..=3 => (flags & 1 != 0, flags & 2 != 0),
             _ => return Err(Fault::Malformed),
         };
         let after_ns = Some(cursor.u64()?).filter(|after_ns| *after_ns != u64::MAX);
@@ -326,7 +327,7 @@ impl<'a> Body<'a> {
         }
         let detail = cursor.take(detail_bytes)?;
         let failure = Failure { action, counts, after_ns };
-        Ok(Body::Fail { failure, task, detail, roots: Items::new(cursor.rest())? })
+        Ok(Body::Fail { failure, together, task, detail, roots: Items::new(cursor.rest())? })
     }
 }
 

@@ -7,6 +7,7 @@
 pub mod ack;
 pub mod cell;
 pub mod credit;
+pub mod codec;
 pub mod flow;
 pub mod frame;
 pub mod framing;

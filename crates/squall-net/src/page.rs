@@ -1,8 +1,8 @@
-//! A page of memory that a worker shares with its parent: whose code is running, how many calls were made, and what
-//! became of the roots.
+//! A page of memory that a worker shares with its parent: whose code is running on which tuples, how many calls were
+//! made, and what became of the roots.
 //!
-//! When the worker is gone without a word (a crash, `os._exit`), the parent reads here which component ran and how far
-//! the run had come.
+//! When the worker is gone without a word (a crash, `os._exit`), the parent reads here which component ran on what, and
+//! how far the run and each spout had come.
 
 use crate::sys;
 use std::io;
@@ -11,6 +11,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 const SIZE: usize = 4096;
+/// Spouts' tasks whose ended outputs are noted.
+pub const SPOUTS: usize = 32;
+/// Roots of one call that are noted.
+pub const SUSPECTS: usize = 64;
 
 #[repr(C)]
 struct Layout {
@@ -21,7 +25,12 @@ struct Layout {
     emitted: AtomicU64,
     acked: AtomicU64,
     failed: AtomicU64,
+    prefixes: [AtomicU64; SPOUTS],
+    suspects: [AtomicU64; SUSPECTS],
 }
+
+// What lies behind is the marks' (python/squall/runtime/marks.py).
+const _: () = assert!(size_of::<Layout>() <= 1024);
 
 /// What became of the roots of all spouts so far; the rest of those emitted is pending.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -102,6 +111,41 @@ impl Page {
         self.layout().calls.store(calls, Ordering::Relaxed);
     }
 
+    /// The call that begins works on a tuple of this root.
+    #[inline(always)]
+    pub fn suspect(&self, root: u64) {
+        self.layout().suspects[0].store(root, Ordering::Relaxed);
+        self.layout().suspects[1].store(0, Ordering::Relaxed);
+    }
+
+    /// The call that begins works on tuples of these roots, of which [`SUSPECTS`] are noted.
+    pub fn suspect_all(&self, roots: impl Iterator<Item = u64>) {
+        let suspects = &self.layout().suspects;
+        let noted = suspects.iter().zip(roots).map(|(place, root)| place.store(root, Ordering::Relaxed)).count();
+        if let Some(end) = suspects.get(noted) {
+            end.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// The roots of the tuples that the last call worked on.
+    pub fn suspects(&self) -> Vec<u64> {
+        let roots = self.layout().suspects.iter().map(|root| root.load(Ordering::Relaxed));
+        roots.take_while(|root| *root != 0).collect()
+    }
+
+    /// So many outputs of a spout's task have ended with all before them; of the first [`SPOUTS`] tasks it is noted.
+    #[inline]
+    pub fn set_prefix(&self, spout: usize, ended: u64) {
+        if let Some(place) = self.layout().prefixes.get(spout) {
+            place.store(ended, Ordering::Relaxed);
+        }
+    }
+
+    /// How many outputs of each spout's task have ended with all before them.
+    pub fn prefixes(&self) -> Vec<u64> {
+        self.layout().prefixes.iter().map(|ended| ended.load(Ordering::Relaxed)).collect()
+    }
+
     /// Whose code runs; 0: nobody's.
     pub fn component(&self) -> u32 {
         self.layout().component.load(Ordering::Relaxed)
@@ -156,6 +200,26 @@ mod tests {
         let totals = Totals { emitted: 9, acked: 5, failed: 1 };
         theirs.set_totals(totals);
         assert_eq!(ours.totals(), totals);
+    }
+
+    #[test]
+    fn suspects_are_those_of_the_last_call() {
+        let (page, _fd) = Page::create().unwrap();
+        assert_eq!(page.suspects(), []);
+        page.suspect_all(1..=100);
+        assert_eq!(page.suspects(), (1..=SUSPECTS as u64).collect::<Vec<_>>());
+        page.suspect_all([7, 8].into_iter());
+        assert_eq!(page.suspects(), [7, 8]);
+        page.suspect(9);
+        assert_eq!(page.suspects(), [9]);
+    }
+
+    #[test]
+    fn prefixes_are_of_the_first_spouts() {
+        let (page, _fd) = Page::create().unwrap();
+        page.set_prefix(1, 5);
+        page.set_prefix(SPOUTS, 6);
+        assert_eq!(page.prefixes()[..3], [0, 5, 0]);
     }
 
     #[test]

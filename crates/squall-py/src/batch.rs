@@ -13,10 +13,36 @@ use pyo3::ffi::*;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 use squall_core::ids::RootId;
+use std::collections::HashMap;
 use std::cell::Cell;
 use std::collections::HashSet;
 use std::mem::MaybeUninit;
 use std::rc::Rc;
+
+/// Roots of other workers that are to run alone; known from their rows.
+///
+/// Nobody says when such a tree has ended, so each is kept for a while after its last row.
+#[derive(Default)]
+pub struct Alone {
+    until_ns: HashMap<RootId, u64>,
+}
+
+impl Alone {
+    /// How long after its last row a root is remembered.
+    const KEPT_NS: u64 = 60_000_000_000;
+
+    /// A row of the root came. How many roots more are kept than before.
+    pub fn note(&mut self, root: RootId, now_ns: u64) -> i32 {
+        let before = self.until_ns.len() as i32;
+        self.until_ns.retain(|_, until_ns| *until_ns > now_ns);
+        self.until_ns.insert(root, now_ns + Self::KEPT_NS);
+        self.until_ns.len() as i32 - before
+    }
+
+    fn contains(&self, root: RootId) -> bool {
+        self.until_ns.contains_key(&root)
+    }
+}
 
 impl Core {
     /// Gives the inbox to user code in batches. How many inputs that were.
@@ -119,8 +145,12 @@ impl Core {
         task.inbox.front_root().is_some_and(|root| self.is_solo(root))
     }
 
-    fn is_solo(&self, root: RootId) -> bool {
-        let solo = |root: RootId| self.ledger.with(|ledger| ledger.entry(root).is_some_and(|pending| pending.solo));
+    /// Whether the root is to run alone in its batches.
+    pub fn is_solo(&self, root: RootId) -> bool {
+        let solo = |root: RootId| match root.incarnation() == self.incarnation {
+            true => self.ledger.with(|ledger| ledger.entry(root).is_some_and(|pending| pending.solo)),
+            false => self.alone.with(|alone| alone.contains(root)),
+        };
         if root.is_bundle() { self.pairs_of(root, 0).iter().any(|(root, _)| solo(*root)) } else { solo(root) }
     }
 
@@ -130,6 +160,9 @@ impl Core {
         let n = inputs.len();
         binding.executed.set(binding.executed.get() + n as u64);
         self.page_call();
+        if self.page.is_some() {
+            self.page_roots(inputs.iter().map(|input| input.root));
+        }
         let weight: u32 = (0..n).filter_map(|_| task.times.sampler.with(|sampler| sampler.hit())).sum();
         let started_ns = if weight > 0 { self.now_precise_ns() } else { 0 };
         let tuples = match self.batch_tuples(py, task, binding, &inputs, started_ns) {

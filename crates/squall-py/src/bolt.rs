@@ -206,6 +206,7 @@ impl Core {
         task.cur.xor.set(0);
         binding.executed.set(binding.executed.get() + 1);
         self.page_call();
+        self.page_root(msg.root);
         if !binding.identity || !msg.row.is_inline() || self.peculiar.get() {
             return self.run_peculiar(py, task, binding, take(place));
         }

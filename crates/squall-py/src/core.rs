@@ -1,8 +1,11 @@
 //! The state that the tasks of a worker share, and what they ask of each other.
 
 use crate::call::Call;
+use crate::codec::Fallback;
 use crate::fault;
+use crate::batch::Alone;
 use crate::gil::Fixed;
+use crate::links::Links;
 use crate::method::Method;
 use crate::raised::raised;
 use crate::retries::{Buried, Retry};
@@ -15,10 +18,10 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use squall_core::ack::{Bundles, Ledger};
 use squall_core::cell::Local;
-use squall_core::ids::{EdgeIds, RootId};
+use squall_core::ids::{EdgeIds, Incarnation, RootId};
 use squall_core::mailbox::Channel;
 use squall_core::timers::{TimerId, Timers};
-use squall_net::page::Page;
+use squall_net::page::{Page, SUSPECTS};
 use squall_net::wake::{Waiter, Wake};
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
@@ -123,6 +126,16 @@ pub struct Core {
     pub ledger: Local<Ledger<Pending>>,
     pub bundles: Local<Bundles>,
     pub edges: EdgeIds,
+    /// Which life of the worker this is.
+    pub incarnation: Incarnation,
+    /// The tasks by their ids, those of other workers too.
+    pub by_id: Local<Vec<Option<Rc<Task>>>>,
+    /// What binds this worker to the others.
+    pub links: Local<Option<Box<Links>>>,
+    /// What other threads want done with the links.
+    pub orders: Local<Vec<crate::links::Order>>,
+    /// Roots of other workers that are to run alone in their batches.
+    pub alone: Local<Alone>,
     pub timers: Local<Timers<Due>>,
     pub user_timers: Local<HashMap<u64, TimerId>>,
     pub completions: Local<VecDeque<Py<Call>>>,
@@ -148,6 +161,8 @@ pub struct Core {
     /// The tasks are being closed: nothing could take what they emit.
     pub closing: Cell<bool>,
     pub observed: Cell<bool>,
+    /// Turns in which there was something to do.
+    pub activity: Cell<u64>,
     /// A task waits for the next turn, which is to come at once.
     pub wants_turn: Cell<bool>,
     /// Open roots that are to run alone in their batches.
@@ -174,6 +189,8 @@ pub struct Settings {
     pub tree_max_age_ns: Option<u64>,
     pub loop_max: usize,
     pub load_aware: bool,
+    /// What becomes of values between workers that have no form of their own.
+    pub fallback: Fallback,
 }
 
 impl Core {
@@ -186,6 +203,24 @@ impl Core {
     /// A task, by its index.
     pub fn task(&self, index: u32) -> Rc<Task> {
         self.tasks.get()[index as usize].clone()
+    }
+
+    /// Lets a task be found by its id.
+    pub fn name_task(&self, task: &Rc<Task>) {
+        self.by_id.with(|tasks| {
+            let id = task.task_id.max(0) as usize;
+            if tasks.len() <= id {
+                tasks.resize(id + 1, None);
+            }
+            tasks[id] = Some(task.clone());
+        });
+    }
+
+    /// The task with this id, in whatever worker it is.
+    #[inline]
+    pub fn task_with_id(&self, id: u32) -> Option<&Rc<Task>> {
+        // SAFETY: tasks are only added while building, and dropped by `close`, which is not called from within a run.
+        self.by_id.with(|tasks| unsafe { &*(tasks.as_slice() as *const [Option<Rc<Task>>]) }).get(id as usize)?.as_ref()
     }
 
     /// The sending end of a channel: its task and the number of the stream.
@@ -297,6 +332,32 @@ impl Core {
         }
     }
 
+    /// The call that begins works on a tuple of this root.
+    #[inline(always)]
+    pub fn page_root(&self, root: RootId) {
+        match &self.page {
+            None => {}
+            Some(_) if root.is_bundle() => self.page_roots([root].into_iter()),
+            Some(page) => page.suspect(root.0),
+        }
+    }
+
+    /// The call that begins works on tuples of these roots.
+    pub fn page_roots(&self, roots: impl Iterator<Item = RootId>) {
+        let Some(page) = &self.page else { return };
+        let mut noted = Vec::with_capacity(SUSPECTS);
+        for root in roots {
+            if noted.len() >= SUSPECTS {
+                break;
+            }
+            match root.is_bundle() {
+                false => noted.push(root.0),
+                true => noted.extend(self.pairs_of(root, 0).iter().map(|(root, _)| root.0)),
+            }
+        }
+        page.suspect_all(noted.into_iter());
+    }
+
     /// Whether the watchdog found the call that just ended to have taken longer than the message time-out.
     #[inline(always)]
     pub fn was_overdue(&self) -> bool {
@@ -334,6 +395,15 @@ impl Core {
         }
     }
 
+    /// What names these trees in a mailbox entry, with its edge.
+    pub fn entry_of(&self, pairs: &[(RootId, u64)]) -> (RootId, u64) {
+        match *pairs {
+            [] => (RootId::NONE, 0),
+            [only] => only,
+            _ => (self.bundles.with(|bundles| bundles.put(pairs.into())), 0),
+        }
+    }
+
     /// A new bundle with the roots of `bundle` and one edge.
     #[cold]
     pub fn rebundle(&self, bundle: RootId, edge: u64) -> RootId {
@@ -355,9 +425,9 @@ impl Core {
         self.ledger.with(|ledger| ledger.entry(root).map(|pending| pending.attempt))
     }
 
-    /// Whether the root's tree is open here.
-    pub fn is_open(&self, root: RootId) -> bool {
-        self.ledger.with(|ledger| ledger.entry(root).is_some())
+    /// Whether the root's tree may still be open: one of another worker is, as far as this one knows.
+    pub fn may_be_open(&self, root: RootId) -> bool {
+        root.incarnation() != self.incarnation || self.ledger.with(|ledger| ledger.entry(root).is_some())
     }
 
     /// When the root was emitted, while its tree is open here.
@@ -400,6 +470,7 @@ impl Core {
             spout: task.index,
             stream,
             solo: false,
+            suspicions: 0,
             attempt: 1,
             direct: None,
             weight: 0,

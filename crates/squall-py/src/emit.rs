@@ -8,7 +8,7 @@ use crate::fault;
 use crate::raised::{Raised, raised};
 use crate::row::PyRow;
 use crate::task::{Cur, Fast, Out, OutStream, Task};
-use crate::tuple::{self, Tuple};
+use crate::tuple::{self, Anchoring, Tuple};
 use crate::values::{Emit, emit_type};
 use pyo3::ffi::*;
 use pyo3::prelude::*;
@@ -74,6 +74,10 @@ impl Task {
                 Grouping::Shuffle(turns) => turns.next_target(),
                 _ => unreachable!("`fast` is derived from the grouping"),
             },
+            Fast::Far => {
+                // SAFETY: taken here.
+                return self.send_far(stream, out, unsafe { ManuallyDrop::take(row) }, cur);
+            }
             Fast::Other => {
                 // SAFETY: taken here.
                 let row = unsafe { ManuallyDrop::take(row) };
@@ -85,13 +89,33 @@ impl Task {
         Ok(())
     }
 
-    /// Puts the row in the target's mailbox, anchored to `cur`.
-    fn deliver(&self, stream: &OutStream, target: &Task, row: PyRow, cur: &Cur) {
-        // SAFETY: the row is taken by the call.
-        unsafe { self.deliver_from(stream, target, &ManuallyDrop::new(row), cur) };
+    /// Sends a row to a subscription by one of the common groupings, some of whose tasks are in other workers.
+    #[inline(never)]
+    fn send_far(&self, stream: &OutStream, out: &Out, row: PyRow, cur: &Cur) -> Result<(), Raised> {
+        let target = match &out.route.grouping {
+            Grouping::Fields(fields) if out.targets.len() > 1 => {
+                let hash = row.key(fields).map_err(|error| fault::key(self, stream, out, error))?;
+                squall_core::key::task_of(hash, out.route.targets)
+            }
+            Grouping::Shuffle(turns) if out.targets.len() > 1 => turns.next_target(),
+            _ => 0,
+        };
+        self.deliver(stream, &out.targets[target as usize], row, cur)
     }
 
-    /// As `deliver`, with the row moved from where it lies.
+    /// Brings the row to the target, anchored to `cur`.
+    fn deliver(&self, stream: &OutStream, target: &Task, row: PyRow, cur: &Cur) -> Result<(), Raised> {
+        match target.far() {
+            Some(far) => self.send_over(stream, far, &row, cur),
+            None => {
+                // SAFETY: the row is taken by the call.
+                unsafe { self.deliver_from(stream, target, &ManuallyDrop::new(row), cur) };
+                Ok(())
+            }
+        }
+    }
+
+    /// Puts the row in the mailbox of a task of this worker, anchored to `cur`; it is moved from where it lies.
     ///
     /// # Safety
     /// The row is not used (nor dropped) afterwards.
@@ -119,10 +143,10 @@ impl Task {
         }
         for target in self.targets_of(stream, out, &row)? {
             let target = &out.targets[target as usize];
-            if out.closes_loop && target.inbox.len() >= self.core().loop_max() {
+            if out.closes_loop && target.queued() >= self.core().loop_max() {
                 return Err(core::loop_overflow(self));
             }
-            self.deliver_to(stream, target, row.dup(), anchor);
+            self.deliver_to(stream, target, row.dup(), anchor)?;
         }
         Ok(())
     }
@@ -130,7 +154,7 @@ impl Task {
     /// Whether a tree that the output would belong to is still open; true for an output that belongs to none.
     fn is_alive(&self, anchor: Anchor<'_>) -> bool {
         let core = self.core();
-        let any_open = |pairs: &[(RootId, u64)]| pairs.is_empty() || pairs.iter().any(|(root, _)| core.is_open(*root));
+        let any_open = |pairs: &[(RootId, u64)]| pairs.is_empty() || pairs.iter().any(|(root, _)| core.may_be_open(*root));
         match anchor {
             Anchor::Cur(cur) => any_open(&core.pairs_of(cur.root.get(), 0)),
             Anchor::Tuples([]) => true,
@@ -164,15 +188,22 @@ impl Task {
         numbers.map_err(|error: PyErr| raised(py, error))
     }
 
-    fn deliver_to(&self, stream: &OutStream, target: &Task, row: PyRow, anchor: Anchor<'_>) {
-        match anchor {
-            Anchor::Cur(cur) => self.deliver(stream, target, row, cur),
-            Anchor::Tuples(tuples) => {
-                let (root, edge) = tuple::anchor_to(self.core(), tuples);
+    fn deliver_to(&self, stream: &OutStream, target: &Task, row: PyRow, anchor: Anchor<'_>) -> Result<(), Raised> {
+        let tuples = match anchor {
+            Anchor::Cur(cur) => return self.deliver(stream, target, row, cur),
+            Anchor::Tuples(tuples) => tuples,
+        };
+        let anchoring = Anchoring::new(self.core(), tuples);
+        match target.far() {
+            Some(far) => self.put_over(stream, far, &row, &anchoring.pairs)?,
+            None => {
+                let (root, edge) = self.core().entry_of(&anchoring.pairs);
                 stream.transferred.set(stream.transferred.get() + 1);
                 target.inbox.push(Msg { root, edge, channel: stream.channel, row });
             }
         }
+        anchoring.hold();
+        Ok(())
     }
 
     /// Sends one row with everything said about it: stream, direct task, anchors.
@@ -189,7 +220,7 @@ impl Task {
                 None => self.send_other(stream, out, row.dup(), anchor).map_err(|error| error.take(py))?,
                 Some(id) => {
                     if let Some(target) = out.targets.iter().find(|task| task.task_id == id) {
-                        self.deliver_to(stream, target, row.dup(), anchor);
+                        self.deliver_to(stream, target, row.dup(), anchor).map_err(|error| error.take(py))?;
                     }
                 }
             }

@@ -21,8 +21,8 @@ pub struct Failure {
     /// The exception.
     pub error: Py<PyAny>,
     pub verdict: retry::Failure,
-    /// The input that was being worked on.
-    pub input: Option<Py<Tuple>>,
+    /// The input that was being worked on: a `Tuple`, or what another worker told of it.
+    pub input: Option<Py<PyAny>>,
     /// Several rows failed in one batch: each is tried alone before anything counts.
     pub together: bool,
 }
@@ -137,7 +137,8 @@ impl Core {
         task.counts.failed.set(task.counts.failed.get() + 1);
         self.forget_bundle(input.root);
         let (number, error) = (self.next_failure(), error.into_value(py).into_any());
-        let failure = Failure { number, task: task.clone(), error, verdict, input: tuple, together };
+        let input = tuple.map(Py::into_any);
+        let failure = Failure { number, task: task.clone(), error, verdict, input, together };
         self.fail_pairs(py, &pairs, &failure);
     }
 
@@ -154,7 +155,8 @@ impl Core {
         }
         task.counts.failed.set(task.counts.failed.get() + 1);
         let (number, error) = (self.next_failure(), error.into_value(py).into_any());
-        let failure = Failure { number, task: task.clone(), error, verdict, input: Some(tuple), together: false };
+        let input = Some(tuple.into_any());
+        let failure = Failure { number, task: task.clone(), error, verdict, input, together: false };
         self.fail_pairs(py, &pairs, &failure);
     }
 
@@ -188,8 +190,13 @@ impl Core {
     /// Fails the roots of a mailbox entry.
     #[cold]
     pub fn fail_pairs(&self, py: Python<'_>, pairs: &[(RootId, u64)], failure: &Failure) {
-        for (root, _) in pairs {
-            self.fail_root(py, *root, failure);
+        let (own, others): (Vec<RootId>, Vec<RootId>) =
+            pairs.iter().map(|(root, _)| *root).partition(|root| root.incarnation() == self.incarnation);
+        for root in own {
+            self.fail_root(py, root, failure);
+        }
+        if !others.is_empty() {
+            self.fail_over(py, &others, failure);
         }
     }
 }

@@ -1,6 +1,11 @@
 //! Errors that user code meets when it emits, anchors or acks wrongly: what happened to which named thing, the facts,
 //! the fix, the code. All are cold.
 
+mod values;
+
+
+pub use values::{row_too_long, undecodable, undecodable_value, unencodable, unencodable_value};
+
 use crate::raised::{Raised, raised};
 use crate::task::{Out, OutStream, Task};
 use pyo3::exceptions::PyRuntimeError;
@@ -334,4 +339,26 @@ pub fn handshake(task: &Task, what: &str) -> PyErr {
 pub fn datagrams_lost(task: &Task, what: &str) -> PyErr {
     let fix = "raise `receive_buffer`, make the bolts faster, or send by TCP, whose senders wait";
     make("datagrams_lost", format!("{}: {what}", who(task)), &[], fix)
+}
+
+/// A worker is gone, and with it what was on its way there.
+#[cold]
+pub fn worker_lost(worker: u32) -> PyErr {
+    make(
+        "worker_lost",
+        format!("worker {worker} was lost with tuples that were on their way"),
+        &[],
+        "nothing: it is replaced, and they are sent again without counting a try; the log says why it ended",
+    )
+}
+
+/// Workers died again and again while a tuple was executed.
+#[cold]
+pub fn worker_killer(worker: u32, deaths: u8) -> PyErr {
+    make(
+        "worker_killed_by_tuple",
+        format!("{deaths} workers died while a tuple of this root was executed, the last one was worker {worker}"),
+        &[],
+        "see what its values do to the code that ran (native code that crashes, memory, os._exit), and replay it",
+    )
 }

@@ -52,9 +52,12 @@ impl Core {
 }
 
 impl Task {
-    /// Tuples that the bolt's task has not done with.
+    /// Tuples that the bolt's task has not done with, as far as this worker knows.
     pub fn load(&self) -> usize {
-        self.inbox.len() + self.held.get() as usize + self.bolt().executing.get() as usize
+        match self.far() {
+            Some(far) => far.under_way(),
+            None => self.inbox.len() + self.held.get() as usize + self.bolt().executing.get() as usize,
+        }
     }
 }
 

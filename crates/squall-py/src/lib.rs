@@ -6,15 +6,18 @@
 mod batch;
 mod bolt;
 mod call;
+mod codec;
 mod component;
 mod core;
 mod decode;
 mod emit;
 mod failures;
+mod far;
 mod fault;
 mod gil;
 mod held_up;
 mod keyhash;
+mod links;
 mod method;
 mod order;
 mod raised;
@@ -61,6 +64,18 @@ fn page_of(fd: i32) -> PyResult<Page> {
 fn page_read(fd: i32) -> PyResult<(u32, u64)> {
     let page = page_of(fd)?;
     Ok((page.component(), page.calls()))
+}
+
+/// The roots of the tuples that the last call worked on, by a shared page.
+#[pyfunction]
+fn page_suspects(fd: i32) -> PyResult<Vec<u64>> {
+    Ok(page_of(fd)?.suspects())
+}
+
+/// How many outputs of each spout's task have ended with all before them, by a shared page.
+#[pyfunction]
+fn page_prefixes(fd: i32) -> PyResult<Vec<u64>> {
+    Ok(page_of(fd)?.prefixes())
 }
 
 /// (emitted, acked, failed) of a shared page: tries of roots, over all spouts.
@@ -113,9 +128,15 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(keyhash::stable_hash, m)?)?;
     m.add_function(wrap_pyfunction!(keyhash::task_of, m)?)?;
     m.add_function(wrap_pyfunction!(keyhash::set_key_reducer, m)?)?;
+    m.add_function(wrap_pyfunction!(codec::register_codec, m)?)?;
+    m.add_function(wrap_pyfunction!(codec::encode_values, m)?)?;
+    m.add_function(wrap_pyfunction!(codec::decode_values, m)?)?;
+    m.add_function(wrap_pyfunction!(codec::time_codec, m)?)?;
     m.add_function(wrap_pyfunction!(page_create, m)?)?;
     m.add_function(wrap_pyfunction!(page_read, m)?)?;
     m.add_function(wrap_pyfunction!(page_totals, m)?)?;
+    m.add_function(wrap_pyfunction!(page_suspects, m)?)?;
+    m.add_function(wrap_pyfunction!(page_prefixes, m)?)?;
     for (name, tag) in squall_core::key::TAGS {
         m.add(name, tag)?;
     }

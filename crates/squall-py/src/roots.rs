@@ -27,6 +27,8 @@ pub struct Pending {
     pub spout: u32,
     pub stream: u16,
     pub solo: bool,
+    /// Deaths of workers while its tuples were executed (semantics 9).
+    pub suspicions: u8,
     pub attempt: u32,
     /// The task that it was sent to, on a direct stream.
     pub direct: Option<i64>,
@@ -97,6 +99,7 @@ impl Task {
             spout: self.index,
             stream: stream.number,
             solo: false,
+            suspicions: 0,
             attempt: 1,
             direct: replay.direct,
             weight: 0,
@@ -160,6 +163,7 @@ impl Task {
             (*entry).spout = self.index;
             (*entry).stream = stream.number;
             (*entry).solo = solo;
+            (*entry).suspicions = 0;
             (*entry).attempt = attempt;
             (*entry).direct = direct;
             (*entry).weight = weight;

@@ -54,6 +54,18 @@ impl PyRow {
         row
     }
 
+    /// Appends a value to a row that has room for it inline; takes over the reference.
+    ///
+    /// # Safety
+    /// The row has fewer than [`INLINE`] values.
+    #[inline(always)]
+    pub unsafe fn push(&mut self, value: *mut PyObject) {
+        debug_assert!((self.len as usize) < INLINE);
+        // SAFETY: as the caller promises.
+        unsafe { self.values.get_unchecked_mut(self.len as usize) }.write(value);
+        self.len += 1;
+    }
+
     #[cold]
     unsafe fn wide(values: *const *mut PyObject, len: usize) -> Result<PyRow, Raised> {
         unsafe {

@@ -15,6 +15,7 @@ use crate::spout::{Source, SpoutState};
 use crate::task::{Fast, Task};
 use pyo3::ffi::{PyErr_CheckSignals, PyThreadState_Get};
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 use squall_core::ids::{RootId, mix};
 use squall_core::retry::{self, Action};
 use squall_core::route::Grouping;
@@ -41,7 +42,9 @@ pub enum Ended {
 
 impl Core {
     /// Runs turns until there is a reason to come back.
-    pub fn run(&self, py: Python<'_>, until_idle: bool, deadline_ns: u64) -> PyResult<Ended> {
+    ///
+    /// `known`: the activity up to which the caller knows that it is exhausted.
+    pub fn run(&self, py: Python<'_>, until_idle: bool, deadline_ns: u64, known: Option<u64>) -> PyResult<Ended> {
         // SAFETY: the interpreter lock is held.
         self.loop_thread.set(unsafe { PyThreadState_Get() });
         self.adopt_thread();
@@ -59,13 +62,14 @@ impl Core {
             }
             if self.turn(py) {
                 spinning_since_ns = 0;
+                self.activity.set(self.activity.get() + 1);
                 // SAFETY: the interpreter lock is held.
                 if unsafe { PyErr_CheckSignals() } != 0 {
                     return Err(PyErr::fetch(py));
                 }
                 continue;
             }
-            if self.is_exhausted() {
+            if known != Some(self.activity.get()) && self.is_exhausted() {
                 return Ok(Ended::Exhausted);
             }
             if self.is_virtual() || (until_idle && self.is_idle()) {
@@ -97,7 +101,7 @@ impl Core {
 
     /// One turn of everything. Whether there was something to do.
     fn turn(&self, py: Python<'_>) -> bool {
-        let mut worked = self.finish_completions(py);
+        let mut worked = self.receive(py) | self.finish_completions(py);
         worked |= self.fire_timers(py);
         // SAFETY (both): the lists only change while building.
         let spouts: &[Rc<Task>] = self.spouts.with(|spouts| unsafe { &*(spouts.as_slice() as *const _) });
@@ -124,8 +128,13 @@ impl Core {
         }
         if let (true, Some(page)) = (worked, &self.page) {
             page.set_totals(totals(spouts));
+            for (i, spout) in spouts.iter().enumerate().filter(|(_, spout)| spout.spout().ordered.get()) {
+                page.set_prefix(i, spout.spout().ended_prefix().unwrap_or(0));
+            }
         }
-        worked | self.wants_turn.replace(false)
+        worked |= self.wants_turn.replace(false);
+        self.send_over_links(!worked);
+        worked
     }
 
     fn finish_completions(&self, py: Python<'_>) -> bool {
@@ -293,8 +302,8 @@ impl Core {
         let seed = mix(self.seed ^ self.now_ns.get());
         for task in self.tasks.get() {
             for out in task.streams.iter().flat_map(|stream| stream.outs.get()) {
-                if let (Fast::Turns, Grouping::Shuffle(turns)) = (out.fast, &out.route.grouping) {
-                    let load = |task: &Rc<Task>| task.inbox.len() as f64 / self.settings.capacity as f64;
+                if let (Fast::Turns | Fast::Far, Grouping::Shuffle(turns)) = (out.fast, &out.route.grouping) {
+                    let load = |task: &Rc<Task>| task.load() as f64 / self.settings.capacity as f64;
                     let loads: Vec<f64> = out.targets.iter().map(load).collect();
                     turns.reweigh(&loads, seed);
                 }
@@ -304,17 +313,59 @@ impl Core {
         self.timers.with(|timers| timers.at(due, Due::Reweigh));
     }
 
-    /// Whether every spout is exhausted and nothing is pending, queued or in user hands.
+    /// Whether every spout is exhausted and nothing is pending, queued or in user hands; where there are other workers,
+    /// as far as this one can tell.
     fn is_exhausted(&self) -> bool {
-        let waits_for_drain =
-            |state: &SpoutState| state.retrying.get() == 0 && state.burying.get() == 0 && self.is_held_for_drain();
+        let waits_for_drain = |state: &SpoutState| {
+            let elsewhere = self.links.with(|links| links.is_some());
+            state.retrying.get() == 0 && state.burying.get() == 0 && (elsewhere || self.is_held_for_drain())
+        };
         let ended = |task: &Rc<Task>| {
             let state = task.spout();
-            // System spouts (dead letters) give only what the others lead to, and gave it in this turn's poll.
-            let exhausted = state.exhausted.get() || self.component_name(task.component).starts_with("__");
-            exhausted && (state.outstanding() == 0 || waits_for_drain(state)) && task.in_flight.get() == 0
+            self.has_ended(task) && (state.outstanding() == 0 || waits_for_drain(state))
         };
         self.started.get() && self.spouts.with(|spouts| spouts.iter().all(ended)) && self.is_quiet()
+    }
+
+    /// Whether nothing more comes from a spout by itself.
+    fn has_ended(&self, task: &Task) -> bool {
+        // System spouts (dead letters) give only what the others lead to, and gave it in this turn's poll.
+        let exhausted = task.spout().exhausted.get() || self.component_name(task.component).starts_with("__");
+        exhausted && task.in_flight.get() == 0
+    }
+
+    /// How the worker stands, all of one moment: what may still move, and what is waited for.
+    pub fn standing<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let spouts: Vec<Rc<Task>> = self.spouts.with(|spouts| spouts.clone());
+        let of_spouts = |count: fn(&SpoutState) -> u32| spouts.iter().map(|task| count(task.spout())).sum::<u32>();
+        let going_on = || spouts.iter().filter(|task| !self.has_ended(task));
+        let held = |drains: bool| {
+            let bolts = self.order.with(|order| order.clone()).into_iter();
+            bolts.filter(|task| task.bolt().drains.get() == drains).map(|task| task.held.get()).sum::<u32>()
+        };
+        let waits_to_go_out = self.tasks.get().iter().filter_map(|task| task.far()).any(|far| far.waiting() > 0);
+        let moving = !self.started.get()
+            || !self.is_quiet()
+            || of_spouts(|state| state.retrying.get() + state.burying.get()) > 0
+            || waits_to_go_out
+            || self.has_acks_to_send()
+            || !self.rested.with(|rested| rested.is_empty())
+            || !self.orders.with(|orders| orders.is_empty())
+            || !self.replays.with(|replays| replays.is_empty());
+        let dict = PyDict::new(py);
+        dict.set_item("activity", self.activity.get())?;
+        dict.set_item("in_call", self.component_now.get() != 0)?;
+        dict.set_item("moving", moving)?;
+        dict.set_item("exhausted", going_on().next().is_none())?;
+        dict.set_item("only_polls", going_on().all(|task| task.in_flight.get() > 0))?;
+        dict.set_item("pending", of_spouts(SpoutState::outstanding))?;
+        dict.set_item("held", held(true) + held(false))?;
+        dict.set_item("kept", held(false))?;
+        dict.set_item("due", self.next_due_ns().map(|due| due as f64 / 1e9))?;
+        let (sent, received) = self.frames_of_work();
+        dict.set_item("sent", sent)?;
+        dict.set_item("received", received)?;
+        Ok(dict)
     }
 
     /// Whether bolts hold tuples and all that do have a `drain`, which is called when the sources have ended: what they
@@ -353,7 +404,7 @@ impl Core {
         py.detach(|| {
             let waiter = &waiter;
             // SAFETY: the core outlives the call; the waiter is made for use without the lock.
-            unsafe { &*waiter.0 }.wait(Some(Duration::from_nanos(wait_ns)));
+            unsafe { &*waiter.0 }.wait_any(&mut Vec::new(), Some(Duration::from_nanos(wait_ns)));
         });
     }
 

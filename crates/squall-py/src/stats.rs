@@ -8,10 +8,11 @@ use squall_core::held_up::Culprit;
 use squall_core::metrics::{Latency, Window, capacity};
 use std::rc::Rc;
 
-/// One dictionary for each task, in the order of their indexes.
+/// One dictionary for each task of this worker, in the order of their indexes.
 pub fn snapshot<'py>(py: Python<'py>, tasks: &[Rc<Task>]) -> PyResult<Bound<'py, PyList>> {
     let of = |task: &Rc<Task>| of_task(py, task);
-    PyList::new(py, tasks.iter().map(of).collect::<PyResult<Vec<_>>>()?)
+    let own = tasks.iter().filter(|task| task.far().is_none());
+    PyList::new(py, own.map(of).collect::<PyResult<Vec<_>>>()?)
 }
 
 fn of_task<'py>(py: Python<'py>, task: &Task) -> PyResult<Bound<'py, PyDict>> {
@@ -52,6 +53,7 @@ fn of_task<'py>(py: Python<'py>, task: &Task) -> PyResult<Bound<'py, PyDict>> {
                 executed.set_item(&binding.label, before + binding.executed.get())?;
             }
         }
+        Role::Far(_) => {}
     }
     dict.set_item("emitted", emitted)?;
     dict.set_item("transferred", transferred)?;
@@ -89,8 +91,8 @@ pub const WINDOWED: [&str; 6] = ["emitted", "transferred", "executed", "acked", 
 
 fn windows(py: Python<'_>, task: &Task, dict: &Bound<'_, PyDict>) -> PyResult<()> {
     let executed = match &task.role {
-        Role::Spout(_) => 0,
         Role::Bolt(state) => state.bindings.get().iter().map(|binding| binding.executed.get()).sum(),
+        _ => 0,
     };
     let totals: [u64; 6] = [
         task.streams.iter().map(|stream| stream.emitted.get()).sum(),

@@ -2,6 +2,7 @@
 
 use crate::bolt::BoltState;
 use crate::core::Core;
+use crate::far::FarState;
 use crate::gil::Fixed;
 use crate::row::PyRow;
 use crate::spout::SpoutState;
@@ -33,6 +34,8 @@ pub enum Fast {
     Fields,
     /// In turn, over several targets.
     Turns,
+    /// In any of these ways, over targets some of which are in other workers.
+    Far,
     /// Whatever else.
     Other,
 }
@@ -66,6 +69,8 @@ pub struct OutStream {
 pub enum Role {
     Spout(SpoutState),
     Bolt(BoltState),
+    /// It runs in another worker: what is sent to it waits here for its link.
+    Far(FarState),
 }
 
 /// Counters that both kinds have.
@@ -137,7 +142,7 @@ impl Task {
     pub fn spout(&self) -> &SpoutState {
         match &self.role {
             Role::Spout(state) => state,
-            Role::Bolt(_) => unreachable!("asked a bolt for its spout state"),
+            _ => unreachable!("asked for the spout state of another task"),
         }
     }
 
@@ -146,11 +151,19 @@ impl Task {
     pub fn bolt(&self) -> &BoltState {
         match &self.role {
             Role::Bolt(state) => state,
-            Role::Spout(_) => unreachable!("asked a spout for its bolt state"),
+            _ => unreachable!("asked for the bolt state of another task"),
         }
     }
 
-    /// Whether the task is a spout.
+    /// The state of a task of another worker.
+    pub fn far(&self) -> Option<&FarState> {
+        match &self.role {
+            Role::Far(state) => Some(state),
+            _ => None,
+        }
+    }
+
+    /// Whether the task is a spout of this worker.
     pub fn is_spout(&self) -> bool {
         matches!(self.role, Role::Spout(_))
     }
@@ -206,8 +219,15 @@ impl Task {
 
     /// How many tuples the inbox may take before it is over its high-water mark.
     fn room(&self) -> u64 {
-        let waiting = self.inbox.len();
-        self.bolt().high_water.with(|mark| mark.room(waiting)) as u64
+        match &self.role {
+            Role::Far(state) => state.room(),
+            _ => self.bolt().high_water.with(|mark| mark.room(self.inbox.len())) as u64,
+        }
+    }
+
+    /// How many tuples wait for it here.
+    pub fn queued(&self) -> usize {
+        self.far().map_or_else(|| self.inbox.len(), FarState::waiting)
     }
 
     /// Lets go of everything that belongs to the interpreter, so that cycles through the core end here.
@@ -219,6 +239,7 @@ impl Task {
         match &self.role {
             Role::Spout(state) => state.release(),
             Role::Bolt(state) => state.release(),
+            Role::Far(_) => {}
         }
         for stream in &self.streams {
             stream.outs.clear();

@@ -32,9 +32,12 @@ impl Core {
         }
     }
 
-    /// XORs into a root and carries out its end.
+    /// XORs into a root and carries out its end; of another worker's root, tells that worker.
     #[inline(always)]
     pub fn ack_root(&self, root: RootId, xor: u64) {
+        if root.incarnation() != self.incarnation {
+            return self.ack_over(root, xor);
+        }
         if let Some(place) = self.ledger.with(|ledger| ledger.ack_place(root, xor)) {
             // SAFETY: the entry is taken out at once.
             unsafe { self.complete(place) };

@@ -204,27 +204,39 @@ pub fn check_anchors(task: &Task, tuples: &[Bound<'_, Tuple>]) -> PyResult<()> {
     if tuples.iter().any(acked) { Err(fault::anchor_acked(task)) } else { Ok(()) }
 }
 
-/// A new edge from each tuple: the (root, edge) of a mailbox entry. What failed already anchors nothing.
-pub fn anchor_to(core: &Core, tuples: &[Bound<'_, Tuple>]) -> (RootId, u64) {
-    let mut pairs: Vec<(RootId, u64)> = Vec::new();
-    for tuple in tuples {
-        let inner = tuple.get().inner();
-        if inner.standing.get() != Standing::Live || inner.pairs.is_empty() {
-            continue;
-        }
-        let edge = core.edges.next_id();
-        inner.xor.set(inner.xor.get() ^ edge);
-        for (root, _) in inner.pairs.iter() {
-            match pairs.iter_mut().find(|pair| pair.0 == *root) {
-                Some(pair) => pair.1 ^= edge,
-                None => pairs.push((*root, edge)),
+/// New edges from some tuples, before anything hangs on them. What failed already anchors nothing.
+pub struct Anchoring<'a, 'py> {
+    edges: Vec<(&'a Bound<'py, Tuple>, u64)>,
+    /// The trees of what is anchored, with its edge in each.
+    pub pairs: Vec<(RootId, u64)>,
+}
+
+impl<'a, 'py> Anchoring<'a, 'py> {
+    /// A new edge from each tuple.
+    pub fn new(core: &Core, tuples: &'a [Bound<'py, Tuple>]) -> Anchoring<'a, 'py> {
+        let is_live = |tuple: &&Bound<'_, Tuple>| {
+            let inner = tuple.get().inner();
+            inner.standing.get() == Standing::Live && !inner.pairs.is_empty()
+        };
+        let edges: Vec<_> = tuples.iter().filter(is_live).map(|tuple| (tuple, core.edges.next_id())).collect();
+        let mut pairs: Vec<(RootId, u64)> = Vec::new();
+        for (tuple, edge) in &edges {
+            for (root, _) in tuple.get().inner().pairs.iter() {
+                match pairs.iter_mut().find(|pair| pair.0 == *root) {
+                    Some(pair) => pair.1 ^= edge,
+                    None => pairs.push((*root, *edge)),
+                }
             }
         }
+        Anchoring { edges, pairs }
     }
-    match pairs[..] {
-        [] => (RootId::NONE, 0),
-        [only] => only,
-        _ => (core.bundles.with(|bundles| bundles.put(pairs.into_boxed_slice())), 0),
+
+    /// Something was sent that hangs on the tuples.
+    pub fn hold(&self) {
+        for (tuple, edge) in &self.edges {
+            let inner = tuple.get().inner();
+            inner.xor.set(inner.xor.get() ^ edge);
+        }
     }
 }
 

@@ -3,12 +3,15 @@
 use crate::bolt::BoltState;
 use crate::component::Component;
 use crate::core::Core;
+use crate::far::FarState;
 use crate::gil::Fixed;
 use crate::spout::SpoutState;
 use crate::tap::Taps;
 use crate::task::{Counts, Cur, Fast, OutStream, Role, Task, Times};
+use pyo3::ffi::PyObject;
 use pyo3::prelude::*;
 use squall_core::cell::Local;
+use squall_core::flow::HighWater;
 use squall_core::ids::mix;
 use squall_core::metrics::{Latency, Sampler, Windows};
 use squall_core::route::{Grouping, PartialKey, Turns};
@@ -33,6 +36,27 @@ impl Core {
         spout: bool,
         wanted: NewTask,
     ) -> Rc<Task> {
+        let settings = &self.settings;
+        let role = match spout {
+            true => Role::Spout(SpoutState::new(settings.max_pending_bytes)),
+            false => Role::Bolt(BoltState::new(settings.capacity, settings.high, settings.low)),
+        };
+        let task = self.add(instance.clone().into_ptr(), Some(context), role, wanted);
+        match spout {
+            true => self.spouts.with(|spouts| spouts.push(task.clone())),
+            false => self.order.with(|order| order.push(task.clone())),
+        }
+        task
+    }
+
+    /// Makes the stand-in of a task that runs in another worker.
+    pub fn add_far_task(self: &Rc<Self>, worker: u32, wanted: NewTask) -> Rc<Task> {
+        let settings = &self.settings;
+        let high_water = HighWater::new(settings.capacity, settings.high, settings.low);
+        self.add(std::ptr::null_mut(), None, Role::Far(FarState::new(worker, high_water)), wanted)
+    }
+
+    fn add(self: &Rc<Self>, instance: *mut PyObject, context: Option<Py<PyAny>>, role: Role, wanted: NewTask) -> Rc<Task> {
         let index = self.tasks.get().len() as u32;
         let first_channel = self.channels.with(|channels| channels.len() as u32);
         let stream = |(i, (name, fields, direct)): (usize, (String, Vec<String>, bool))| OutStream {
@@ -47,18 +71,14 @@ impl Core {
             taps: Taps::default(),
         };
         let settings = &self.settings;
-        let role = match spout {
-            true => Role::Spout(SpoutState::new(settings.max_pending_bytes)),
-            false => Role::Bolt(BoltState::new(settings.capacity, settings.high, settings.low)),
-        };
         let task = Rc::new(Task {
             core: self.clone(),
             index,
             task_id: wanted.task_id,
             component: wanted.component,
             retries: wanted.retries,
-            instance: Cell::new(instance.clone().into_ptr()),
-            context: Local::new(Some(context)),
+            instance: Cell::new(instance),
+            context: Local::new(context),
             thread: Cell::new(std::ptr::null_mut()),
             streams: wanted.streams.into_iter().enumerate().map(stream).collect(),
             default: Cell::new(std::ptr::null()),
@@ -89,10 +109,7 @@ impl Core {
             channels.extend((0..task.streams.len()).map(|stream| (task.clone(), stream)));
         });
         self.tasks.push(task.clone());
-        match spout {
-            true => self.spouts.with(|spouts| spouts.push(task.clone())),
-            false => self.order.with(|order| order.push(task.clone())),
-        }
+        self.name_task(&task);
         task
     }
 
@@ -131,9 +148,11 @@ pub fn grouping(name: &str, keys: Vec<u16>, targets: u32, seed: u64) -> Option<G
 }
 
 /// The shortest way to pick a target that the grouping allows.
-pub fn fast(grouping: &Grouping, targets: u32) -> Fast {
-    match (grouping, targets) {
+pub fn fast(grouping: &Grouping, targets: &[Rc<Task>]) -> Fast {
+    let any_far = targets.iter().any(|target| target.far().is_some());
+    match (grouping, targets.len()) {
         (Grouping::Direct | Grouping::Custom(_), _) => Fast::Other,
+        (Grouping::Fields(_) | Grouping::Shuffle(_), _) | (_, 1) if any_far => Fast::Far,
         (_, 1) => Fast::Only,
         (Grouping::Fields(_), _) => Fast::Fields,
         (Grouping::Shuffle(_), _) => Fast::Turns,

@@ -4,8 +4,9 @@ use crate::bolt::{ARG_CONSTANT, ARG_TUPLE, Binding};
 use crate::component::{self, Component};
 use crate::core::{Clock, Core, Due, RealClock, Replay, Settings, UserTimer};
 use crate::gil::{Fixed, Gil};
+use crate::links::Order;
 use crate::method::Method;
-use crate::order::Order;
+use crate::order;
 use crate::run_loop::Ended;
 use crate::spout::{Source, SpoutOptions};
 use crate::tap::TapGate;
@@ -15,10 +16,10 @@ use crate::wiring::{self, NewTask};
 use pyo3::conversion::FromPyObjectOwned;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyTuple};
+use pyo3::types::{PyDict, PyList, PyTuple};
 use squall_core::ack::{Bundles, Ledger};
 use squall_core::cell::Local;
-use squall_core::ids::{EdgeIds, Incarnation, mix};
+use squall_core::ids::{EdgeIds, Incarnation, RootId, mix};
 use squall_core::route::Route;
 use squall_core::timers::Timers;
 use squall_core::tracker::Tracker;
@@ -27,6 +28,7 @@ use squall_net::wake::{Waiter, Wake};
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{FromRawFd, OwnedFd};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -52,6 +54,11 @@ impl Worker {
     /// The shared page, for the watchdog.
     pub fn page(&self) -> Option<Page> {
         self.core().page.clone()
+    }
+
+    fn order(&self, order: Order) {
+        self.core().orders.with(|orders| orders.push(order));
+        self.core().wake.wake();
     }
 
     fn task(&self, index: u32) -> PyResult<Rc<Task>> {
@@ -99,6 +106,11 @@ impl Worker {
             ledger: Local::new(Ledger::new(Incarnation(incarnation))),
             bundles: Local::new(Bundles::default()),
             edges: EdgeIds::new(mix(seed)),
+            incarnation: Incarnation(incarnation),
+            by_id: Local::default(),
+            links: Local::new(None),
+            orders: Local::default(),
+            alone: Local::default(),
             timers: Local::new(Timers::new()),
             user_timers: Local::new(HashMap::new()),
             completions: Local::new(VecDeque::new()),
@@ -120,6 +132,7 @@ impl Worker {
             running: Cell::new(false),
             closing: Cell::new(false),
             observed: Cell::new(false),
+            activity: Cell::new(0),
             wants_turn: Cell::new(false),
             solo: Cell::new(0),
             waits_for_tcp: Cell::new(false),
@@ -140,6 +153,7 @@ impl Worker {
                 tree_max_age_ns: setting::<Option<f64>>(settings, "topology.tree.max.age.secs", None)?.map(seconds_ns),
                 loop_max: setting(settings, "topology.loop.max.queued", 100_000)?,
                 load_aware: !setting(settings, "topology.disable.loadaware.messaging", false)?,
+                fallback: setting(settings, "topology.fall.back.on.pickle", false)?.into(),
             },
         };
         Ok(Worker(Gil(Rc::new(core))))
@@ -170,6 +184,18 @@ impl Worker {
         Ok(task.index)
     }
 
+    #[pyo3(signature = (*, component, task_id, worker, streams, retries))]
+    fn add_far_task(
+        &self,
+        component: u32,
+        task_id: i64,
+        worker: u32,
+        streams: Vec<(String, Vec<String>, bool)>,
+        retries: u32,
+    ) -> u32 {
+        self.core().add_far_task(worker, NewTask { component, task_id, streams, retries }).index
+    }
+
     #[allow(clippy::too_many_arguments)]
     #[pyo3(signature = (task, /, *, kind, source, ack, ack_many, fail, dead, rate_per_s, idle_wait, max_pending, submit,
         ordered = false))]
@@ -189,7 +215,7 @@ impl Worker {
         ordered: bool,
     ) -> PyResult<()> {
         let task = self.task(task)?;
-        let mut order = ordered.then(|| Order::Whole(Tracker::new()));
+        let mut order = ordered.then(|| order::Order::Whole(Tracker::new()));
         let mut is_unknown_pace = matches!(kind, "next_tuple" | "iterator");
         let source = match kind {
             "next_tuple" => Source::NextTuple(Method::of(source)),
@@ -304,7 +330,7 @@ impl Worker {
         let seed = mix(self.core().seed ^ (source as u64) << 32 ^ stream as u64);
         let grouping = wiring::grouping(grouping, keys, n, seed)
             .ok_or_else(|| PyValueError::new_err(format!("unknown grouping {grouping:?}")))?;
-        let fast = if closes_loop { Fast::Other } else { wiring::fast(&grouping, n) };
+        let fast = if closes_loop { Fast::Other } else { wiring::fast(&grouping, &targets) };
         let out = Out { fast, route: Route::new(grouping, n), targets, custom, closes_loop };
         task.streams[stream].outs.push(out);
         Ok(())
@@ -315,13 +341,19 @@ impl Worker {
         Ok(())
     }
 
-    #[pyo3(signature = (*, until_idle = false, deadline = None))]
-    fn run(&self, py: Python<'_>, until_idle: bool, deadline: Option<f64>) -> PyResult<&'static str> {
+    #[pyo3(signature = (*, until_idle = false, deadline = None, known = None))]
+    fn run(
+        &self,
+        py: Python<'_>,
+        until_idle: bool,
+        deadline: Option<f64>,
+        known: Option<u64>,
+    ) -> PyResult<&'static str> {
         let deadline_ns = deadline.map_or(u64::MAX, seconds_ns);
         if self.core().running.replace(true) {
             return Err(PyRuntimeError::new_err("the worker is running already: its own code cannot run it"));
         }
-        let ended = self.core().run(py, until_idle, deadline_ns);
+        let ended = self.core().run(py, until_idle, deadline_ns, known);
         self.core().running.set(false);
         Ok(match ended? {
             Ended::Exhausted => "exhausted",
@@ -330,6 +362,24 @@ impl Worker {
             Ended::Idle => "idle",
             Ended::Deadline => "deadline",
         })
+    }
+
+    fn standing<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        self.core().standing(py)
+    }
+
+    fn open_links(&self, number: u32, workers: u32, listen_fd: i32, secret: [u8; 32]) -> PyResult<()> {
+        // SAFETY: the caller hands the descriptor over.
+        Ok(self.core().open_links(number, workers, unsafe { OwnedFd::from_raw_fd(listen_fd) }, &secret)?)
+    }
+
+    fn peer(&self, worker: u32, incarnation: u16, session: u64, path: PathBuf) {
+        self.order(Order::Peer { worker, incarnation, session, path });
+    }
+
+    fn peer_lost(&self, worker: u32, incarnation: u16, suspects: Vec<u64>) {
+        let suspects = suspects.into_iter().map(RootId).collect();
+        self.order(Order::Lost { worker, incarnation, suspects });
     }
 
     fn is_running(&self) -> bool {
@@ -347,7 +397,9 @@ impl Worker {
         core.started.set(true);
         let turns =
             core.tasks.get().iter().any(|task| {
-                task.streams.iter().any(|stream| stream.outs.get().iter().any(|out| out.fast == Fast::Turns))
+                task.streams
+                    .iter()
+                    .any(|stream| stream.outs.get().iter().any(|out| matches!(out.fast, Fast::Turns | Fast::Far)))
             });
         if core.settings.tree_max_age_ns.is_some() {
             core.sweep_later();
@@ -573,6 +625,7 @@ impl Worker {
         drop(core.buried.replace(HashMap::new()));
         drop(core.ledger.replace(Ledger::new(Incarnation(1))));
         drop(core.death.replace(None));
+        drop(core.links.replace(None));
         drop(core.spouts.replace(Vec::new()));
         drop(core.order.replace(Vec::new()));
         drop(core.channels.replace(Vec::new()));

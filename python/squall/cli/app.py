@@ -12,7 +12,7 @@ import typer
 
 from squall.cli.feeding.command import feed
 from squall.cli.letters.commands import dead
-from squall.cli.options import Parameters, Settings, Target, TopologyName, local_dir_of
+from squall.cli.options import Parameters, Settings, Target, TopologyName, Workers, local_dir_of
 from squall.errors import SquallError
 
 EXIT_KILLED = 130
@@ -205,14 +205,18 @@ def new(
 
 
 @app.command()
-def check(target: Target, settings: Settings = None, parameters: Parameters = None) -> None:
-    """Validates a topology without running it, and draws its graph.
+def check(target: Target, settings: Settings = None, parameters: Parameters = None, workers: Workers = None) -> None:
+    """Validates a topology without running it, draws its graph, and shows which worker runs which tasks.
 
-    Example: squall check examples/word_count.py
+    Examples:
+
+      squall check examples/word_count.py
+
+      squall check examples/word_count.py -w 2
     """
     from squall.cli.checking import check_topology
 
-    check_topology(target, list(parameters or []), list(settings or []))
+    check_topology(target, list(parameters or []), list(settings or []), workers)
 
 
 app.command()(feed)

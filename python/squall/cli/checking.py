@@ -5,12 +5,13 @@ from __future__ import annotations
 import typer
 
 from squall.cli.exits import exits_told
+from squall.cli.placing import grouping_told, placement_lines, with_workers, workers_asked
 from squall.cli.streams import STDERR, printing_to
+from squall.cluster.placement import Placement, place
 from squall.config.load import load
 from squall.errors import one_line
-from squall.model.graph import ComponentSpec, Graph, InputSpec, Kind, Mode
+from squall.model.graph import ComponentSpec, Graph, Kind, Mode
 from squall.planner.load import load_topology, split_target
-from squall.planner.plan import plan
 from squall.planner.validate import validate
 
 BRANCH = 3
@@ -19,20 +20,28 @@ MOST_LEVELS, LAST_LEVELS = 100, 10
 """Levels that are drawn; of a deeper component only the last ones are."""
 
 
-def check_topology(target: str, parameters: list[str], overrides: list[str]) -> None:
-    """Prints the graph of a valid topology."""
+def check_topology(target: str, parameters: list[str], overrides: list[str], workers: str | None = None) -> None:
+    """Prints the graph of a valid topology, and where its tasks run.
+
+    Args:
+        workers: what `-w` says: a number, or `auto`.
+    """
     file, name = split_target(target)
-    settings = load(overrides)
+    settings, asked = load(overrides), workers_asked(workers)
     with printing_to(STDERR), exits_told():
         graph = validate(load_topology(file, name, parameters), settings)
-    for line in drawn(graph):
+    graph, chosen = with_workers(graph, asked)
+    placement = place(graph)
+    for line in [*drawn(graph), *placement_lines(graph, placement)]:
         typer.echo(line)
-    for warning in [*missing_workers(graph), *shared_cores(graph)]:
+    for warning in [*([placement.note] if placement.note else []), *shared_cores(graph, placement)]:
         typer.echo(f"warning: {warning}", err=True)
     components = len(graph.components)
     tasks = sum(spec.tasks for spec in graph.components.values())
-    workers = len(workers_of(graph))
-    typer.echo(f'\n"{graph.name}" is valid: {components} components, {tasks} tasks, {workers} worker(s)')
+    because = f" ({chosen})" if chosen else ""
+    typer.echo(
+        f'\n"{graph.name}" is valid: {components} components, {tasks} tasks, {placement.workers} worker(s){because}'
+    )
 
 
 def drawn(graph: Graph) -> list[str]:
@@ -40,7 +49,7 @@ def drawn(graph: Graph) -> list[str]:
     below: dict[str, list[tuple[str, str]]] = {}
     for spec in graph.components.values():
         for one in spec.inputs:
-            label = f"{_grouping(graph, one)} → "
+            label = f"{grouping_told(graph, one)} → "
             below.setdefault(one.source.component, []).append((spec.name, label))
     lines: list[str] = []
     seen: set[str] = set()
@@ -73,34 +82,10 @@ def _titled(spec: ComponentSpec) -> str:
     return f"{spec.name}{times}  [{spec.kind.value}{mode}]"
 
 
-def _grouping(graph: Graph, one: InputSpec) -> str:
-    stream = graph.components[one.source.component].streams[one.source.stream]
-    keys = f"({', '.join(stream.fields[key] for key in one.keys)})" if one.keys else ""
-    name = "" if one.source.stream == "default" else f"{one.source.stream}: "
-    loop = " ↺" if one.closes_loop else ""
-    return f"{name}{one.grouping.value}{keys}{loop}"
-
-
-def workers_of(graph: Graph) -> set[int]:
-    """The workers that the plan gives the tasks."""
-    return {task.worker for task in plan(graph).tasks}
-
-
-def missing_workers(graph: Graph) -> list[str]:
-    """A warning where fewer workers will run than were asked for."""
-    planned = len(workers_of(graph))
-    if planned >= graph.workers:
-        return []
-    return [f"topology.workers is {graph.workers}, but this version runs all tasks in {planned} worker for now"]
-
-
-def shared_cores(graph: Graph) -> list[str]:
+def shared_cores(graph: Graph, placement: Placement) -> list[str]:
     """A warning for each component whose parallelism cannot bring a second core."""
-    workers: dict[str, set[int]] = {}
-    for task in plan(graph).tasks:
-        workers.setdefault(task.component, set()).add(task.worker)
     return [
         f'"{spec.name}" has {spec.tasks} tasks in one worker: they share one core'
         for spec in graph.components.values()
-        if spec.tasks > 1 and spec.mode is Mode.LOOP and len(workers[spec.name]) == 1
+        if spec.tasks > 1 and spec.mode is Mode.LOOP and len(set(placement.executors[spec.name])) == 1
     ]

@@ -29,6 +29,15 @@ Parameters = Annotated[
     list[str] | None,
     typer.Option("-p", metavar="NAME=VALUE", help="A parameter of the topology's function; may be repeated."),
 ]
+Workers = Annotated[
+    str | None,
+    typer.Option(
+        "-w",
+        "--workers",
+        metavar="N",
+        help="Worker processes, whatever the topology says; auto: as many as can work at once on this machine.",
+    ),
+]
 TopologyName = Annotated[str, typer.Argument(metavar="TOPOLOGY", help="Name of the topology.")]
 
 

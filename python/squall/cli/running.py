@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from squall.cli.audience import Audience, Helm, SummaryFile, View
-from squall.cli.checking import missing_workers
 from squall.cli.exits import exits_told
 from squall.cli.streams import STDERR, STDOUT, prints_kept_back
 from squall.cli.texts import Event
@@ -69,7 +68,8 @@ def run_topology(asked: Asked) -> int:
     json_view = JsonView() if asked.as_json else None  # before user code runs, which may print
     with prints_kept_back(), exits_told():
         graph = validate(load_topology(file, name, asked.parameters), settings)
-    for warning in missing_workers(graph):
+    if graph.workers > 1:
+        warning = f"topology.workers is {graph.workers}, but this version runs all tasks in 1 worker for now"
         print(f"warning: {warning}", file=sys.stderr)
     summary = SummaryFile(asked.summary) if asked.summary is not None else None
     view = json_view or _view(graph)

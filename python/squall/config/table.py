@@ -106,6 +106,22 @@ SETTINGS: Mapping[str, Setting] = {
             at_most=1024,
         ),
         _count(
+            "topology.worker.start.deaths.max",
+            10,
+            _T,
+            "Deaths of one worker, running, before it is ready, at which a run ends.",
+            at_least=1,
+            unit="deaths",
+        ),
+        _count(
+            "topology.worker.deaths.max",
+            None,
+            _T,
+            "Deaths of one worker after it was ready at which a run ends; unset: it is replaced each time.",
+            at_least=1,
+            unit="deaths",
+        ),
+        _count(
             "topology.tasks",
             None,
             _C,
@@ -174,6 +190,12 @@ SETTINGS: Mapping[str, Setting] = {
             "Most tuples queued on an edge that closes a loop; beyond it the root fails.",
             at_least=1,
             unit="tuples",
+        ),
+        _flag(
+            "topology.fall.back.on.pickle",
+            False,
+            _T,
+            "Whether values without a form of their own are pickled on their way to other workers, instead of refused.",
         ),
         _ratio(
             "topology.stats.sample.rate", 0.05, _T, "Share of tuples whose latencies are measured. Counters are exact."

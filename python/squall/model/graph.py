@@ -177,13 +177,16 @@ class Graph:
 
 @dataclass(frozen=True, slots=True)
 class TaskSpec:
-    """One task: its id in the topology, its place among the component's tasks, the executor and worker it runs in."""
+    """One task: its id in the topology, its place among the component's tasks, the executor and worker it runs in.
+
+    Workers are numbered from 1.
+    """
 
     task_id: int
     component: str
     index: int
     executor: int
-    worker: int = 0
+    worker: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,3 +199,12 @@ class Plan:
     def tasks_of(self, component: str) -> tuple[TaskSpec, ...]:
         """The tasks of one component, in ascending order of their ids."""
         return tuple(t for t in self.tasks if t.component == component)
+
+    def tasks_in(self, worker: int) -> tuple[TaskSpec, ...]:
+        """The tasks of one worker, in ascending order of their ids."""
+        return tuple(t for t in self.tasks if t.worker == worker)
+
+    @property
+    def workers(self) -> tuple[int, ...]:
+        """The numbers of the workers that have tasks, in ascending order."""
+        return tuple(sorted({t.worker for t in self.tasks}))

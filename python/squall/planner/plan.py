@@ -5,18 +5,27 @@ Source: Storm 1.2.1 `daemon/common.clj`: components by name, tasks counted from 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from squall.model.graph import Graph, Plan, TaskSpec
 
+ONLY_WORKER = 1
 
-def plan(graph: Graph) -> Plan:
-    """Numbers the tasks of a graph and puts them into executors; here all run in one worker."""
+
+def plan(graph: Graph, placed: Mapping[str, Sequence[int]] | None = None) -> Plan:
+    """Numbers the tasks of a graph and puts them into executors and workers.
+
+    Args:
+        placed: the worker of each executor, by component; None: one worker runs them all.
+    """
     tasks: list[TaskSpec] = []
     for name in sorted(graph.components):
         spec = graph.components[name]
         executors = split(spec.tasks, spec.parallelism)
         first = len(tasks) + 1
         for index, executor in enumerate(executors):
-            tasks.append(TaskSpec(first + index, name, index, executor))
+            worker = placed[name][executor] if placed is not None else ONLY_WORKER
+            tasks.append(TaskSpec(first + index, name, index, executor, worker))
     return Plan(graph, tuple(tasks))
 
 

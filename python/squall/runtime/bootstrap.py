@@ -17,6 +17,10 @@ class Bootstrap:
     each spout that has one, by the spout's name. `stdout_fd`: where sinks write that mean standard output. `described`:
     the topology as the parent built it. `positions`: where the spouts of the last run stopped. `stdin_fd`: where
     the parent passes standard input on, if a spout reads it.
+
+    `placed`: the worker of each executor, by component. `worker`: its number, from 1, of so many `workers`. `incarnation`: which life, counted over all workers. `link_fd`: where workers with
+    smaller numbers call, if there are any. `secret`: what they know each other by, in hexadecimal. `ended`: how many outputs
+    of each task of a generator ended in the lives before, by component and index ("numbers/0").
     """
 
     file: str
@@ -25,7 +29,9 @@ class Bootstrap:
     described: dict[str, Any]
     settings: dict[str, Any]
     topology_id: str
+    placed: dict[str, list[int]]
     worker: int
+    workers: int
     incarnation: int
     seed: int
     session_fd: int
@@ -39,6 +45,9 @@ class Bootstrap:
     drain_s: float
     positions: list[dict[str, Any]]
     stdin_fd: int | None
+    link_fd: int | None
+    secret: str
+    ended: dict[str, int]
 
     def write(self, path: Path) -> None:
         """Writes the file anew."""

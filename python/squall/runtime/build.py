@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
@@ -22,7 +22,7 @@ from squall.model.graph import (
     Plan,
     TaskSpec,
 )
-from squall.runtime import keys
+from squall.runtime import generators, keys
 from squall.runtime.context import ContextRuntime, WorkerServices
 
 
@@ -56,17 +56,40 @@ class Task:
     native: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class FarTask:
+    """A task of another worker, by its index in this one's core."""
+
+    spec: ComponentSpec
+    task: TaskSpec
+    index: int
+
+
 @dataclass
 class Built:
-    """A worker's tasks, in the order of their indexes in the core: spouts, then bolts in topological order."""
+    """A worker's tasks, in the order of their indexes in the core: spouts, then bolts in topological order.
+
+    `far`: the tasks of other workers, whose indexes follow.
+    """
 
     plan: Plan
     worker: _core.Worker
     tasks: list[Task] = field(default_factory=list[Task])
+    far: list[FarTask] = field(default_factory=list[FarTask])
+
+    def at(self, index: int) -> Task | FarTask:
+        """The task with this index in the core."""
+        own = len(self.tasks)
+        return self.tasks[index] if index < own else self.far[index - own]
 
     def of(self, component: str) -> list[Task]:
-        """The tasks of one component."""
+        """The tasks of one component that this worker has."""
         return [task for task in self.tasks if task.spec.name == component]
+
+    def everywhere(self, component: str) -> list[Task | FarTask]:
+        """The tasks of one component in all workers, in ascending order of their ids."""
+        tasks = [task for task in (*self.tasks, *self.far) if task.spec.name == component]
+        return sorted(tasks, key=lambda task: task.task.task_id)
 
 
 def build(
@@ -85,11 +108,16 @@ def build(
     worker, plan = services.worker, services.plan
     built = Built(plan, worker)
     names = [*(s.name for s in plan.graph.spouts), *plan.graph.order]
+    numbers = {name: worker.add_component(name) for name in names}
     for name in names:
         spec = plan.graph.components[name]
-        number = worker.add_component(name)
         for task in plan.tasks_of(name):
-            built.tasks.append(_task(services, spec, task, number, len(built.tasks), offloader, replace_spout))
+            if task.worker == services.number:
+                index = len(built.tasks)
+                built.tasks.append(_task(services, spec, task, numbers[name], index, offloader, replace_spout))
+    for task in plan.tasks:
+        if task.worker != services.number:
+            built.far.append(_far_task(worker, plan.graph.components[task.component], task, numbers))
     for name in plan.graph.order:
         with services.life.of(name):  # its groupings may be the user's own
             _connect(worker, built, plan.graph.components[name])
@@ -114,26 +142,42 @@ def _task(
             lambda: (replace_spout(spec, task) if is_spout else None) or spec.make(context)
         )
     holder = instance if isinstance(instance, Spout | Bolt) else (Spout() if is_spout else Bolt())
-    streams = [(s.name, s.fields, s.direct) for s in spec.streams.values()]
     made = services.worker.add_task(
         component=number,
         task_id=task.task_id,
         instance=holder,
         context=context,
         spout=is_spout,
-        streams=streams,
+        streams=_streams(spec),
         retries=spec.retry.retries,
     )
     assert made == index
     place = offloader(spec, instance)
     built = Task(spec, task, index, instance, context, runtime, place)
     if is_spout:
+        if not isinstance(instance, Spout) and (ended := (services.ended or {}).get(f"{spec.name}/{task.index}")):
+            built.instance = generators.without(instance, ended)
         if wake_by := _callback(instance, "wake_by"):  # it hears from other threads when it has something
             wake_by(lambda: services.worker.wake_spout(index))
-        _configure_spout(services.worker, built)
+        _configure_spout(services.worker, built, is_counted=services.ended is not None)
     elif isinstance(holder, Bolt):
         _configure_bolt(services.worker, built, holder)
     return built
+
+
+def _far_task(worker: _core.Worker, spec: ComponentSpec, task: TaskSpec, numbers: Mapping[str, int]) -> FarTask:
+    index = worker.add_far_task(
+        component=numbers[spec.name],
+        task_id=task.task_id,
+        worker=task.worker,
+        streams=_streams(spec),
+        retries=spec.retry.retries,
+    )
+    return FarTask(spec, task, index)
+
+
+def _streams(spec: ComponentSpec) -> list[tuple[str, tuple[str, ...], bool]]:
+    return [(stream.name, stream.fields, stream.direct) for stream in spec.streams.values()]
 
 
 def _callback(instance: object, name: str) -> Callable[..., Any] | None:
@@ -141,7 +185,7 @@ def _callback(instance: object, name: str) -> Callable[..., Any] | None:
     return found if callable(found) else None
 
 
-def _configure_spout(worker: _core.Worker, task: Task) -> None:
+def _configure_spout(worker: _core.Worker, task: Task, *, is_counted: bool) -> None:
     instance, settings = task.instance, task.spec.settings
     is_component = isinstance(instance, Spout)
     idle_ms = settings["topology.sleep.spout.wait.strategy.time.ms"]
@@ -158,7 +202,7 @@ def _configure_spout(worker: _core.Worker, task: Task) -> None:
         rate_per_s=instance.rate_per_s if is_component else None,
         idle_wait=idle_wait,
         max_pending=settings["topology.max.spout.pending"],
-        ordered=is_component and _callback(instance, "position") is not None and callbacks["fail"] is None,
+        ordered=callbacks["fail"] is None and (_callback(instance, "position") is not None if is_component else is_counted),
         submit=task.offloader.submit if task.offloader else None,
         **callbacks,
     )
@@ -213,11 +257,11 @@ def _configure_bolt(worker: _core.Worker, task: Task, bolt: Bolt) -> None:
 
 
 def _connect(worker: _core.Worker, built: Built, spec: ComponentSpec) -> None:
-    targets = built.of(spec.name)
+    targets = built.everywhere(spec.name)
     for one in spec.inputs:
-        sources = built.of(one.source.component)
+        sources = built.everywhere(one.source.component)
         stream = list(sources[0].spec.streams).index(one.source.stream)
-        for target in targets:
+        for target in built.of(spec.name):
             codes, constants = _codes(one.binding, target.context)
             function = target.spec.function
             if one.binding.method is not None:
@@ -231,12 +275,14 @@ def _connect(worker: _core.Worker, built: Built, spec: ComponentSpec) -> None:
                 codes=codes,
                 constants=constants,
             )
-        kind = GroupingKind.SHUFFLE if one.grouping is GroupingKind.LOCAL_OR_SHUFFLE else one.grouping
         for source in sources:
+            kind, among = one.grouping, targets
+            if kind is GroupingKind.LOCAL_OR_SHUFFLE:
+                kind, among = GroupingKind.SHUFFLE, _nearest(source, targets)
             worker.subscribe(
                 source.index,
                 stream,
-                targets=[target.index for target in targets],
+                targets=[target.index for target in among],
                 grouping=kind.value,  # pyright: ignore[reportArgumentType]
                 keys=one.keys,
                 custom=_custom(one.custom, source, one.source.stream, targets),
@@ -244,8 +290,16 @@ def _connect(worker: _core.Worker, built: Built, spec: ComponentSpec) -> None:
             )
 
 
-def _custom(grouping: Any, source: Task, stream: str, targets: list[Task]) -> Callable[..., Any] | None:
-    if grouping is None:
+def _nearest(source: Task | FarTask, targets: Sequence[Task | FarTask]) -> Sequence[Task | FarTask]:
+    """The targets in the worker of the source, if there are any; else all."""
+    return [target for target in targets if target.task.worker == source.task.worker] or targets
+
+
+def _custom(
+    grouping: Any, source: Task | FarTask, stream: str, targets: Sequence[Task | FarTask]
+) -> Callable[..., Any] | None:
+    """The grouping's choice; None where tuples of a task of another worker are never routed."""
+    if grouping is None or isinstance(source, FarTask):
         return None
     import copy
 

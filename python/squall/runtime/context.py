@@ -37,6 +37,9 @@ class WorkerServices:
     """Start of simulated time; None: the wall clock is real."""
     report_error: Callable[[int, str, BaseException], None] = lambda _task, _where, _error: None
     life: Life = field(default_factory=Life)
+    ended: Mapping[str, int] | None = None
+    """How many outputs of each task of a generator had ended in the worker's lives before, by component and index;
+    None: nobody wants to know."""
     shared: dict[str, Any] = field(default_factory=dict[str, Any])
     shared_lock: RLock = field(default_factory=RLock)
     """May be taken again inside: what is shared may be made of other shared things."""

@@ -20,6 +20,14 @@ MAX_SUMMARY = 1000
 """Characters of a message that a summary keeps."""
 
 
+class FarError(Exception):
+    """What another worker told of an exception there."""
+
+    def __init__(self, text: str, traceback: str) -> None:
+        super().__init__(text)
+        self.text, self.traceback = text, traceback
+
+
 def classify(error: BaseException, on_error: Mapping[type[BaseException], str]) -> tuple[int, bool, float | None]:
     """(action, whether it counts, pause before the next try) for an exception; the most derived class wins."""
     match error:
@@ -38,7 +46,7 @@ def classify(error: BaseException, on_error: Mapping[type[BaseException], str]) 
 
 def traceback_text(error: BaseException) -> str:
     """The traceback of an exception, at most 64 KiB long."""
-    text = "".join(traceback.format_exception(error))
+    text = error.traceback if isinstance(error, FarError) else "".join(traceback.format_exception(error))
     if len(text) <= MAX_TRACEBACK:
         return text
     half = MAX_TRACEBACK // 2 - 20
@@ -47,6 +55,8 @@ def traceback_text(error: BaseException) -> str:
 
 def summary(error: BaseException) -> str:
     """One line: the class and the first line of the message, cut."""
+    if isinstance(error, FarError):
+        return error.text
     try:
         message = str(error).strip()
     except Exception:

@@ -13,8 +13,10 @@ from typing import Any, Protocol
 from squall import _core
 from squall.errors import Exhausted, SquallError
 from squall.model.graph import DEAD_LETTERS
-from squall.runtime.build import Built
-from squall.runtime.failures import classify, summary, traceback_text
+from squall.runtime.build import Built, FarTask, Task
+from squall.runtime import far_failures
+from squall.runtime.failures import FarError, classify, summary, traceback_text
+from squall.runtime.far_failures import FarInput, Input
 from squall.runtime.letters import Letter
 
 KEPT_ERRORS = 10
@@ -112,6 +114,7 @@ class Hooks:
     letters: LetterBox
     observer: Callable[[str, int, Any, int], None] = lambda _event, _task, _id, _attempt: None
     replays: ReplayNews | None = None
+    tell_link_lost: Callable[[int, int, int], None] = lambda _worker, _incarnation, _session: None
     run: str = ""
     built: Built | None = None
     errors: dict[str, deque[ErrorReport]] = field(default_factory=dict[str, deque[ErrorReport]])
@@ -119,9 +122,13 @@ class Hooks:
     _throttles: dict[tuple[int, bool], Throttle] = field(default_factory=dict[tuple[int, bool], Throttle])
     _back_offs: dict[int, BackOff] = field(default_factory=dict[int, BackOff])
 
-    def _task(self, index: int):
+    def _task(self, index: int) -> Task:
         assert self.built is not None
         return self.built.tasks[index]
+
+    def _anywhere(self, index: int) -> Task | FarTask:
+        assert self.built is not None
+        return self.built.at(index)
 
     def failed(self, task: int, error: BaseException) -> tuple[int, bool, float | None]:
         """The core's question: what an exception means for its tuple."""
@@ -205,9 +212,26 @@ class Hooks:
             ),
         )
 
+    def failure_told(self, task: int, error: BaseException, given: Input | None, most_bytes: int) -> bytes:
+        """The core's question: what the worker of a failed root is to know."""
+        return far_failures.told(error, given, most_bytes)
+
+    def failure_heard(self, data: bytes) -> tuple[FarError, FarInput | None]:
+        """The core's question: what another worker told of a failure."""
+        return far_failures.heard(data)
+
+    def link_lost(self, worker: int, incarnation: int, session: int) -> None:
+        """The core's news: a link could not be had again in time."""
+        log.warning("event=link_lost worker=%d", worker)
+        self.tell_link_lost(worker, incarnation, session)
+
+    def link_refused(self, worker: int | None, why: str) -> None:
+        """The core's news: a connection of another worker, or of a stranger, was refused."""
+        log.warning("event=link_refused worker=%s because=%r", worker or "unknown", why)
+
     def holding(self, task: int, size: int, holder: int) -> None:
         """The core's news: a spout pauses, since what is pending weighs too much."""
-        spout, holds = self._task(task).spec.name, self._task(holder).spec.name
+        spout, holds = self._task(task).spec.name, self._anywhere(holder).spec.name
         extra = {"component": spout, "task": self._task(task).task.task_id}
         key = "topology.max.pending.bytes"
         log.warning("event=paused reason=%s pending_bytes=%d held_by=%s", key, size, holds, extra=extra)
@@ -220,7 +244,7 @@ class Hooks:
     def replay_failed(self, handle: int, task: int, error: BaseException, attempt: int) -> None:
         """The core's news: a try of a replayed root failed, and another one follows."""
         if self.replays is not None:
-            built = self._task(task)
+            built = self._anywhere(task)
             where = f"try {attempt} failed in {built.spec.name} (task {built.task.task_id})"
             self.replays.failed(handle, f"{where}: {summary(error)}")
 

@@ -13,7 +13,7 @@ from typing import Any, cast
 from uuid import UUID
 
 from squall import _core
-from squall.api.keys import REGISTERED
+from squall.api.registered import KEYS
 from squall.errors import Defect, TopologyError
 
 Named = tuple[int, Any]
@@ -26,8 +26,8 @@ def reduce(value: object) -> Named:
         TopologyError: `key_type_unstable`, for a type without a stable key.
     """
     for cls in type(value).__mro__:
-        if cls in REGISTERED:
-            return _core.TAG_REGISTERED, (cls.__qualname__, REGISTERED[cls](value))
+        if cls in KEYS:
+            return _core.TAG_REGISTERED, (cls.__qualname__, KEYS[cls](value))
     match value:
         case Enum():
             return _core.TAG_SAME, value.value

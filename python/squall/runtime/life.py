@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from squall import _core
@@ -79,112 +79,45 @@ def open_all(worker: _core.Worker, built: Built, restore: Callable[[Task], None]
 
 
 @dataclass
-class Drained:
-    """How a drain ended: whether in time, and what user code raised in it."""
+class Drain:
+    """The steps of a drain, taken when whoever leads it finds that the step before has come to its end."""
 
-    in_time: bool
-    failures: list[tuple[Task, str, BaseException]]
+    worker: _core.Worker
+    built: Built
+    failures: list[tuple[Task, str, BaseException]] = field(default_factory=list[tuple[Task, str, BaseException]])
+    _stopped: bool = False
 
+    def stop_sources(self, polls_until: float = 0.0) -> None:
+        """Stops the sources.
 
-def drain(
-    worker: _core.Worker,
-    built: Built,
-    bound_s: float,
-    step: Callable[[], str] | None = None,
-    give_up: Callable[[], bool] = lambda: False,
-) -> Drained:
-    """Stops the sources, empties everything, calls `drain` in topological order, and lets what it emitted end.
+        Args:
+            polls_until: on the worker's clock, how long the last polls of blocking spouts are waited for.
+        """
+        if self._stopped:
+            return
+        self._stopped = True
+        self.worker.stop_spouts()
+        while polling(self.built) and (now := self.worker.monotonic()) < polls_until:
+            self.worker.run(until_idle=True, deadline=min(polls_until, now + LOOK_EVERY_S))
+        waiting = polling(self.built)
+        for task in _spouts(self.built):
+            if task.index not in waiting:
+                _attempt(self.failures, task, "deactivate")
 
-    Args:
-        step: runs the loop until nothing moves or the deadline; the core's own loop if not given.
-        give_up: whether to end at once, asked when the loop was stopped.
-    """
-    began = worker.monotonic()
-    patience = Patience(began + bound_s, began + min(bound_s, POLL_GRACE_S), give_up)
-
-    def settle() -> str:
-        return step() if step else settled(built, patience)
-
-    failures: list[tuple[Task, str, BaseException]] = []
-    worker.stop_spouts()
-    while not step and polling(built) and worker.monotonic() < patience.polls_until:
-        worker.run(until_idle=True, deadline=min(patience.polls_until, worker.monotonic() + LOOK_EVERY_S))
-    waiting = polling(built)
-    for task in _spouts(built):
-        if task.index not in waiting:
-            _attempt(failures, task, "deactivate")
-    in_time = settle() == "idle"
-    for task in _bolts(built):
-        if not in_time:
-            break
-        if callable(getattr(task.instance, "drain", None)):
-            result = _attempt(failures, task, "drain")
-            if result is not None:
+    def component(self, name: str) -> None:
+        """Calls `drain` of a component's tasks, and sends what they give."""
+        for task in self.built.of(name):
+            if (result := _attempt(self.failures, task, "drain")) is not None:
                 try:
-                    worker.emit_result(task.index, result)
+                    self.worker.emit_result(task.index, result)
                 except Exception as error:
-                    failures.append((task, "drain", error))
-            in_time = settle() == "idle"
-    if in_time and worker.pending() and not step:
-        in_time = settled(built, replace(patience, waits_for_held=True)) == "idle"
-    return Drained(in_time and not worker.pending(), failures)
+                    self.failures.append((task, "drain", error))
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long a drain waits for what: times on the worker's clock.
-
-    `polls_until`: for a blocking spout's last poll.
-    `waits_for_held`: also for what timers may still do with tuples in user hands.
-    """
-
-    deadline: float
-    polls_until: float
-    give_up: Callable[[], bool]
-    waits_for_held: bool = False
-
-
-def settled(built: Built, patience: Patience) -> str:
-    """Runs the loop until nothing can move by itself ("idle"): what is left is in user hands."""
-    worker = built.worker
-    while True:
-        look_at = min(patience.deadline, worker.monotonic() + LOOK_EVERY_S)
-        reason = worker.run(until_idle=True, deadline=look_at)
-        if reason == "exhausted":
-            return "idle"
-        if reason == "stopped" and not patience.give_up():
-            continue  # told twice to stop
-        if reason not in ("idle", "deadline"):
-            return reason
-        if _is_settled(built, patience):
-            return "idle"
-        if worker.monotonic() >= patience.deadline:
-            return "deadline"
-        if reason == "idle":
-            worker.run(deadline=look_at)  # time has to pass
-
-
-def _is_settled(built: Built, patience: Patience) -> bool:
-    """Whether all that is pending waits for user code, and none of that is to be waited for."""
-    worker = built.worker
-    going_on = {task.index for task in _spouts(built) if not worker.spout_ended(task.index)}
-    if worker.monotonic() >= patience.polls_until:
-        going_on -= polling(built)
-    bolts = {task.index for task in _bolts(built)}
-    rows = worker.snapshot()
-    if going_on or any(row["queue"] or row["in_flight"] for index, row in enumerate(rows) if index in bolts):
-        return False
-    due = worker.next_due()
-    nothing_due = due is None or due > patience.deadline
-    return not worker.pending() or nothing_due or (not patience.waits_for_held and _only_held(worker))
-
-
-def _only_held(worker: _core.Worker) -> bool:
-    """Whether everything that is pending waits for user code that holds it."""
-    held = sum(held for _, _, held in worker.busy())
-    return held > 0 and not any(
-        row["in_flight"] or row.get("retrying") or row.get("burying") for row in worker.snapshot()
-    )
+def drains(built: Built) -> list[str]:
+    """The components with a `drain`, in topological order, as far as this worker has tasks of them."""
+    having = (task.spec.name for task in _bolts(built) if callable(getattr(task.instance, "drain", None)))
+    return list(dict.fromkeys(having))
 
 
 def polling(built: Built) -> set[int]:

@@ -7,14 +7,11 @@ sum of temperatures is none.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
 from squall.api.context import Histogram
-
-TABLE_ROWS = 10
-"""Rows that are kept of a table that a component shows."""
 
 
 def add(out: dict[str, Any], runtime: Any, on_error: Callable[[BaseException], None]) -> None:
@@ -46,11 +43,6 @@ def add(out: dict[str, Any], runtime: Any, on_error: Callable[[BaseException], N
     for name, value in runtime.source_figures().items():
         _sum(source, name, value)
         _sum(metrics, name, value)
-
-
-def top(rows: Mapping[str, float]) -> dict[str, float]:
-    """The largest rows, largest first; ties by name, so that the order does not flicker."""
-    return dict(sorted(rows.items(), key=lambda row: (-row[1], row[0]))[:TABLE_ROWS])
 
 
 def _merge(histograms: dict[str, dict[str, Any]], name: object, histogram: Histogram) -> None:

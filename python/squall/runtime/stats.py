@@ -9,13 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from squall.model.figures import COUNTS, GAUGES, ROOTS, TIMES, top, worst
 from squall.model.graph import DEAD_LETTERS
 from squall.runtime import own_figures
 from squall.runtime.build import Built
 
-LATENCIES = ("p50", "p99", "p999", "max", "mean")
-COUNTS = ("executed", "emitted", "transferred", "acked", "failed", "dropped", "dead", "errors")
-GAUGES = ("pending", "pending_max", "queue", "held", "in_flight", "in_flight_max", "retrying")
 SUMMED = (*COUNTS[3:], *GAUGES)
 """What a component's tasks have one number of."""
 
@@ -35,12 +33,12 @@ def summary(
     for task in built.tasks:
         own_figures.add(components[task.spec.name], task.runtime, partial(on_error, task.index, "metric"))
     for out in components.values():
-        out["tables"] = {name: own_figures.top(rows) for name, rows in out["tables"].items()}
+        out["tables"] = {name: top(rows) for name, rows in out["tables"].items()}
     spouts = [out for name, out in components.items() if kinds[name] == "spout" and name != DEAD_LETTERS]
     sources = {one.source.component for spec in built.plan.graph.components.values() for one in spec.inputs}
     last = [out for name, out in components.items() if kinds[name] == "bolt" and name not in sources]
-    totals = {key: sum(out[key] for out in spouts) for key in ("emitted", "acked", "failed", "pending", "dead")}
-    complete = _worst([row["complete_ms"] for row in snapshot if kinds[row["component"]] == "spout"])
+    totals = {key: sum(out[key] for out in spouts) for key in ROOTS}
+    complete = worst([row["complete_ms"] for row in snapshot if kinds[row["component"]] == "spout"])
     totals["out"] = sum(out["executed"] for out in last)
     return {**totals, "complete_ms": complete, "components": components}
 
@@ -50,9 +48,7 @@ def empty(kind: str, tasks: int = 0) -> dict[str, Any]:
     return {
         "kind": kind,
         **dict.fromkeys((*COUNTS, *GAUGES), 0),
-        "process_ms": _worst([]),
-        "execute_ms": _worst([]),
-        "complete_ms": _worst([]),
+        **{key: worst([]) for key in TIMES},
         "capacity": 0.0,
         "busy_ms": 0.0,
         "waited_ms": 0.0,
@@ -78,8 +74,8 @@ def _add(out: dict[str, Any], row: Mapping[str, Any]) -> None:
             out[streams][name] = out[streams].get(name, 0) + count
     out["transferred"] += sum(row["transferred"].values())
     out["tasks"] += 1
-    for key in ("process_ms", "execute_ms", "complete_ms"):
-        out[key] = _worst([out[key], row[key]])
+    for key in TIMES:
+        out[key] = worst([out[key], row[key]])
     for name, ns in row["blocked_ns"].items():
         out["blocked_ms"][name] = round(out["blocked_ms"].get(name, 0.0) + ns / 1e6, 3)
     for key in ("busy", "waited"):
@@ -90,13 +86,3 @@ def _add(out: dict[str, Any], row: Mapping[str, Any]) -> None:
         into = windows.setdefault(window, {})
         for name, count in counts.items():
             into[name] = into.get(name, 0) + count
-
-
-def _worst(latencies: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The highest of each figure, since percentiles of several tasks cannot be merged exactly.
-
-    `count` and `sum` are of them all.
-    """
-    highest = {key: round(max((one[key] for one in latencies), default=0.0), 4) for key in LATENCIES}
-    whole = round(sum(one["sum"] for one in latencies), 3)
-    return highest | {"count": sum(one["count"] for one in latencies), "sum": whole}

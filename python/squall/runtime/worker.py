@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from squall.planner.describe import describe, differences
 from squall.planner.load import load_topology
 from squall.planner.plan import plan
 from squall.planner.validate import validate
-from squall.runtime import dead_log, levels, life, logs, output, standard_input, stats
+from squall.runtime import dead_log, levels, life, logs, output, stages, standard_input, stats
 from squall.runtime.bootstrap import Bootstrap
 from squall.runtime.build import Built, Task, build, core_settings
 from squall.runtime.context import WorkerServices
@@ -41,6 +42,7 @@ from squall.runtime.positions import Positions, StoredPosition
 from squall.runtime.recent import Recent
 from squall.runtime.replay import Replays
 from squall.runtime.running import Running
+from squall.runtime.stages import Stage, Stages
 from squall.runtime.taps import Taps
 from squall.runtime.watch import Life, Watch
 
@@ -79,7 +81,7 @@ class WorkerProcess:
         if (level := graph.settings["worker.log.level"]) != boot.settings["worker.log.level"]:
             logging.getLogger().setLevel(level)
         worker_log.use(graph.settings)
-        self.plan = plan(graph)
+        self.plan = plan(graph, boot.placed)
         page_fd = os.dup(boot.page_fd)
         self.hooks = Hooks(
             graph.settings, lambda: datetime.now(UTC), time.monotonic, self, run=f"{boot.topology_id}-{os.getpid()}"
@@ -92,6 +94,10 @@ class WorkerProcess:
             settings=core_settings(graph.settings),
             page_fd=boot.page_fd,
         )
+        self.stages = Stages(self.worker, lambda stage: self.send("quiet", stage=stage.number))
+        if boot.link_fd is not None:
+            self._run_dir = os.open(boot.run_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self.worker.open_links(boot.worker, boot.workers, boot.link_fd, bytes.fromhex(boot.secret))
         self.taps = Taps(graph, self.worker, lambda line: self.session.offer(line))
         self.session = _core.Session(
             self.worker,
@@ -120,9 +126,11 @@ class WorkerProcess:
             seed=boot.seed,
             report_error=self.hooks.error,
             life=life_of_tasks,
+            ended=boot.ended,
         )
         self.built: Built = build(services, offloader=self.offloaders, replace_spout=self._spout)
         self.hooks.built = self.built
+        self.hooks.tell_link_lost = self.link_lost
         self.hooks.replays = self.replays = Replays(
             Path(boot.dead_log), self.built, self.worker.replay, lambda change: self._log_of_letters().change(change)
         )
@@ -182,26 +190,57 @@ class WorkerProcess:
                 self.send("failed", defect=asdict(_of(failed.component, failed.error.defects[0])))
                 return self._end([])
             return self._end([Failure(failed.component, "open", summary(failed.error))])
-        self.send("ready")
+        self.send("ready", drains=life.drains(self.built))
         self.worker.every(-1, REPORT_EVERY_S, self.report, ())
         self.replays.begin(at_start=True)
         self.positions.begin()
-        reason = self.worker.run()
-        if reason == "died":
+        drain = life.Drain(self.worker, self.built)
+        if not self._through_stages(drain):
             return self._end([self._death()])
-        failures: list[Failure] = []
-        drained = True
-        if not self._output_closed:
-            self.send("draining")
-            drain = life.drain(self.worker, self.built, self.boot.drain_s, give_up=lambda: self._output_closed)
-            drained = drain.in_time or self._output_closed
-            failures += self._reported(drain.failures)
+        drained = self._output_closed or (self.stages.stage.kind == stages.CLOSE and not self.worker.pending())
+        failures = self._reported(drain.failures)
         self.positions.finish()
         failures += self._reported(life.close_all(self.built))
         failures += [Failure(name, "its spout", summary(error)) for name, error in self.hooks.ended_spouts.items()]
         if self.dead_letters is not None:
             self.dead_letters.close()
-        return self._end(failures, drained, exhausted=reason == "exhausted")
+        return self._end(failures, drained)
+
+    def _through_stages(self, drain: life.Drain) -> bool:
+        """Runs until nothing is left but to close, the drain's time is up, or nobody reads the output; False: it died."""
+        while not self._output_closed and self.worker.monotonic() < self.stages.deadline:
+            if (stage := self.stages.next()) is not None:
+                self._begin(stage, drain)
+            if self.stages.stage.kind == stages.CLOSE:
+                break
+            seen = self.stages.look()
+            if self._turns(seen) == "died":
+                return False
+        return True
+
+    def _turns(self, seen: int) -> str:
+        """Runs the loop until the worker may rest, or something else is to be looked at; why it came back."""
+        if self.stages.stage.kind == stages.RUN:
+            return self.worker.run(known=seen)
+        look_at = min(self.stages.deadline, self.worker.monotonic() + life.LOOK_EVERY_S)
+        return self.worker.run(deadline=look_at, known=seen)
+
+    def _begin(self, stage: Stage, drain: life.Drain) -> None:
+        """The parent has begun a stage."""
+        if stage.kind == stages.RUN or self._output_closed:
+            return
+        now_s = self.worker.monotonic()
+        if self.stages.deadline == inf:
+            self.stages.deadline = now_s + self.boot.drain_s
+            self.stages.polls_until = now_s + min(self.boot.drain_s, life.POLL_GRACE_S)
+            self.send("draining")
+        drain.stop_sources(self.stages.polls_until)
+        if stage.component is not None:
+            drain.component(stage.component)
+
+    def link_lost(self, worker: int, incarnation: int, session: int) -> None:
+        """Tells that there is no way any more to another worker that is alive."""
+        self.send("link-lost", worker=worker, incarnation=incarnation, session=session)
 
     def tell_position(self, position: StoredPosition, number: int) -> None:
         """Has the parent store a position."""
@@ -218,16 +257,12 @@ class WorkerProcess:
         self._output_closed = True
         self.worker.request_stop()
 
-    def _end(self, failures: list[Failure], drained: bool = True, *, exhausted: bool = False) -> int:
-        """Says the last word; the exit code.
-
-        Args:
-            exhausted: every source came to its end by itself, and so did all that it gave.
-        """
+    def _end(self, failures: list[Failure], drained: bool = True) -> int:
+        """Says the last word; the exit code."""
         self.taps.end()
         ok = drained and not any(failure.where != "close" for failure in failures)
         told = [asdict(failure) for failure in failures]
-        ended = {"ok": ok, "drained": drained, "exhausted": exhausted, "failures": told, "busy": self._busy()}
+        ended = {"ok": ok, "drained": drained, "failures": told, "busy": self._busy()}
         self.send("ended", **ended, **self.totals())
         return 0 if ok else 1
 
@@ -295,6 +330,19 @@ class WorkerProcess:
                 done = self.levels.reset(request.get("logger"))
             case "log-levels":
                 done = self.levels.listed()
+            case "stage":
+                self.stages.begin(Stage.of_json(request["stage"]))
+                return None
+            case "wave":
+                self.send("wave", **self.stages.answer(request["wave"]))
+                return None
+            case "peer":
+                path = f"/proc/self/fd/{self._run_dir}/{request['path']}"  # of any length, where addresses are short
+                self.worker.peer(request["worker"], request["incarnation"], request["session"], path)
+                return None
+            case "peer-lost":
+                self.worker.peer_lost(request["worker"], request["incarnation"], request["suspects"])
+                return None
             case "replay":
                 done = self.replays.begin()
             case "position-stored":

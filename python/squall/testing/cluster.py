@@ -285,15 +285,19 @@ class LocalCluster:
             self.run_until_idle()  # what was fed has left its source already
         bound = self.worker.monotonic() + END_WITHIN_S
 
-        def step() -> str:
+        def settle() -> None:
             self.run_until_idle()
             while self._is_moving() and self._pace.move_to_next(bound):
                 pass
-            return "idle"
 
         with self._stamps:
-            drained = life.drain(self.worker, self._built, END_WITHIN_S, step)
-            for task, place, error in drained.failures:
+            drain = life.Drain(self.worker, self._built)
+            drain.stop_sources()
+            settle()
+            for name in life.drains(self._built):
+                drain.component(name)
+                settle()
+            for task, place, error in drain.failures:
                 self._hooks.error(task.index, place, error)
 
     def finish(self) -> None:

@@ -45,6 +45,38 @@ impl<'a> Cursor<'a> {
     pub fn u64(&mut self) -> Result<u64, Fault> {
         Ok(u64::from_le_bytes(self.array()?))
     }
+
+    /// A LEB128 number.
+    #[inline(always)]
+    pub fn number(&mut self) -> Result<u64, Fault> {
+        match self.u8()? {
+            byte if byte < 0x80 => Ok(byte.into()),
+            byte => self.longer_number(byte),
+        }
+    }
+
+    fn longer_number(&mut self, first: u8) -> Result<u64, Fault> {
+        let mut number = u64::from(first & 0x7f);
+        for shift in (7..64).step_by(7) {
+            let byte = self.u8()?;
+            let bits = u64::from(byte & 0x7f);
+            if bits << shift >> shift != bits {
+                break;
+            }
+            number |= bits << shift;
+            if byte < 0x80 {
+                return Ok(number);
+            }
+        }
+        Err(Fault::Malformed)
+    }
+
+    /// A length and so many bytes.
+    #[inline(always)]
+    pub fn sized(&mut self) -> Result<&'a [u8], Fault> {
+        let bytes = usize::try_from(self.number()?).map_err(|_| Fault::Short)?;
+        self.take(bytes)
+    }
 }
 
 fn u64_at(bytes: &[u8], at: usize) -> u64 {

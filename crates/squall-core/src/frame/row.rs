@@ -1,23 +1,27 @@
 //! The tuples of a data frame.
 //!
-//! | bytes | row |
+//! | row | |
 //! |---|---|
-//! | 0..4 | source task |
-//! | 4..6 | stream |
-//! | 6 | flags |
-//! | 7 | number of trees |
-//! | 8..16 | sequence number in its channel |
-//! | … | (root, edge), 16 bytes for each tree |
-//! | 2 + … | the extension's length and bytes, if flagged |
-//! | 4 + … | the values' length and bytes |
+//! | 1 byte | bits 0–3: sampled, traced, replay, alone; 4: has an extension; 5: follows; 6–7: number of trees, or 3 |
+//! | unless it follows | source task, stream, sequence number in its channel |
+//! | if so many | number of trees |
+//! | 16 bytes a tree | root, edge |
+//! | if flagged | length of the extension, extension |
+//! | | length of the values, values |
 //!
-//! A tuple in more than 255 trees (a large join) is rare; it carries the number in an extended form, 255 and then
-//! 4 bytes.
+//! Numbers but root and edge are LEB128. A row *follows* if it is the next of the channel that the row before it in the
+//! frame belongs to: most are, and then their place costs nothing. Values are written in place, so their length is not
+//! known before; it gets one byte, and longer ones move by what more they need.
 
-use super::Fault;
 use super::bytes::{Cursor, Items, put};
+use super::{Fault, HEADER_BYTES, MAX_FRAME_BYTES};
 use crate::ids::RootId;
 use std::fmt;
+
+/// The longest row: it fits into a frame that says for which task it is.
+pub const MAX_ROW_BYTES: usize = MAX_FRAME_BYTES - HEADER_BYTES - 4;
+/// A buffer that was emptied keeps room for so much: one large tuple should not cost memory for ever.
+const KEPT_BYTES: usize = 256 << 10;
 
 /// What is special about a tuple.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,110 +32,297 @@ pub struct RowFlags {
     pub traced: bool,
     /// Its root was tried before.
     pub replay: bool,
+    /// It is to run alone in its batches.
+    pub alone: bool,
 }
 
 const SAMPLED: u8 = 1;
 const TRACED: u8 = 2;
 const REPLAY: u8 = 4;
-const EXTENDED: u8 = 8;
-const MANY_TREES: u8 = u8::MAX;
+const ALONE: u8 = 8;
+const EXTENDED: u8 = 16;
+const FOLLOWS: u8 = 32;
+const TREES_SHIFT: u32 = 6;
+const MANY_TREES: usize = 3;
 
-/// One tuple in a data frame.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Row<'a> {
+/// Where a tuple stands: in which channel to the frame's target, and as which one there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowPlace {
     /// The emitting task.
     pub source: u32,
     /// The stream's number in the topology.
     pub stream: u16,
-    /// What is special about it.
-    pub flags: RowFlags,
     /// Its number in its channel, which survives reconnects (semantics 23).
     pub sequence: u64,
+}
+
+impl RowPlace {
+    fn next(self) -> RowPlace {
+        RowPlace { sequence: self.sequence.wrapping_add(1), ..self }
+    }
+}
+
+/// One tuple in a data frame.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Row<'a> {
+    /// Where it stands.
+    pub place: RowPlace,
+    /// What is special about it.
+    pub flags: RowFlags,
     /// The trees it belongs to, with its edge in each; none when it is not tracked.
     pub trees: Items<'a, (RootId, u64)>,
-    /// What later versions add; at most 65,535 bytes, ignored where it is not known.
+    /// What later versions add; ignored where it is not known.
     pub extension: Option<&'a [u8]>,
     /// The values, by the codec.
     pub values: &'a [u8],
 }
 
-/// Appends a row; an extension of more than 65,535 bytes is refused, and `out` is as it was.
-pub fn write_row(out: &mut Vec<u8>, row: &Row<'_>) -> Result<(), Fault> {
-    if row.extension.is_some_and(|extension| extension.len() > u16::MAX as usize)
-        || row.values.len() > u32::MAX as usize
-    {
-        return Err(Fault::TooLong(row.values.len() as u64));
-    }
-    let flag = |set: bool, bit: u8| if set { bit } else { 0 };
-    let flags = flag(row.flags.sampled, SAMPLED)
-        | flag(row.flags.traced, TRACED)
-        | flag(row.flags.replay, REPLAY)
-        | flag(row.extension.is_some(), EXTENDED);
-    put(out, &row.source.to_le_bytes());
-    put(out, &row.stream.to_le_bytes());
-    let trees = row.trees.len();
-    put(out, &[flags, trees.min(MANY_TREES as usize) as u8]);
-    put(out, &row.sequence.to_le_bytes());
-    if trees >= MANY_TREES as usize {
-        put(out, &(trees as u32).to_le_bytes());
-    }
-    put(out, row.trees.as_bytes());
-    if let Some(extension) = row.extension {
-        put(out, &(extension.len() as u16).to_le_bytes());
-        put(out, extension);
-    }
-    put(out, &(row.values.len() as u32).to_le_bytes());
-    put(out, row.values);
-    Ok(())
+/// Why a row is not in the buffer.
+#[derive(Debug, PartialEq, Eq)]
+pub enum NotPushed<E> {
+    /// Its values could not be written.
+    Values(E),
+    /// It would be so long, over [`MAX_ROW_BYTES`].
+    TooLong(usize),
 }
 
-fn read_row<'a>(cursor: &mut Cursor<'a>) -> Result<Row<'a>, Fault> {
-    let (source, stream) = (cursor.u32()?, cursor.u16()?);
-    let (flags, trees, sequence) = (cursor.u8()?, cursor.u8()?, cursor.u64()?);
-    if flags & !(SAMPLED | TRACED | REPLAY | EXTENDED) != 0 {
-        return Err(Fault::Malformed);
-    }
-    let trees = if trees == MANY_TREES { cursor.u32()? as usize } else { trees as usize };
-    let trees = Items::new(cursor.take(trees.saturating_mul(16))?)?;
-    let extension = match flags & EXTENDED {
-        0 => None,
-        _ => {
-            let bytes = cursor.u16()? as usize;
-            Some(cursor.take(bytes)?)
+/// Rows for one task that wait to be sent.
+#[derive(Debug, Default)]
+pub struct RowBuffer {
+    bytes: Vec<u8>,
+    rows: usize,
+    last: Option<RowPlace>,
+}
+
+impl RowBuffer {
+    /// Appends a row whose values `write` appends to the bytes; on an error the buffer is as it was.
+    #[inline(always)]
+    pub fn push<E>(
+        &mut self,
+        place: RowPlace,
+        flags: RowFlags,
+        trees: &[(RootId, u64)],
+        extension: Option<&[u8]>,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), NotPushed<E>> {
+        let start = self.bytes.len();
+        self.head(place, flags, trees, extension);
+        let at = self.bytes.len();
+        self.bytes.push(0);
+        if let Err(error) = write(&mut self.bytes) {
+            self.bytes.truncate(start);
+            return Err(NotPushed::Values(error));
         }
-    };
-    let values_bytes = cursor.u32()? as usize;
-    let values = cursor.take(values_bytes)?;
-    let flags = RowFlags { sampled: flags & SAMPLED != 0, traced: flags & TRACED != 0, replay: flags & REPLAY != 0 };
-    Ok(Row { source, stream, flags, sequence, trees, extension, values })
+        let values_bytes = self.bytes.len() - at - 1;
+        match u8::try_from(values_bytes) {
+            Ok(byte) if byte < 0x80 => self.bytes[at] = byte,
+            _ => self.make_room(at, values_bytes),
+        }
+        let row_bytes = self.bytes.len() - start;
+        if row_bytes > MAX_ROW_BYTES {
+            self.bytes.truncate(start);
+            return Err(NotPushed::TooLong(row_bytes));
+        }
+        self.rows += 1;
+        self.last = Some(place);
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn head(&mut self, place: RowPlace, flags: RowFlags, trees: &[(RootId, u64)], extension: Option<&[u8]>) {
+        let flag = |set: bool, bit: u8| if set { bit } else { 0 };
+        let follows = self.last.is_some_and(|last| last.next() == place);
+        let head = flag(flags.sampled, SAMPLED)
+            | flag(flags.traced, TRACED)
+            | flag(flags.replay, REPLAY)
+            | flag(flags.alone, ALONE)
+            | flag(extension.is_some(), EXTENDED)
+            | flag(follows, FOLLOWS)
+            | (trees.len().min(MANY_TREES) as u8) << TREES_SHIFT;
+        self.bytes.reserve(40);
+        self.bytes.push(head);
+        if !follows {
+            put_place(&mut self.bytes, place);
+        }
+        if trees.len() >= MANY_TREES {
+            put_number(&mut self.bytes, trees.len() as u64);
+        }
+        for (root, edge) in trees {
+            put(&mut self.bytes, &root.0.to_le_bytes());
+            put(&mut self.bytes, &edge.to_le_bytes());
+        }
+        if let Some(extension) = extension {
+            put_number(&mut self.bytes, extension.len() as u64);
+            put(&mut self.bytes, extension);
+        }
+    }
+
+    /// Puts the length of the values in front of them where it needs more than the one byte at `at`.
+    #[cold]
+    fn make_room(&mut self, at: usize, values_bytes: usize) {
+        let mut length = Vec::new();
+        put_number(&mut length, values_bytes as u64);
+        self.bytes.splice(at..at + 1, length);
+    }
+
+    /// How many rows wait.
+    pub fn len(&self) -> usize {
+        self.rows
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// How many bytes they take.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Takes the first rows out, at most `most_rows` of at most `most_bytes` together but one if there is any, and gives
+    /// them to `send`.
+    pub fn take<R>(&mut self, most_rows: usize, most_bytes: usize, send: impl FnOnce(Rows<'_>) -> R) -> R {
+        if self.rows <= most_rows && self.bytes.len() <= most_bytes {
+            let sent = send(self.rows());
+            self.bytes.clear();
+            self.bytes.shrink_to(KEPT_BYTES);
+            (self.rows, self.last) = (0, None);
+            return sent;
+        }
+        let (mut walk, mut rows, mut cut) = (Walk::new(&self.bytes), 0, 0);
+        while rows < most_rows.min(self.rows) && walk.row().is_ok() {
+            let end = self.bytes.len() - walk.cursor.0.len();
+            if rows > 0 && end > most_bytes {
+                break;
+            }
+            (rows, cut) = (rows + 1, end);
+        }
+        let sent = send(Rows { bytes: &self.bytes[..cut], count: rows });
+        self.drop_front(rows, cut);
+        sent
+    }
+
+    /// Cuts the first rows off; the next one says its place itself, since there is no row before it any more.
+    fn drop_front(&mut self, rows: usize, cut: usize) {
+        let mut walk = Walk::new(&self.bytes);
+        let place = (0..=rows).map_while(|_| walk.row().ok()).last().map(|row| row.place);
+        let rest = &self.bytes[cut..];
+        let mut bytes = Vec::with_capacity(rest.len() + 16);
+        if let (Some(place), [head, behind @ ..]) = (place, rest) {
+            bytes.push(head & !FOLLOWS);
+            if head & FOLLOWS != 0 {
+                put_place(&mut bytes, place);
+            }
+            put(&mut bytes, behind);
+        }
+        self.bytes = bytes;
+        self.rows -= rows;
+    }
+
+    /// The waiting rows.
+    pub fn rows(&self) -> Rows<'_> {
+        Rows { bytes: &self.bytes, count: self.rows }
+    }
+}
+
+fn put_number(out: &mut Vec<u8>, mut number: u64) {
+    while number > 0x7f {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+fn put_place(out: &mut Vec<u8>, place: RowPlace) {
+    put_number(out, place.source.into());
+    put_number(out, place.stream.into());
+    put_number(out, place.sequence);
+}
+
+/// Reads row after row.
+struct Walk<'a> {
+    cursor: Cursor<'a>,
+    last: Option<RowPlace>,
+}
+
+impl<'a> Walk<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        Walk { cursor: Cursor(bytes), last: None }
+    }
+
+    #[inline(always)]
+    fn row(&mut self) -> Result<Row<'a>, Fault> {
+        let cursor = &mut self.cursor;
+        let head = cursor.u8()?;
+        let place = match self.last {
+            Some(last) if head & FOLLOWS != 0 => last.next(),
+            None if head & FOLLOWS != 0 => return Err(Fault::Malformed),
+            _ => read_place(cursor)?,
+        };
+        let trees = match usize::from(head >> TREES_SHIFT) {
+            MANY_TREES => usize::try_from(cursor.number()?).map_err(|_| Fault::Short)?,
+            few => few,
+        };
+        let trees = Items::new(cursor.take(trees.saturating_mul(16))?)?;
+        let extension = match head & EXTENDED {
+            0 => None,
+            _ => Some(cursor.sized()?),
+        };
+        let values = cursor.sized()?;
+        let has = |bit: u8| head & bit != 0;
+        let flags = RowFlags { sampled: has(SAMPLED), traced: has(TRACED), replay: has(REPLAY), alone: has(ALONE) };
+        self.last = Some(place);
+        Ok(Row { place, flags, trees, extension, values })
+    }
+}
+
+fn read_place(cursor: &mut Cursor<'_>) -> Result<RowPlace, Fault> {
+    let source = u32::try_from(cursor.number()?).map_err(|_| Fault::Malformed)?;
+    let stream = u16::try_from(cursor.number()?).map_err(|_| Fault::Malformed)?;
+    Ok(RowPlace { source, stream, sequence: cursor.number()? })
 }
 
 /// The rows of a data frame, as a view of its bytes, known to be well formed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Rows<'a>(&'a [u8]);
+pub struct Rows<'a> {
+    bytes: &'a [u8],
+    count: usize,
+}
 
 impl<'a> Rows<'a> {
     /// A view of `bytes`, which must be whole rows.
     ///
     /// They are walked once here, so that a bad row refuses the frame and never half of it is delivered.
     pub fn new(bytes: &'a [u8]) -> Result<Self, Fault> {
-        let mut cursor = Cursor(bytes);
-        while !cursor.0.is_empty() {
-            read_row(&mut cursor)?;
+        let (mut walk, mut count) = (Walk::new(bytes), 0);
+        while !walk.cursor.0.is_empty() {
+            walk.row()?;
+            count += 1;
         }
-        Ok(Rows(bytes))
+        Ok(Rows { bytes, count })
+    }
+
+    /// How many there are.
+    pub fn len(self) -> usize {
+        self.count
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(self) -> bool {
+        self.count == 0
     }
 
     /// The rows in their order.
     pub fn iter(self) -> impl Iterator<Item = Row<'a>> {
-        let mut cursor = Cursor(self.0);
-        // `new` has read each row once, so the end of the bytes is the only reason to stop.
-        std::iter::from_fn(move || read_row(&mut cursor).ok())
+        let mut walk = Walk::new(self.bytes);
+        // They were read once before, so the end of the bytes is the only reason to stop.
+        std::iter::from_fn(move || walk.row().ok())
     }
 
     /// The bytes as they are in the frame.
     pub fn as_bytes(self) -> &'a [u8] {
-        self.0
+        self.bytes
     }
 }
 

@@ -76,7 +76,7 @@ impl World {
     fn grant(&mut self) -> Result<(), Violation> {
         for sender in 0..SENDERS {
             let aside = self.mailbox.aside(|channel| sender_of(channel) == sender) as u64;
-            if let Some(total) = self.inflows[sender].grant_due(self.mailbox.passed(), aside) {
+            if let Some(total) = self.inflows[sender].grant_due(self.mailbox.passed(), aside, false) {
                 self.credits[sender].grant(total)?;
                 assert!(!self.credits[sender].grant(total)?, "a repeated grant gives nothing");
             }
@@ -134,7 +134,7 @@ proptest! {
     fn more_than_was_granted_is_a_violation(window in 1_u32..200, beyond in 1_u32..50) {
         let mut inflow = Inflow::new(u64::from(window));
         prop_assert_eq!(inflow.receive(1), Err(Violation::Credit { most: 0, came: 1 }));
-        prop_assert_eq!(inflow.grant_due(0, 0), Some(u64::from(window)));
+        prop_assert_eq!(inflow.grant_due(0, 0, false), Some(u64::from(window)));
         let came = u64::from(window + beyond);
         prop_assert_eq!(inflow.receive(window + beyond), Err(Violation::Credit { most: u64::from(window), came }));
         prop_assert_eq!(inflow.receive(window), Ok(()));
@@ -148,10 +148,10 @@ proptest! {
 #[test]
 fn credit_goes_on_when_a_mailbox_s_counts_wrap() {
     let mut inflow = Inflow::new(8);
-    assert_eq!(inflow.grant_due(u32::MAX - 1, 0), Some(8));
+    assert_eq!(inflow.grant_due(u32::MAX - 1, 0, false), Some(8));
     inflow.receive(6).unwrap();
     inflow.pushed(6, 4); // from MAX - 1 to 4
-    assert_eq!(inflow.grant_due(u32::MAX, 0), None);
-    assert_eq!(inflow.grant_due(1, 0), Some(11));
-    assert_eq!(inflow.grant_due(4, 1), Some(13));
+    assert_eq!(inflow.grant_due(u32::MAX, 0, false), None);
+    assert_eq!(inflow.grant_due(1, 0, false), Some(11));
+    assert_eq!(inflow.grant_due(4, 1, false), Some(13));
 }

@@ -44,12 +44,12 @@ fn pairs(most: usize) -> impl Strategy<Value = Vec<(u64, u64)>> {
 
 fn row() -> impl Strategy<Value = OwnedRow> {
     let trees = prop_oneof![20 => pairs(4), 1 => pairs(600)];
-    let flags = any::<(bool, bool, bool)>();
+    let flags = any::<(bool, bool, bool, bool)>();
     (any::<(u32, u16, u64)>(), flags, trees, proptest::option::of(bytes()), bytes()).prop_map(
-        |((source, stream, sequence), (sampled, traced, replay), trees, extension, values)| OwnedRow {
+        |((source, stream, sequence), (sampled, traced, replay, alone), trees, extension, values)| OwnedRow {
             source,
             stream,
-            flags: RowFlags { sampled, traced, replay },
+            flags: RowFlags { sampled, traced, replay, alone },
             sequence,
             trees,
             extension,
@@ -75,8 +75,8 @@ fn body() -> impl Strategy<Value = Owned> {
     prop_oneof![
         (any::<u32>(), proptest::collection::vec(row(), 0..6)).prop_map(|(target, rows)| Owned::Data(target, rows)),
         pairs(20).prop_map(Owned::Ack),
-        (failure(), any::<u32>(), bytes(), proptest::collection::vec(any::<u64>(), 0..9))
-            .prop_map(|(failure, task, detail, roots)| Owned::Fail(failure, task, detail, roots)),
+        (failure(), any::<bool>(), any::<u32>(), bytes(), proptest::collection::vec(any::<u64>(), 0..9))
+            .prop_map(|(failure, together, task, detail, roots)| Owned::Fail(failure, together, task, detail, roots)),
         proptest::collection::vec(any::<(u32, u64)>(), 0..20).prop_map(Owned::Credit),
         (channel(), any::<u64>()).prop_map(|(channel, epoch)| Owned::Barrier(channel, epoch)),
         (channel(), any::<i64>()).prop_map(|(channel, at)| Owned::Watermark(channel, at)),
@@ -115,10 +115,10 @@ fn borrowed<'a>(owned: &'a Owned, scratch: &'a mut Vec<u8>) -> Body<'a> {
             write_items(scratch, &roots(acks));
             Body::Ack(Items::new(scratch).expect("whole pairs"))
         }
-        Owned::Fail(failure, task, detail, failed) => {
+        Owned::Fail(failure, together, task, detail, failed) => {
             write_items(scratch, &failed.iter().map(|root| RootId(*root)).collect::<Vec<_>>());
             let roots = Items::new(scratch).expect("whole roots");
-            Body::Fail { failure: *failure, task: *task, detail, roots }
+            Body::Fail { failure: *failure, together: *together, task: *task, detail, roots }
         }
         Owned::Credit(grants) => {
             let grant = |(target, total): &(u32, u64)| Grant { target: *target, total: *total };
@@ -242,7 +242,7 @@ fn a_failure_s_text_is_limited() {
     let detail = vec![b'x'; MAX_DETAIL_BYTES + 1];
     let failure = Failure { action: Action::Retry, counts: true, after_ns: None };
     let roots = Items::new(&[]).expect("none");
-    let fail = |detail| Body::Fail { failure, task: 1, detail, roots };
+    let fail = |detail| Body::Fail { failure, together: false, task: 1, detail, roots };
     assert!(encode(&mut Vec::new(), TOKEN, 1, &fail(&detail)).is_err());
     assert!(encode(&mut Vec::new(), TOKEN, 1, &fail(&detail[1..])).is_ok());
 }

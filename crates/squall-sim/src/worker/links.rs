@@ -7,7 +7,7 @@ use crate::mutant::Mutant;
 use crate::plan::{Place, TaskId};
 use crate::truth::TupleId;
 use squall_core::ack::AckFrame;
-use squall_core::frame::{self, Body, Items, Kind, Row, RowFlags, Rows, write_items, write_row};
+use squall_core::frame::{self, Body, Items, Kind, RowBuffer, RowFlags, RowPlace, write_items};
 use squall_core::ids::{Incarnation, RootId, Token};
 
 const RESEND_AFTER_US: u64 = 150;
@@ -45,19 +45,14 @@ impl Worker {
         if place == self.place {
             return self.put(task, pairs, tuple);
         }
-        let (mut trees, mut rows) = (Vec::new(), Vec::new());
-        write_items(&mut trees, pairs);
-        let row = Row {
-            source: 0,
-            stream: 0,
-            flags: RowFlags::default(),
-            sequence: tuple,
-            trees: Items::new(&trees).expect("whole pairs"),
-            extension: None,
-            values: &tuple.to_le_bytes(),
-        };
-        write_row(&mut rows, &row).expect("a short row");
-        self.send_body(host, place, &Body::Data { target: task as u32, rows: Rows::new(&rows).expect("one row") });
+        let mut rows = RowBuffer::default();
+        let place_of_row = RowPlace { source: 0, stream: 0, sequence: tuple };
+        rows.push(place_of_row, RowFlags::default(), pairs, None, |out| {
+            out.extend_from_slice(&tuple.to_le_bytes());
+            Ok::<(), ()>(())
+        })
+        .expect("a short row");
+        self.send_body(host, place, &Body::Data { target: task as u32, rows: rows.rows() });
     }
 
     /// Sends the acks and fails that have gathered.
@@ -73,7 +68,7 @@ impl Worker {
                 bytes.clear();
                 write_items(&mut bytes, &fails);
                 let roots = Items::new(&bytes).expect("whole roots");
-                self.send_body(host, place, &Body::Fail { failure: BY_USER_CODE, task: 0, detail: &[], roots });
+                self.send_body(host, place, &Body::Fail { failure: BY_USER_CODE, together: false, task: 0, detail: &[], roots });
             }
         }
     }

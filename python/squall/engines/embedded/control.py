@@ -41,7 +41,8 @@ class Control:
     A tap is a command whose answers go on: its connection gets lines of tuples until one of its ends closes it.
 
     Args:
-        ask: sends a command to the worker.
+        ask: gives the workers a command with an `id`, which they answer as one.
+        tell: gives the workers a command without an answer.
         selector: has this object called when something comes.
 
     Bound: what a peer does not read waits and holds up nobody: a connection that lets more than the longest answer wait
@@ -53,10 +54,12 @@ class Control:
         self,
         listener: socket.socket,
         ask: Callable[[dict[str, Any]], None],
+        tell: Callable[[dict[str, Any]], None],
         selector: selectors.BaseSelector,
         followers: Followers,
     ) -> None:
-        self._listener, self._ask, self._selector, self._followers = listener, ask, selector, followers
+        self._listener, self._selector, self._followers = listener, selector, followers
+        self._ask, self._tell = ask, tell
         self._asked: dict[int, Asked] = {}
         self._viewers: set[Outgoing] = set()
         self._taps: dict[int, Outgoing] = {}
@@ -67,8 +70,8 @@ class Control:
     def ask(self, request: dict[str, Any], answered: Answered, viewer: Outgoing | None = None) -> None:
         """Passes a command on to the worker; `answered` gets what it says, or what it is busy with."""
         number, self._next_id = self._next_id, self._next_id + 1
-        self._ask(request | {"id": number})
         self._asked[number] = Asked(answered, time.monotonic(), viewer)
+        self._ask(request | {"id": number})
 
     def answered(self, answer: dict[str, Any]) -> None:
         """Passes an answer of the worker on."""
@@ -156,7 +159,7 @@ class Control:
 
     def _untap(self, number: int) -> None:
         self._taps.pop(number, None)
-        self._ask({"cmd": "untap", "tap": number})
+        self._tell({"cmd": "untap", "tap": number})
 
     def _take(self, viewer: Outgoing, request: dict[str, Any]) -> None:
         if request.get("cmd") == "events":

@@ -5,18 +5,23 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from squall import _core
 from squall.engines.embedded.runs import CONTROL_SOCKET
-from squall.engines.embedded.worker_process import Wanted, WorkerProcess
+from squall.engines.embedded.worker_process import Wanted
+from squall.errors import Defect
 from squall.model.graph import Graph
 from squall.planner.shape import shape
 
 
 def started(
-    graph: Graph, wanted: Wanted, worker: WorkerProcess, addresses: Mapping[str, str], urls: Mapping[str, str]
+    graph: Graph,
+    wanted: Wanted,
+    workers: Sequence[Mapping[str, int]],
+    addresses: Mapping[str, str],
+    urls: Mapping[str, str],
 ) -> dict[str, Any]:
     """The first event: the graph, the processes, where it listens, its log, where it takes commands.
 
@@ -26,7 +31,7 @@ def started(
     return {
         "event": "started",
         "topology": graph.name,
-        "workers": [{"id": 0, "pid": worker.pid}],
+        "workers": [dict(worker) for worker in workers],
         "listening": dict(addresses),
         "log": str(wanted.log_file),
         "control": str(wanted.run_dir / CONTROL_SOCKET),
@@ -37,3 +42,9 @@ def started(
         "at_epoch_ms": int(time.time() * 1000),
         "graph": shape(graph),
     }
+
+
+def worker(number: int, pid: int, state: str, cause: Defect | None) -> dict[str, Any]:
+    """A worker's process is `started`, `ready` (all its components are open) or `lost`, for a `cause` with a `code`."""
+    text, code = (None, None) if cause is None else (cause.message, cause.code)
+    return {"event": "worker", "id": number, "pid": pid, "state": state, "cause": text, "code": code}

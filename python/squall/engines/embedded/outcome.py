@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, TypeAlias
 
+from squall.cluster import totals
 from squall.errors import Defect
-from squall.model.graph import DEAD_LETTERS
+from squall.model.figures import ROOTS
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_KILLED = 0, 1, 2, 130
 DRAIN_AT_LEAST_S = 0.1
@@ -187,85 +187,14 @@ def call_hangs(component: str, running_s: float) -> Defect:
     return Defect("call_hangs", message, (), fix)
 
 
-def crashed(status: int, components: Sequence[str], out_of_memory: bool) -> Defect:
-    """A worker that ended without a word.
-
-    Args:
-        status: exit code, or the negative number of the signal that killed it.
-        components: whose code was running.
-        out_of_memory: whether the kernel killed processes for memory meanwhile.
-    """
-    ran = " and ".join(f'"{name}"' for name in components)
-    during = f" while {ran} {'was' if len(components) == 1 else 'were'} running" if ran else ""
-    fix = "the log may hold its last lines, and stacks of a crash in C code"
-    if status >= 0:
-        fix = "end a topology by ending its sources; never by `exit`"
-        return Defect("worker_exited", f"the worker exited with code {status}{during}", (), fix)
-    name = _signal_name(-status)
-    if name == "SIGKILL" and out_of_memory:
-        fix = "use less memory in this component, or give the machine more"
-        return Defect("worker_out_of_memory", f"the worker was killed for lack of memory (SIGKILL){during}", (), fix)
-    how = {"SIGSEGV": "by a segmentation fault", "SIGABRT": "by an abort"}.get(name, "by a signal")
-    return Defect("worker_crashed", f"the worker was ended {how} ({name}){during}", (), fix)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
-Figures: TypeAlias = Mapping[str, Mapping[str, Any]]
-"""What components have counted, by name."""
-Counts: TypeAlias = tuple[int, int, int]
-"""Emitted, acked and failed roots."""
-TOTALS = ("emitted", "acked", "failed", "pending", "dead")
-
-
-def summary(
-    report: Mapping[str, Any], components: Figures, wall_s: float, *, lost: Counts | None = None
-) -> dict[str, Any]:
-    """The totals at the end, from the worker's newest report.
-
-    Args:
-        components: every component of the graph with figures of zero, for those that no report has told of.
-        lost: the worker is gone without a last word, and this is what all its spouts have counted, from a place that
-            outlived it. The totals are exact; of what the components counted since the report, all is missing that
-            cannot be told from the totals.
-    """
-    figures: Figures = {**components, **report.get("components", {})}
-    spouts = [name for name, one in figures.items() if one["kind"] == "spout" and name != DEAD_LETTERS]
-    totals = {key: sum(figures[name][key] for name in spouts) for key in TOTALS}
-    if lost is not None:
-        totals |= _given_up(totals, figures, lost)
-        figures = {name: _without_pending(one) for name, one in figures.items()}
-        if len(spouts) == 1:
-            figures[spouts[0]] = {**figures[spouts[0]], **totals}
+def summary(report: Mapping[str, Any], wall_s: float) -> dict[str, Any]:
+    """The totals at the end, from what all workers have told; `approximate` where one was lost."""
     latency = report.get("complete_ms", {})
     out: dict[str, Any] = {
-        **totals,
+        **totals.roots_of(report["components"]),
         "wall_s": round(wall_s, 3),
         "cpu_s": report.get("cpu_s", 0.0),
         "complete_ms": {key: latency.get(key, 0.0) for key in ("p50", "p99", "max")},
-        "components": figures,
+        "components": report["components"],
     }
-    return out if lost is None else out | {"approximate": True}
-
-
-def _given_up(totals: Mapping[str, int], figures: Figures, lost: Counts) -> dict[str, int]:
-    """The totals of a lost worker: what was pending has failed (semantics 36).
-
-    The worker counts all its spouts in one, with the one of its dead letters. It does so after each turn of its loop,
-    so a report may know more.
-    """
-    letters = figures.get(DEAD_LETTERS, {"emitted": 0, "acked": 0})
-    emitted = max(totals["emitted"], lost[0] - letters["emitted"])
-    acked = max(totals["acked"], lost[1] - letters["acked"])
-    return {"emitted": emitted, "acked": acked, "failed": emitted - acked, "pending": 0}
-
-
-def _without_pending(figures: Mapping[str, Any]) -> Mapping[str, Any]:
-    if figures["kind"] != "spout":
-        return figures
-    return {**figures, "failed": figures["failed"] + figures["pending"], "pending": 0}
+    return out | ({"approximate": True} if report.get("approximate") else {})

@@ -1,7 +1,7 @@
 """The parent of `squall run`: it never runs user code but to build the topology (semantics 38).
 
-It binds the listening sockets, starts the worker in a session of its own, follows it to its end, answers other commands
-on a control socket, keeps the totals, and leaves nothing behind. What to do when is decided in `outcome`.
+It binds the listening sockets, has the workers started and replaced (`crew`), follows them to their end, answers other
+commands on a control socket, and leaves nothing behind. What to do when is decided in `outcome`.
 """
 
 from __future__ import annotations
@@ -12,28 +12,32 @@ import shutil
 import signal
 import socket
 import time
-from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from squall import _core
+from squall.cluster import totals
+from squall.cluster.placement import place
+from squall.cluster.settling import Kind as StageKind
+from squall.cluster.settling import Stage
 from squall.config.load import local_dir
 from squall.engines.embedded import events, outcome, sockets
 from squall.engines.embedded.control import Answered, Control
+from squall.engines.embedded.crew import Crew
 from squall.engines.embedded.followers import Followers
-from squall.engines.embedded.outcome import Do, Run
+from squall.engines.embedded.outcome import Do, Phase, Run
 from squall.engines.embedded.positions import PositionStore, told
 from squall.engines.embedded.runs import CONTROL_SOCKET, remove_dead_runs, remove_old_logs, usable
 from squall.engines.embedded.standard_input import HINT, StandardInput
-from squall.engines.embedded.tail import Tail
-from squall.engines.embedded.worker_process import Wanted, WorkerProcess
+from squall.engines.embedded.worker_process import Wanted
 from squall.engines.metrics.exports import Exports
 from squall.errors import ClusterError, Defect
 from squall.model.graph import Graph, Mode
 from squall.planner.describe import describe
-from squall.runtime import stats
+from squall.planner.plan import plan
 from squall.runtime.dead_log import log_path
 from squall.runtime.open_letters import OpenLetters
 from squall.runtime.positions import StoredPosition
@@ -59,6 +63,7 @@ class Order:
     drain_s: float
     stdout_fd: int = 1
     from_start: bool = False
+    workers: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +76,10 @@ class Stuck:
 
 
 class EmbeddedRun:
-    """One run of a topology with its worker process.
+    """One run of a topology with its workers' processes.
 
     Args:
-        tell: gets every event: started, resumed, progress, draining, stuck, log, failed, summary.
+        tell: gets every event: started, worker, resumed, progress, draining, stuck, log, failed, summary.
     """
 
     def __init__(self, order: Order, graph: Graph, tell: Callable[[Event], None]) -> None:
@@ -82,10 +87,17 @@ class EmbeddedRun:
         self._components = [*(spout.name for spout in graph.spouts), *graph.order]
         self._began_s = time.monotonic()
         self._run = Run(order.drain_s)
-        self._report: Event = {}
+        self._placement = place(graph, order.workers)
+        self._plan = plan(graph, self._placement.executors)
+        self._crew: Crew
+        self._is_started = False
+        self._exhausted = False
+        self._cause: Defect | None = None
         self._interrupts = 0
         self._bound: dict[str, Any] = {}
-        self._stuck: Stuck | None = None
+        self._listeners: dict[str, socket.socket] = {}
+        self._stdin: StandardInput | None = None
+        self._stuck: dict[int, Stuck] = {}
         self._followers = Followers()
         self._control: Control | None = None
         self._exports: Exports | None = None
@@ -129,28 +141,29 @@ class EmbeddedRun:
     def _with_positions(self) -> int:
         with usable(local_dir(self._order.settings)):
             positions = self._positions.begin(self._graph, from_start=self._order.from_start)
-        wanted = self._wanted(positions)
+        wanted = self._wanted()
         try:
             with self._signals(), self._prepared(wanted) as control, self._exporting(wanted):
-                stdin = StandardInput() if any(spec.reads_stdin for spec in self._graph.spouts) else None
-                with self._listening() as listeners:
-                    worker = WorkerProcess(wanted, listeners, stdin.theirs if stdin else None)
-                    addresses = {name: self._bound[name].bound_address(one) for name, one in listeners.items()}
-                # The listening sockets are the worker's alone now: a client that comes after a drain is refused.
-                self._started(worker, wanted, addresses)
-                if stdin is not None:
-                    self._read_input(stdin)
+                self._listen()
+                self._stdin = StandardInput() if any(spec.reads_stdin for spec in self._graph.spouts) else None
+                self._crew = crew = Crew(wanted, self._plan, self._selector, self, self)
+                crew.begin()
+                self._started(crew, wanted)
+                if self._stdin is not None:
+                    self._read_input(self._stdin)
                 if positions:
                     self._tell({"event": "resumed", "text": told(positions)})
-                self._follow(worker, control, Tail(wanted.log_file))
-                return self._end(worker, wanted.log_file)
+                self._follow(crew, control)
+                self._say(crew.close())
+                return self._end(crew, wanted.log_file)
         finally:
+            self._close_listeners()
             self._followers.close()
             for spout in self._bound.values():
                 spout.unbind()
             shutil.rmtree(wanted.run_dir, ignore_errors=True)
 
-    def _wanted(self, positions: list[StoredPosition]) -> Wanted:
+    def _wanted(self) -> Wanted:
         base, order = local_dir(self._order.settings), self._order
         stamp, second = f"{self._graph.name}-{os.getpid()}", int(time.time())
         return Wanted(
@@ -158,6 +171,7 @@ class EmbeddedRun:
             name=order.name,
             parameters=order.parameters,
             described=describe(self._graph),
+            placed=self._placement.executors,
             settings=order.settings,
             topology_id=f"{self._graph.name}-1-{second}",
             run_dir=base / "runs" / stamp,
@@ -165,7 +179,6 @@ class EmbeddedRun:
             dead_log=log_path(base, self._graph.name),
             drain_s=max(order.drain_s, outcome.DRAIN_AT_LEAST_S),
             stdout_fd=order.stdout_fd,
-            positions=positions,
         )
 
     def _prepared(self, wanted: Wanted) -> socket.socket:
@@ -178,16 +191,31 @@ class EmbeddedRun:
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             return sockets.listen(wanted.run_dir / CONTROL_SOCKET)
 
-    @contextmanager
-    def _listening(self) -> Generator[dict[str, socket.socket]]:
-        with ExitStack() as stack:
-            listeners: dict[str, socket.socket] = {}
-            for spec in self._graph.spouts:
-                if spec.listens:
-                    spout = spec.make(None)
-                    listeners[spec.name] = stack.enter_context(spout.bind())
-                    self._bound[spec.name] = spout
-            yield listeners
+    def _listen(self) -> None:
+        for spec in self._graph.spouts:
+            if spec.listens:
+                spout = spec.make(None)
+                self._listeners[spec.name] = spout.bind()
+                self._bound[spec.name] = spout
+
+    def _close_listeners(self) -> None:
+        """From a drain on the sockets are the workers' alone: when those close them, who comes is refused."""
+        while self._listeners:
+            self._listeners.popitem()[1].close()
+
+    # -- what a new life of a worker gets ----------------------------------------------------------------------------
+
+    def listeners(self) -> Mapping[str, socket.socket]:
+        """The listening sockets of the spouts that have one."""
+        return self._listeners
+
+    def standard_input(self) -> socket.socket | None:
+        """Where it is passed on, if a spout reads it."""
+        return None if self._stdin is None else self._stdin.theirs
+
+    def positions(self) -> list[dict[str, Any]]:
+        """Where the spouts had got to."""
+        return [position.json() for position in self._positions.newest()]
 
     @contextmanager
     def _exporting(self, wanted: Wanted) -> Generator[None]:
@@ -205,48 +233,34 @@ class EmbeddedRun:
             self._say(exports.complaints())
 
     def _stuck_now(self) -> tuple[str, float] | None:
-        stuck = self._stuck
-        return None if stuck is None else (stuck.component, time.monotonic() - stuck.since_s)
+        """The call that has not returned for longest."""
+        longest = min(self._stuck.values(), key=lambda stuck: stuck.since_s, default=None)
+        return None if longest is None else (longest.component, time.monotonic() - longest.since_s)
 
     # -- follow --------------------------------------------------------------------------------------------------
 
-    def _follow(self, worker: WorkerProcess, listener: socket.socket, tail: Tail) -> None:
-        """Serves the worker until its process has ended and everything it said is heard."""
-        lines = sockets.LineBuffer()
-        ended = False
-
-        def exited() -> None:
-            nonlocal ended
-            ended = True
-
-        def session() -> None:
-            if not self._hear(worker, lines, control):
-                selector.unregister(worker.session)
-
+    def _follow(self, crew: Crew, listener: socket.socket) -> None:
+        """Serves the workers until there is none any more and everything they said is heard."""
         with self._selector as selector:
-            self._control = control = Control(
-                listener, lambda request: _pass_on(worker, request), selector, self._followers
-            )
-            selector.register(worker.session, selectors.EVENT_READ, session)
-            selector.register(worker.pidfd, selectors.EVENT_READ, exited)
+            self._control = control = Control(listener, crew.ask, crew.tell, selector, self._followers)
             look_at_s = 0.0
-            while not ended:
-                for key, _ in selector.select(self._patience_s()):
+            while not crew.is_over:
+                for key, _ in selector.select(self._patience_s(crew)):
                     key.data()
                 if (now_s := time.monotonic()) >= look_at_s:
                     look_at_s = now_s + LOOK_EVERY_S / 2
-                    self._say([*tail.lines(), *self._complaints()])
-                self._pass_time(worker)
-                control.pass_time(lambda: self._names(worker.ran()))
-        while self._hear(worker, lines, control):
-            pass
+                    self._say([*crew.log_lines(), *self._complaints()])
+                self._pass_time(crew)
+                control.pass_time(crew.ran)
         control.end()
-        self._say(tail.rest())
-        tail.close()
 
-    def _started(self, worker: WorkerProcess, wanted: Wanted, addresses: dict[str, str]) -> None:
+    def _started(self, crew: Crew, wanted: Wanted) -> None:
+        addresses = {name: self._bound[name].bound_address(one) for name, one in self._listeners.items()}
         urls = self._exports.urls if self._exports is not None else {}
-        self._tell(events.started(self._graph, wanted, worker, addresses, urls))
+        self._tell(events.started(self._graph, wanted, crew.pids(), addresses, urls))
+        for one in crew.pids():
+            self._tell(events.worker(one["id"], one["pid"], "started", None))
+        self._is_started = True
         if self._order.for_s is not None:
             self._run = Run(self._order.drain_s, stop_at_s=time.monotonic() + self._order.for_s)
 
@@ -255,8 +269,8 @@ class EmbeddedRun:
             self._say([HINT])
         stdin.start()
 
-    def _patience_s(self) -> float:
-        soonest_s = min(self._run.stop_at_s, self._run.kill_at_s) - time.monotonic()
+    def _patience_s(self, crew: Crew) -> float:
+        soonest_s = min(self._run.stop_at_s, self._run.kill_at_s, crew.next_at_s()) - time.monotonic()
         return max(0.0, min(LOOK_EVERY_S, soonest_s))
 
     def _complaints(self) -> list[str]:
@@ -266,50 +280,86 @@ class EmbeddedRun:
         if lines:
             self._tell({"event": "log", "text": "\n".join(lines)})
 
-    def _hear(self, worker: WorkerProcess, lines: sockets.LineBuffer, control: Control) -> bool:
-        """Takes what the worker said; whether it may say more."""
-        try:
-            data = worker.session.recv(1 << 16, socket.MSG_DONTWAIT)
-        except OSError:
-            return False
-        for event in lines.feed(data):
-            self._heard(worker, event, control)
-        return bool(data)
+    # -- news of the crew --------------------------------------------------------------------------------------------
 
-    def _heard(self, worker: WorkerProcess, event: Event, control: Control) -> None:
+    def said(self, worker: int, event: Event) -> None:
+        """A worker said something."""
         match event.get("event"):
-            case "ready":
-                self._step(worker, outcome.Ready())
-            case "draining":
-                self._step(worker, outcome.Draining())
-            case "progress":
-                self._report = event
-                now = {"at_epoch_ms": int(time.time() * 1000), "phase": self._run.phase.value}
-                known = {"topology": self._graph.name, **now}
-                self._tell({**event, **known, "workers": [worker.figures()], "dead_letters": self._letters.now()})
+            case "progress" if worker == self._crew.first():
+                self._progress()
             case "position":
                 self._store(worker, StoredPosition.of_json(event["record"]), event["number"])
-            case "failed":
-                self._step(worker, outcome.Failed(Defect(**event["defect"])))
             case "ended":
-                self._report = event
-                self._step(worker, outcome.Ended(outcome.failure_at_end(event, self._order.drain_s)))
+                self._ended(worker, event)
             case "stuck":
-                component = self._names([event["component"]])[0]
-                self._stuck = Stuck(component, worker.calls(), time.monotonic() - event["running_s"])
-                on_loop = self._graph.components[component].mode is Mode.LOOP
-                self._tell({**event, "component": component, "on_loop": on_loop})
-                control.tell_stuck(component, event["running_s"])
-            case "tap":
-                control.tapped(event)
-            case None if "id" in event:
-                control.answered(event)
-                if "tap" in event and self._stuck is not None:
-                    control.tell_stuck(self._stuck.component, time.monotonic() - self._stuck.since_s)
+                self._stuck_call(worker, event)
+            case "tap" if self._control is not None:
+                self._control.tapped(event)
             case _:
                 pass
 
-    def _store(self, worker: WorkerProcess, position: StoredPosition, number: int) -> None:
+    def changed(self, worker: int, pid: int, state: str, cause: Defect | None) -> None:
+        """A worker is started, ready or lost."""
+        if state == "lost":
+            self._stuck.pop(worker, None)
+        if state == "ready" and self._crew.is_whole:
+            self._step(outcome.Ready())
+        if state == "lost" and cause is not None:
+            self._cause = cause
+        if self._is_started:
+            self._tell(events.worker(worker, pid, state, cause))
+
+    def answered(self, answer: Event) -> None:
+        """All workers have answered a command."""
+        if self._control is None:
+            return
+        self._control.answered(answer)
+        if "tap" in answer:
+            for stuck in self._stuck.values():
+                self._control.tell_stuck(stuck.component, time.monotonic() - stuck.since_s)
+
+    def began(self, stage: Stage) -> None:
+        """A stage of the run has begun."""
+        if stage.kind is not StageKind.RUN:
+            self._exhausted = self._exhausted or self._run.phase in (Phase.STARTING, Phase.RUNNING)
+            self._step(outcome.Draining())
+            self._close_listeners()
+
+    def gave_up(self, why: Defect) -> None:
+        """A worker cannot be had, or cannot go on."""
+        self._step(outcome.Failed(why))
+        self._crew.kill()
+
+    def _progress(self) -> None:
+        now = {"at_epoch_ms": int(time.time() * 1000), "phase": self._run.phase.value}
+        known = {"event": "progress", "topology": self._graph.name, **now}
+        figures = totals.merged(self._crew.totals)
+        self._tell({**figures, **known, "workers": self._crew.figures(), "dead_letters": self._letters.now()})
+
+    def _ended(self, worker: int, event: Event) -> None:
+        """A worker said its last word: all has ended, or its own code ended it."""
+        failure = outcome.failure_at_end(event, self._order.drain_s)
+        if any(one["where"] is None for one in event["failures"]):  # what `on_error` ends, another life goes on with
+            assert failure is not None
+            return self._crew.will_end(worker, failure)
+        self._crew.ended(worker)
+        if failure is not None:
+            self._step(outcome.Failed(failure))
+            if self._run.phase in (Phase.STARTING, Phase.RUNNING):
+                self._crew.kill()
+        if self._crew.said_last_words:
+            self._step(outcome.Ended())
+
+    def _stuck_call(self, worker: int, event: Event) -> None:
+        component = self._components[event["component"] - 1]
+        since_s = time.monotonic() - event["running_s"]
+        self._stuck[worker] = Stuck(component, self._crew.calls(worker), since_s)
+        on_loop = self._graph.components[component].mode is Mode.LOOP
+        self._tell({**event, "component": component, "on_loop": on_loop, "worker": worker})
+        if self._control is not None:
+            self._control.tell_stuck(component, event["running_s"])
+
+    def _store(self, worker: int, position: StoredPosition, number: int) -> None:
         """Makes a position durable, or says why not; the worker tries again."""
         done = False
         try:
@@ -321,59 +371,52 @@ class EmbeddedRun:
                 self._say([f'the position of "{position.component}" cannot be stored: {error.strerror}'])
                 self._unstored.add(position.component)
         except ClusterError as error:
-            self._step(worker, outcome.Failed(error.defects[0]))
-            self._step(worker, outcome.Interrupted())
+            self._step(outcome.Failed(error.defects[0]))
+            self._step(outcome.Interrupted())
         stored = {"component": position.component, "task": position.task, "number": number, "done": done}
-        worker.tell({"cmd": "position-stored", **stored})
+        self._crew.tell_worker(worker, {"cmd": "position-stored", **stored})
 
-    def _pass_time(self, worker: WorkerProcess) -> None:
+    # -- time --------------------------------------------------------------------------------------------------------
+
+    def _pass_time(self, crew: Crew) -> None:
         while self._interrupts:
             self._interrupts -= 1
-            self._step(worker, outcome.Interrupted())
-        worker.flush()
-        self._look_at_stuck(worker)
-        self._step(worker, outcome.Tick())
+            self._step(outcome.Interrupted())
+        crew.pass_time()
+        for worker, stuck in list(self._stuck.items()):
+            self._look_at_stuck(worker, stuck)
+        self._step(outcome.Tick())
 
-    def _look_at_stuck(self, worker: WorkerProcess) -> None:
-        if (stuck := self._stuck) is None:
-            return
+    def _look_at_stuck(self, worker: int, stuck: Stuck) -> None:
         running_s = time.monotonic() - stuck.since_s
         settings = self._graph.settings
-        if worker.calls() != stuck.calls:
-            self._stuck = None
+        if self._crew.calls(worker) != stuck.calls:
+            del self._stuck[worker]
         elif settings["topology.stuck.restart"] and running_s > 2 * settings["topology.message.timeout.secs"]:
-            self._stuck = None
-            self._step(worker, outcome.Hanging(outcome.call_hangs(stuck.component, running_s)))
+            del self._stuck[worker]
+            self._crew.end_worker(worker, outcome.call_hangs(stuck.component, running_s))
 
-    def _step(self, worker: WorkerProcess, event: outcome.Event) -> None:
+    def _step(self, event: outcome.Event) -> None:
         self._run, do = outcome.step(self._run, event, time.monotonic())
         if do is Do.STOP:
             self._tell({"event": "draining"})
-            worker.tell({"cmd": "stop"})
+            self._crew.stop()
         elif do is Do.KILL:
-            worker.kill()
+            self._crew.kill()
 
     # -- end -----------------------------------------------------------------------------------------------------
 
-    def _end(self, worker: WorkerProcess, log_file: Path) -> int:
+    def _end(self, crew: Crew, log_file: Path) -> int:
         """Says how it ended; the exit code."""
-        status = worker.reap()
-        cause = outcome.crashed(status, self._names(worker.ran()), worker.out_of_memory())
-        lost = None if self._run.said_its_last_word else worker.totals()
-        worker.close()
-        self._run, _ = outcome.step(self._run, outcome.Gone(cause), time.monotonic())
+        if self._cause is not None and not self._run.said_its_last_word:
+            self._run, _ = outcome.step(self._run, outcome.Gone(self._cause), time.monotonic())
         if failure := self._run.failure:
             self._tell({"event": "failed", "code": failure.code, "text": str(failure), "log": str(log_file)})
-        specs = [self._graph.components[name] for name in self._components]
-        zeros = {spec.name: stats.empty(spec.kind.value, spec.tasks) for spec in specs}
-        if self._run.exit_code == outcome.EXIT_OK and self._report.get("exhausted"):
+        if self._run.exit_code == outcome.EXIT_OK and self._exhausted:
             self._positions.forget()
-        totals = outcome.summary(self._report, zeros, time.monotonic() - self._began_s, lost=lost)
-        self._tell({"event": "summary", "topology": self._graph.name, **totals})
+        figures = outcome.summary(totals.merged(crew.totals), time.monotonic() - self._began_s)
+        self._tell({"event": "summary", "topology": self._graph.name, **figures})
         return self._run.exit_code
-
-    def _names(self, numbers: list[int]) -> list[str]:
-        return [self._components[number - 1] for number in numbers]
 
     @contextmanager
     def _signals(self) -> Generator[None]:
@@ -387,8 +430,3 @@ class EmbeddedRun:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-def _pass_on(worker: WorkerProcess, request: Event) -> None:
-    """Gives the worker a command of others; who gets no answer is told what it is busy with."""
-    worker.tell(request, may_be_lost=request.get("cmd") != "untap")

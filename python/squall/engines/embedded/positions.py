@@ -29,6 +29,7 @@ class PositionStore:
     def __init__(self, local_dir: Path, topology: str) -> None:
         self._folder, self._topology = local_dir / "positions" / topology, topology
         self._lock: int | None = None
+        self._newest: dict[tuple[str, int], StoredPosition] = {}
 
     def begin(self, graph: Graph, *, from_start: bool) -> list[StoredPosition]:
         """Where the last run stopped.
@@ -49,7 +50,12 @@ class PositionStore:
         for one in stored:
             if defect := unmatched(one, graph):
                 raise StateError(defect)
+        self._newest = {(one.component, one.task): one for one in stored}
         return stored
+
+    def newest(self) -> list[StoredPosition]:
+        """What is stored now."""
+        return list(self._newest.values())
 
     def put(self, position: StoredPosition) -> None:
         """Stores a position durably.
@@ -73,6 +79,7 @@ class PositionStore:
             os.fsync(file.fileno())
         beside.rename(path)
         _sync_folder(path.parent)
+        self._newest[position.component, position.task] = position
 
     def forget(self) -> None:
         """The next run begins at the start of its sources."""

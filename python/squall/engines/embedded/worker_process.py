@@ -20,7 +20,6 @@ from squall.engines.embedded.process_figures import ProcessFigures
 from squall.engines.embedded.runs import usable
 from squall.runtime.bootstrap import Bootstrap
 from squall.runtime.marks import marked
-from squall.runtime.positions import StoredPosition
 
 MAX_WAITING_BYTES = 1 << 20
 
@@ -33,6 +32,7 @@ class Wanted:
     name: str | None
     parameters: list[str]
     described: Mapping[str, Any]
+    placed: Mapping[str, Sequence[int]]
     settings: Mapping[str, Any]
     topology_id: str
     run_dir: Path
@@ -40,53 +40,79 @@ class Wanted:
     dead_log: Path
     drain_s: float
     stdout_fd: int
-    positions: Sequence[StoredPosition]
+
+    def log_of(self, worker: int) -> Path:
+        """Where a worker logs: the first one in the run's own log, the others beside it."""
+        return self.log_file if worker == 1 else self.log_file.with_suffix(f".{worker}.log")
 
 
 class WorkerProcess:
-    """One worker's process, in a session of its own.
+    """The process of one life of a worker, in a session of its own.
+
+    Args:
+        number: the worker's, from 1, of so many `workers`.
+        link: where the others call, if there are others; `secret`: what they know each other by.
+        positions: where its spouts go on, as JSON.
+        ended: how many outputs of generators are not to be made again, by component and index.
 
     Bound: 1 MiB of commands waits for a worker that takes none (it was stopped, or writes stacks); what others ask
         beyond that is left out. So it holds up neither its parent nor its end.
     """
 
     def __init__(
-        self, wanted: Wanted, listeners: Mapping[str, socket.socket], stdin: socket.socket | None = None
+        self,
+        wanted: Wanted,
+        *,
+        number: int,
+        workers: int,
+        incarnation: int,
+        secret: bytes,
+        link: socket.socket | None,
+        listeners: Mapping[str, socket.socket],
+        stdin: socket.socket | None,
+        positions: Sequence[Mapping[str, Any]],
+        ended: Mapping[str, int],
     ) -> None:
+        log_file = wanted.log_of(number)
         self._oom_kills = _oom_kills()
         self._page = _core.page_create()
         self.session, theirs = socket.socketpair()
         self._commands = Outgoing(self.session, MAX_WAITING_BYTES)
         dump = os.memfd_create("squall-stacks")
-        with usable(wanted.log_file):
-            log = os.open(wanted.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        with usable(log_file):
+            log = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         stdout = os.dup(wanted.stdout_fd)
         boot = Bootstrap(
             file=str(Path(wanted.file).resolve()),
             name=wanted.name,
             parameters=wanted.parameters,
             described=dict(wanted.described),
+            placed={name: list(workers) for name, workers in wanted.placed.items()},
             settings=dict(wanted.settings),
             topology_id=wanted.topology_id,
-            worker=0,
-            incarnation=1,
+            worker=number,
+            workers=workers,
+            incarnation=incarnation,
             seed=secrets.randbits(64),
             session_fd=theirs.fileno(),
             page_fd=self._page,
             dump_fd=dump,
             stdout_fd=stdout,
             listen_fds={name: listener.fileno() for name, listener in listeners.items()},
-            log_file=str(wanted.log_file),
+            log_file=str(log_file),
             run_dir=str(wanted.run_dir),
             dead_log=str(wanted.dead_log),
             drain_s=wanted.drain_s,
-            positions=[position.json() for position in wanted.positions],
+            positions=[dict(position) for position in positions],
             stdin_fd=stdin.fileno() if stdin is not None else None,
+            link_fd=link.fileno() if link is not None else None,
+            secret=secret.hex(),
+            ended=dict(ended),
         )
-        path = wanted.run_dir / "worker-0.json"
+        path = wanted.run_dir / f"worker-{number}.json"
         with usable(path):
             boot.write(path)
-        inputs = [] if boot.stdin_fd is None else [boot.stdin_fd]
+        inputs = [fd for fd in (boot.stdin_fd, boot.link_fd) if fd is not None]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "squall.runtime.worker", str(path)],
             stdin=subprocess.DEVNULL,
@@ -96,7 +122,7 @@ class WorkerProcess:
             start_new_session=True,
         )
         self.pidfd = os.pidfd_open(self._process.pid)
-        self._figures = ProcessFigures(0, self._process.pid)
+        self._figures = ProcessFigures(number, self._process.pid)
         for fd in (log, stdout, dump):
             os.close(fd)
         theirs.close()
@@ -142,6 +168,14 @@ class WorkerProcess:
         """Numbers, from 1, of the components whose code was running."""
         component, _ = _core.page_read(self._page)
         return sorted({component, *marked(self._page)} - {0})
+
+    def prefixes(self) -> list[int]:
+        """How many outputs of each of its spouts' tasks have ended with all before them; they outlive it."""
+        return _core.page_prefixes(self._page)
+
+    def suspects(self) -> list[int]:
+        """The roots of the tuples that its loop's last call worked on; they outlive it."""
+        return _core.page_suspects(self._page)
 
     def out_of_memory(self) -> bool:
         """Whether the kernel has killed a process for memory since this one was started."""

@@ -1,0 +1,173 @@
+//! Tasks of other workers: what is sent to them is encoded at once and waits for its link, as far as credit goes.
+//!
+//! A row is encoded when it is emitted, so what cannot be encoded fails there, and no reference is kept.
+
+use crate::codec;
+use crate::core::Core;
+use crate::fault;
+use crate::links::WINDOW;
+use crate::raised::{Raised, raised};
+use crate::row::PyRow;
+use crate::task::{Cur, OutStream, Task};
+use pyo3::prelude::*;
+use squall_core::cell::Local;
+use squall_core::credit::Credit;
+use squall_core::flow::HighWater;
+use squall_core::frame::{NotPushed, RowBuffer, RowFlags, RowPlace};
+use squall_core::ids::RootId;
+use std::cell::Cell;
+
+/// What this worker knows of a task of another one.
+pub struct FarState {
+    /// The other worker's number.
+    pub worker: u32,
+    /// Rows that wait for the end of the turn, or for credit.
+    pub rows: Local<RowBuffer>,
+    pub credit: Local<Credit>,
+    high_water: Local<HighWater>,
+    /// Its worker is not there: nothing that leads to it is begun.
+    pub is_away: Cell<bool>,
+    /// Rows sent in each channel of this worker's tasks, by the channel's number.
+    sequences: Local<Vec<u64>>,
+}
+
+impl FarState {
+    /// A task whose worker has not come yet.
+    pub fn new(worker: u32, high_water: HighWater) -> FarState {
+        FarState {
+            worker,
+            rows: Local::default(),
+            credit: Local::new(Credit::new(WINDOW)),
+            high_water: Local::new(high_water),
+            is_away: Cell::new(true),
+            sequences: Local::default(),
+        }
+    }
+
+    /// How many rows wait here.
+    pub fn waiting(&self) -> usize {
+        self.rows.with(|rows| rows.len())
+    }
+
+    /// Rows that the task has not taken out of its mailbox yet, as far as is known.
+    pub fn under_way(&self) -> usize {
+        self.waiting() + self.credit.with(|credit| credit.under_way()) as usize
+    }
+
+    /// How many more rows may wait before it is over its high-water mark.
+    pub fn room(&self) -> u64 {
+        match self.is_away.get() {
+            true => 0,
+            false => self.high_water.with(|mark| mark.room(self.waiting())) as u64,
+        }
+    }
+
+    /// Its worker is gone, and with it what was on its way.
+    pub fn forget(&self) {
+        self.is_away.set(true);
+        drop((self.rows.replace(RowBuffer::default()), self.sequences.replace(Vec::new())));
+        self.credit.replace(Credit::new(WINDOW));
+    }
+
+    /// The number of the next row in a channel.
+    #[inline]
+    fn next_sequence(&self, channel: u32) -> u64 {
+        self.sequences.with(|sequences| {
+            if sequences.len() <= channel as usize {
+                sequences.resize(channel as usize + 1, 0);
+            }
+            let sequence = &mut sequences[channel as usize];
+            *sequence += 1;
+            *sequence
+        })
+    }
+}
+
+impl Task {
+    /// Sends a row to a task of another worker, anchored to `cur`.
+    pub fn send_over(&self, stream: &OutStream, far: &FarState, row: &PyRow, cur: &Cur) -> Result<(), Raised> {
+        let core = self.core();
+        let root = cur.root.get();
+        if !root.is_tracked() {
+            return self.put_over(stream, far, row, &[]);
+        }
+        let edge = core.edges.next_id();
+        match root.is_bundle() {
+            false => self.put_over(stream, far, row, &[(root, edge)])?,
+            true => {
+                let pairs: Vec<_> = core.pairs_of(root, 0).iter().map(|(root, _)| (*root, edge)).collect();
+                self.put_over(stream, far, row, &pairs)?;
+            }
+        }
+        cur.xor.set(cur.xor.get() ^ edge);
+        Ok(())
+    }
+
+    /// Puts a row, encoded, where it waits for its link.
+    #[inline]
+    pub fn put_over(
+        &self,
+        stream: &OutStream,
+        far: &FarState,
+        row: &PyRow,
+        trees: &[(RootId, u64)],
+    ) -> Result<(), Raised> {
+        let core = self.core();
+        // SAFETY: the interpreter lock is held wherever tuples move.
+        let py = unsafe { Python::assume_attached() };
+        let alone = core.solo.get() > 0 && trees.iter().any(|(root, _)| core.is_solo(*root));
+        let flags = RowFlags { alone, ..RowFlags::default() };
+        let place = RowPlace {
+            source: self.task_id as u32,
+            stream: stream.number,
+            sequence: far.next_sequence(stream.channel),
+        };
+        let pushed = far.rows.with(|rows| {
+            // In place: only types that run no Python are encoded, so nobody else comes here meanwhile.
+            rows.push(place, flags, trees, None, |out| codec::encode_plain_row(row, out))
+        });
+        match pushed {
+            Ok(()) => {
+                stream.transferred.set(stream.transferred.get() + 1);
+                Ok(())
+            }
+            Err(_) => self.put_other_over(py, stream, far, row, (place, flags, trees)),
+        }
+    }
+
+    /// A row with values that only Python can encode, or that are too large.
+    #[cold]
+    fn put_other_over(
+        &self,
+        py: Python<'_>,
+        stream: &OutStream,
+        far: &FarState,
+        row: &PyRow,
+        (place, flags, trees): (RowPlace, RowFlags, &[(RootId, u64)]),
+    ) -> Result<(), Raised> {
+        let mut values = Vec::new();
+        let encoded = codec::encode_row(py, row, self.core().settings.fallback, &mut values);
+        encoded.map_err(|trouble| raised(py, fault::unencodable(self, stream, *trouble)))?;
+        let pushed = far.rows.with(|rows| {
+            rows.push(place, flags, trees, None, |out| {
+                out.extend_from_slice(&values);
+                Ok::<(), ()>(())
+            })
+        });
+        match pushed {
+            Ok(()) | Err(NotPushed::Values(())) => {
+                stream.transferred.set(stream.transferred.get() + 1);
+                Ok(())
+            }
+            Err(NotPushed::TooLong(bytes)) => Err(raised(py, fault::row_too_long(self, stream, bytes))),
+        }
+    }
+}
+
+impl Core {
+    /// The tasks that another worker has.
+    pub fn tasks_of_worker(&self, worker: u32) -> impl Iterator<Item = (&Task, &FarState)> {
+        let far = self.tasks.get().iter().filter_map(|task| task.far().map(|far| (&**task, far)));
+        far.filter(move |(_, far)| far.worker == worker)
+    }
+}

@@ -1,0 +1,193 @@
+"""The lives of one worker: when it is started, what its peers are told, when the run gives it up.
+
+Dropped: to hold a death before `ready` against the run at once. A worker may die while it imports because another
+process took the memory; ten deaths running are no accident. Deaths after `ready` end no run unless a setting says so,
+since a tuple that kills its worker ends as a dead letter (semantics 9).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from squall.cluster.backoff import ALIVE_S, pause_s
+from squall.cluster.causes import Cause
+from squall.errors import Defect
+
+NEVER = float("inf")
+
+
+class Phase(Enum):
+    """Where a worker is."""
+
+    LOST = "lost"
+    """There is no process; one is being started."""
+    BACKING_OFF = "backing-off"
+    """There is no process until the pause is over."""
+    STARTING = "starting"
+    READY = "ready"
+    ENDED = "ended"
+    """It said its last word: its exit is no death."""
+    GIVEN_UP = "given-up"
+
+
+# -- events ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Its process is there, with this incarnation."""
+
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """All its components are open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """It said its last word."""
+
+
+@dataclass(frozen=True, slots=True)
+class Died:
+    """Its process was killed and reaped (semantics 18), or could not be started."""
+
+    cause: Cause
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed."""
+
+
+Event = Started | Ready | Ended | Died | Tick
+
+
+# -- actions -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Start a process now; `after_s`: how long it was held back since the death before it."""
+
+    after_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class TellPeersLost:
+    """Tell every other worker that this incarnation is lost: it fails what it waited for (semantics 19)."""
+
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class TellPeersReady:
+    """Tell every other worker that this incarnation takes tuples."""
+
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """End the run with exit code 1."""
+
+    defect: Defect
+
+
+Action = Start | TellPeersLost | TellPeersReady | GiveUp
+
+
+# -- the machine -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Deaths of one worker that end a run: `topology.worker.start.deaths.max`, `topology.worker.deaths.max`."""
+
+    start_deaths_max: int = 10
+    """Running, without a `ready` between them."""
+    deaths_max: int | None = None
+    """After its `ready`, in the whole run; None: any number."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLife:
+    """One worker of a run. Times are on the monotonic clock.
+
+    `series`: deaths since it was last alive for `ALIVE_S`. `start_deaths`: deaths since it was last ready. `deaths`:
+    deaths after `ready`. `incarnation`: of its process, None without one.
+    """
+
+    worker: int
+    limits: Limits = Limits()
+    phase: Phase = Phase.LOST
+    incarnation: int | None = None
+    began_s: float = NEVER
+    died_s: float = NEVER
+    start_at_s: float = NEVER
+    series: int = 0
+    start_deaths: int = 0
+    deaths: int = 0
+
+
+def begun(worker: int, limits: Limits) -> tuple[WorkerLife, list[Action]]:
+    """A worker that is to have its first life."""
+    return WorkerLife(worker, limits), [Start(0.0)]
+
+
+def step(life: WorkerLife, event: Event, now_s: float) -> tuple[WorkerLife, list[Action]]:
+    """The worker after an event, and what is to be done, in this order."""
+    match event, life.phase:
+        case Started(incarnation), Phase.LOST:
+            return replace(life, phase=Phase.STARTING, incarnation=incarnation, began_s=now_s), []
+        case Ready(), Phase.STARTING if life.incarnation is not None:
+            return replace(life, phase=Phase.READY, start_deaths=0), [TellPeersReady(life.incarnation)]
+        case Ended(), Phase.STARTING | Phase.READY:
+            return replace(life, phase=Phase.ENDED), []
+        case Died(cause), Phase.LOST | Phase.STARTING | Phase.READY:
+            return _died(life, cause, now_s)
+        case Tick(), Phase.BACKING_OFF if now_s >= life.start_at_s:
+            return replace(life, phase=Phase.LOST, start_at_s=NEVER), [Start(now_s - life.died_s)]
+        case _:
+            return life, []
+
+
+def _died(life: WorkerLife, cause: Cause, now_s: float) -> tuple[WorkerLife, list[Action]]:
+    was_ready = life.phase is Phase.READY
+    # A life that was never ready is not known to peers: they sent it nothing.
+    actions: list[Action] = [TellPeersLost(life.incarnation)] if was_ready and life.incarnation is not None else []
+    life = replace(
+        life,
+        incarnation=None,
+        began_s=NEVER,
+        died_s=now_s,
+        series=1 if now_s - life.began_s >= ALIVE_S else life.series + 1,
+        start_deaths=life.start_deaths + (not was_ready),
+        deaths=life.deaths + was_ready,
+    )
+    if defect := _too_many(life, cause):
+        return replace(life, phase=Phase.GIVEN_UP), [*actions, GiveUp(defect)]
+    if pause := pause_s(life.series):
+        return replace(life, phase=Phase.BACKING_OFF, start_at_s=now_s + pause), actions
+    return replace(life, phase=Phase.LOST), [*actions, Start(0.0)]
+
+
+def _too_many(life: WorkerLife, cause: Cause) -> Defect | None:
+    """Why the run ends, if it does."""
+    limits, last = life.limits, (("last cause", cause.text),)
+    if life.start_deaths >= limits.start_deaths_max:
+        message = f"worker {life.worker} died {_times(life.start_deaths)} running before it was ready"
+        fix = f"mend that; the log has more. {cause.defect.fix}".rstrip(". ")
+        return Defect("worker_start_deaths", message, (*last, ("its code", cause.defect.code)), fix)
+    if limits.deaths_max is not None and life.deaths >= limits.deaths_max:
+        message = f"worker {life.worker} died {_times(life.deaths)}, as often as topology.worker.deaths.max allows"
+        fix = "mend that, or unset topology.worker.deaths.max: what kills its worker thrice becomes a dead letter"
+        return Defect("worker_deaths", message, (*last, ("its code", cause.defect.code)), fix)
+    return None
+
+
+def _times(count: int) -> str:
+    return {1: "once", 2: "twice"}.get(count, f"{count} times")
