@@ -49,7 +49,7 @@ impl Credit {
 
     /// How many tuples the peer's task has not taken yet, as far as is known.
     pub fn under_way(&self) -> u64 {
-        self.sent - (self.granted - self.window).min(self.sent)
+        self.sent - self.granted.saturating_sub(self.window).min(self.sent)
     }
 
     /// How many tuples were sent since the session began.

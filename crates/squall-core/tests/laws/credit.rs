@@ -46,6 +46,8 @@ struct World {
     inflows: [Inflow; SENDERS],
     /// What of each sender is in the mailbox (the last: of local tasks), the naive way.
     inside: [u64; SENDERS + 1],
+    /// Some of what is inside may be of a session before.
+    has_begun_anew: bool,
 }
 
 impl World {
@@ -56,6 +58,7 @@ impl World {
             credits: [Credit::new(window); SENDERS],
             inflows: std::array::from_fn(|_| Inflow::new(window)),
             inside: [0; SENDERS + 1],
+            has_begun_anew: false,
         }
     }
 
@@ -76,7 +79,8 @@ impl World {
     fn grant(&mut self) -> Result<(), Violation> {
         for sender in 0..SENDERS {
             let aside = self.mailbox.aside(|channel| sender_of(channel) == sender) as u64;
-            if let Some(total) = self.inflows[sender].grant_due(self.mailbox.passed(), aside, false) {
+            let is_empty = self.mailbox.is_empty();
+            if let Some(total) = self.inflows[sender].grant_due(self.mailbox.passed(), aside, is_empty) {
                 self.credits[sender].grant(total)?;
                 assert!(!self.credits[sender].grant(total)?, "a repeated grant gives nothing");
             }
@@ -106,6 +110,7 @@ impl World {
             Step::Session(sender) => {
                 self.credits[sender] = Credit::new(self.window);
                 self.inflows[sender].begin();
+                self.has_begun_anew = true;
             }
         }
         self.grant()
@@ -125,6 +130,9 @@ proptest! {
                 let (room, inside) = (world.credits[sender].room(), world.inside[sender]);
                 prop_assert!(inside + room <= window, "{inside} inside and room for {room}");
                 prop_assert!(inside + room > window - (window / 4).max(1), "free room was not granted");
+                let under_way = world.credits[sender].under_way();
+                prop_assert!(under_way >= inside || world.has_begun_anew, "{under_way} under way of {inside} inside");
+                prop_assert!(!world.mailbox.is_empty() || (room, under_way) == (window, 0), "the last ones are told");
             }
         }
     }

@@ -41,15 +41,15 @@ pub struct End {
     pub gate: Gate,
     pub waiter: Waiter,
     pub peer: Peer,
-    /// A stream on which nothing was receipted for so long is given up.
-    pub patience: Duration,
+    /// A stream on which nothing was receipted for so many turns is given up. Turns, as how long one takes is not ours.
+    pub patience: u64,
     pub within: Option<Duration>,
     pub outgoing: LinkOut,
     incoming: LinkIn,
     socket: Option<Socket>,
     wants_write: bool,
     silence: Silence,
-    began: Instant,
+    turns: u64,
     pub sent: u32,
     /// The orders that were delivered, by number.
     pub delivered: u32,
@@ -82,7 +82,7 @@ impl End {
         End {
             gate,
             waiter,
-            patience: Duration::MAX,
+            patience: u64::MAX,
             within: None,
             outgoing: LinkOut::new(own, peer.session, Limits::default()),
             incoming: LinkIn::new(peer.token, peer.session),
@@ -90,7 +90,7 @@ impl End {
             socket: None,
             wants_write: false,
             silence: Silence::default(),
-            began: Instant::now(),
+            turns: 0,
             sent: 0,
             delivered: 0,
             violations: Violations::default(),
@@ -128,9 +128,8 @@ impl End {
                 LinkEvent::GivenUp { .. } => self.given_up += 1,
             }
         }
-        let now_ns = self.began.elapsed().as_nanos() as u64;
-        let is_silent = u128::from(self.silence.for_ns(&self.outgoing, now_ns)) > self.patience.as_nanos();
-        if is_silent || self.serve().is_err() {
+        self.turns += 1;
+        if self.serve().is_err() || self.silence.for_ns(&self.outgoing, self.turns) > self.patience {
             self.lose();
         }
     }

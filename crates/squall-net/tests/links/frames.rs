@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use squall_core::frame::{
-    Body, ChannelId, Fault, Grant, Items, Kind, MAX_FRAME_BYTES, Row, RowFlags, Rows, encode, write_items, write_row,
+    Body, ChannelId, Fault, Grant, Items, Kind, MAX_FRAME_BYTES, RowBuffer, RowFlags, RowPlace, encode, write_items,
 };
 use squall_core::ids::RootId;
 use squall_core::link::{Limits, LinkOut, Violation};
@@ -16,18 +16,24 @@ use super::ends::token;
 /// Calls `each` with a body of each kind; `size` says how long lists and texts are.
 fn each_body(size: usize, mut each: impl FnMut(&Body<'_>)) {
     let channel = ChannelId { source: 1, stream: 2, target: 3 };
-    let (mut pairs, mut roots, mut grants, mut rows) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut pairs, mut roots, mut grants, mut rows) = (Vec::new(), Vec::new(), Vec::new(), RowBuffer::default());
     write_items(&mut pairs, &vec![(RootId(5), 6); size]);
     write_items(&mut roots, &vec![RootId(7); size]);
     write_items(&mut grants, &vec![Grant { target: 8, total: 9 }; size]);
     let (text, flags) = (vec![b'x'; size], RowFlags { sampled: true, ..RowFlags::default() });
-    let trees = Items::new(&pairs).unwrap();
-    let row = Row { source: 1, stream: 2, flags, sequence: 3, trees, extension: None, values: &text };
-    (0..3).for_each(|_| write_row(&mut rows, &row).unwrap());
+    let trees = vec![(RootId(5), 6); size];
+    for sequence in 3..6 {
+        let place = RowPlace { source: 1, stream: 2, sequence };
+        let write = |out: &mut Vec<u8>| {
+            out.extend(&text);
+            Ok::<(), ()>(())
+        };
+        rows.push(place, flags, &trees, None, write).unwrap();
+    }
     let failure = Failure { action: Action::Retry, counts: true, after_ns: Some(10) };
-    each(&Body::Data { target: 4, rows: Rows::new(&rows).unwrap() });
-    each(&Body::Ack(trees));
-    each(&Body::Fail { failure, task: 11, detail: &text, roots: Items::new(&roots).unwrap() });
+    rows.take(usize::MAX, usize::MAX, |rows| each(&Body::Data { target: 4, rows }));
+    each(&Body::Ack(Items::new(&pairs).unwrap()));
+    each(&Body::Fail { failure, together: true, task: 11, detail: &text, roots: Items::new(&roots).unwrap() });
     each(&Body::Credit(Items::new(&grants).unwrap()));
     each(&Body::Barrier { channel, epoch: 12 });
     each(&Body::Watermark { channel, at_epoch_ms: -13 });
@@ -200,4 +206,20 @@ fn a_peer_that_always_has_something_does_not_keep_the_loop() {
     stop.store(true, std::sync::atomic::Ordering::Relaxed);
     drop(socket);
     writer.join().unwrap();
+}
+
+// semantics 24
+#[test]
+fn a_frame_that_ends_too_early_is_never_given_out() {
+    let mut wire = Vec::new();
+    encode(&mut wire, token(1), 0, &Body::Command(b"order")).unwrap();
+    for length in 0..wire.len() {
+        let (mut socket, mut theirs) = end();
+        theirs.write_all(&wire[..length]).unwrap();
+        if length > 0 {
+            assert!(!socket.read(|_, _| panic!("half a frame")).unwrap());
+        }
+        drop(theirs);
+        assert!(matches!(socket.read(|_, _| panic!("half a frame")), Err(Broken::Closed)));
+    }
 }

@@ -3,6 +3,8 @@
 use super::ends::{End, SECRET, identity, is_settled, pair, pair_by_tcp, pair_over, path, peer, run, token, until};
 use squall_core::ids::{Incarnation, Token};
 use squall_net::link::{Address, GateOptions, Peer, Refusal};
+use squall_net::tls::Tls;
+use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
@@ -200,4 +202,51 @@ fn a_gate_that_is_dropped_ends_its_thread_and_frees_its_socket() {
     let (a, b) = pair_over(&path, &path, &GateOptions::default());
     drop((a, b));
     assert!(std::os::unix::net::UnixStream::connect(&path).is_err());
+}
+
+/// How to be called and how to call by TLS, with a certificate that is made for these tests alone.
+fn by_tls() -> GateOptions {
+    let file = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/links").join(name);
+    let (certificate, key) = (file("worker.pem"), file("worker_key.pem"));
+    let server = Tls::server(&certificate, &key, None).unwrap();
+    let client = Tls::client(Some(&certificate), None, None).unwrap();
+    GateOptions { tls: Some((server, client)), ..GateOptions::default() }
+}
+
+#[test]
+fn a_link_by_tls_carries_frames_both_ways_and_is_resumed() {
+    let (mut a, mut b) = pair_by_tcp(&by_tls());
+    for round in 1..4 {
+        (0..300).for_each(|i| a.send(i * 10));
+        (0..10).for_each(|_| b.send(500_000));
+        run(&mut a, &mut b, |a, b| is_settled(a, b) && a.ups >= round);
+        a.send(10);
+        a.lose();
+    }
+    run(&mut a, &mut b, is_settled);
+    assert_eq!((a.violations.total(), b.violations.total()), (0, 0));
+}
+
+#[test]
+fn by_tls_too_the_secret_decides_and_plain_callers_are_refused() {
+    let (mut a, mut b) = pair_by_tcp(&by_tls());
+    let Some(Address::Tcp(address)) = a.peer.address.clone() else { panic!("by TCP") };
+    let mut other = End::new(identity(1, [8; 32]), None, peer(2, Some(Address::Tcp(address))), by_tls());
+    run(&mut other, &mut b, |other, _| !other.refused.is_empty());
+    assert_eq!(other.refused[0], (Some(2), Refusal::Secret));
+    drop(other);
+    let mut plain = std::net::TcpStream::connect(address).unwrap();
+    plain.write_all(b"sqlk\x01 and something that is no record of TLS").unwrap();
+    until(|| b.gate.refusals().of(Refusal::Garbage) == 1);
+    a.send(1);
+    run(&mut a, &mut b, is_settled);
+}
+
+// A Unix socket stays on this host.
+#[test]
+fn tls_is_for_tcp_alone() {
+    let at = path();
+    let (mut a, mut b) = pair_over(&at, &at, &by_tls());
+    a.send(1);
+    run(&mut a, &mut b, is_settled);
 }

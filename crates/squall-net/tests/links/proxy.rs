@@ -124,7 +124,8 @@ impl Proxy {
     }
 }
 
-const PATIENCE: Duration = Duration::from_millis(100);
+/// More turns than anything is delayed for.
+const PATIENCE: u64 = 1_000;
 
 fn options() -> GateOptions {
     GateOptions {
@@ -166,7 +167,7 @@ fn fault() -> impl Strategy<Value = Fault> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, max_shrink_iters: 50, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 25, max_shrink_iters: 50, ..ProptestConfig::default() })]
 
     // semantics 20, semantics 23
     #[test]
