@@ -14,14 +14,14 @@ use squall_core::cell::Local;
 use squall_core::credit::Inflow;
 use squall_core::frame::{Body, Grant, Header, Items, MAX_DETAIL_BYTES, Row, Rows, write_items};
 use squall_core::ids::{Incarnation, RootId, Token};
-use squall_core::link::{Came, Limits, LinkIn, LinkOut, Violation, Violations};
+use squall_core::link::{Came, Limits, LinkIn, LinkOut, Silence, Violation, Violations};
 use squall_core::mailbox::Msg;
 use squall_core::retry;
 use squall_core::frame::MAX_FRAME_BYTES;
 use squall_net::wake::Waiter;
 use squall_net::link::{self as net, Address, Broken, Gate, GateOptions, Identity, LinkEvent, Secret, Socket};
 use std::cell::Cell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -41,6 +41,8 @@ const FRAME_ACKS: usize = 256;
 const FLUSH_NS: u64 = 200_000;
 /// The assignment of an embedded run.
 const EPOCH: u64 = 1;
+/// How long a peer may say nothing of what it was sent before another stream is tried.
+const SILENT_NS: u64 = 5_000_000_000;
 /// Deaths of workers on a root's tuples from which it is tried alone, and from which it is given up.
 const ALONE_FROM: u8 = 2;
 const DEAD_FROM: u8 = 3;
@@ -76,6 +78,8 @@ struct Peer {
     /// Taken out while frames are read from it.
     socket: Local<Option<Socket>>,
     acks: Local<AckFrame>,
+    /// What came and will, by the task that it is for; over all lives, as it may wait for long.
+    inflows: Local<Vec<(Rc<Task>, Inflow)>>,
     /// Frames that may bring work, in both directions.
     sent: Cell<u64>,
     received: Cell<u64>,
@@ -88,8 +92,7 @@ struct Link {
     is_up: bool,
     out: LinkOut,
     taken: LinkIn,
-    /// What came, by the task that it was for.
-    inflows: HashMap<u32, Inflow>,
+    silence: Silence,
 }
 
 impl Peer {
@@ -99,6 +102,19 @@ impl Peer {
         if is_pushed && brings_work(body) {
             self.sent.set(self.sent.get() + 1);
         }
+    }
+}
+
+impl Peer {
+    fn with_inflow(
+        &self,
+        task: &Rc<Task>,
+        f: impl FnOnce(&mut Inflow) -> Result<(), Violation>,
+    ) -> Result<(), Violation> {
+        self.inflows.with(|inflows| {
+            let inflow = inflows.iter_mut().find(|(target, _)| Rc::ptr_eq(target, task));
+            inflow.map_or(Ok(()), |(_, inflow)| f(inflow))
+        })
     }
 }
 
@@ -120,6 +136,12 @@ impl Links {
                 self.gate.seek(link.peer.clone(), Some(RESUME_WITHIN));
             }
         });
+    }
+
+    /// Whether the stream to a peer is open at this end only, as far as one can tell.
+    fn is_silent(&self, peer: &Peer, now_ns: u64) -> bool {
+        let silent_ns = |link: &mut Link| if link.is_up { link.silence.for_ns(&link.out, now_ns) } else { 0 };
+        peer.link.with(|link| link.as_mut().map_or(0, silent_ns)) > SILENT_NS
     }
 
     /// Writes what the link to a peer has, as far as the socket takes it.
@@ -264,8 +286,15 @@ impl Core {
             is_up: false,
             out: LinkOut::new(own, session, Limits::default()),
             taken: LinkIn::new(token, session),
-            inflows: HashMap::new(),
+            silence: Silence::default(),
         }));
+        peer.inflows.with(|inflows| {
+            if inflows.is_empty() {
+                let bolts = self.order.with(|order| order.clone()).into_iter();
+                inflows.extend(bolts.map(|task| (task, Inflow::new(WINDOW))));
+            }
+            inflows.iter_mut().for_each(|(_, inflow)| inflow.begin());
+        });
     }
 
     /// What was on its way to or from a lost worker is gone with it: each root that it may have had a part of fails
@@ -324,10 +353,11 @@ impl Core {
 
     fn link_event(&self, py: Python<'_>, links: &Links, event: LinkEvent) {
         match event {
-            LinkEvent::Up { peer, session, stream, .. } => {
+            LinkEvent::Up { peer, token, session, stream } => {
                 let Some(peer) = links.peers.iter().find(|known| known.worker == peer) else { return };
                 let is_it = |link: &mut Option<Link>| {
-                    let Some(link) = link.as_mut().filter(|link| link.peer.session == session) else { return false };
+                    let of = |link: &&mut Link| (link.peer.token, link.peer.session) == (token, session);
+                    let Some(link) = link.as_mut().filter(of) else { return false };
                     let expected = link.taken.attach();
                     link.out.attach(expected);
                     link.is_up = true;
@@ -410,6 +440,7 @@ impl Core {
             link: Local::new(None),
             socket: Local::new(None),
             acks: Local::default(),
+            inflows: Local::default(),
             sent: Cell::new(0),
             received: Cell::new(0),
         };
@@ -472,21 +503,15 @@ impl Core {
             return Ok(()); // a peer of another topology would have been refused at the door
         }
         let count = rows.len() as u32;
-        let known = |link: &mut Option<Link>| {
-            let link = link.as_mut().expect("a frame was taken on it");
-            link.inflows.entry(target).or_insert_with(|| Inflow::new(WINDOW)).receive(count)
-        };
-        peer.link.with(known)?;
+        peer.with_inflow(task, |inflow| inflow.receive(count))?;
         for row in rows.iter() {
             self.take_row(py, task, &row);
         }
         let pushed = task.inbox.pushed();
-        peer.link.with(|link| {
-            if let Some(inflow) = link.as_mut().and_then(|link| link.inflows.get_mut(&target)) {
-                inflow.pushed(count, pushed);
-            }
-        });
-        Ok(())
+        peer.with_inflow(task, |inflow| {
+            inflow.pushed(count, pushed);
+            Ok(())
+        })
     }
 
     #[inline]
@@ -569,6 +594,10 @@ impl Core {
             self.send_grants(links, peer, is_due);
             self.tell_received(peer, is_due);
             links.write(&self.waiter, peer);
+            if is_due && links.is_silent(peer, self.now_ns.get()) {
+                drop(peer.socket.replace(None));
+                links.mend(peer, &Broken::Closed);
+            }
         }
     }
 
@@ -614,18 +643,17 @@ impl Core {
 
     fn send_grants(&self, links: &Links, peer: &Peer, is_due: bool) {
         let mut grants: Vec<Grant> = Vec::new();
-        peer.link.with(|link| {
-            for (target, inflow) in link.iter_mut().flat_map(|link| &mut link.inflows) {
-                let Some(task) = self.task_with_id(*target) else { continue };
+        peer.inflows.with(|inflows| {
+            for (task, inflow) in inflows {
                 let is_from = |channel| self.channel(channel).0.far().is_some_and(|far| far.worker == peer.worker);
                 let aside = task.inbox.aside(is_from) as u64;
                 let is_empty = is_due && task.inbox.is_empty();
                 if let Some(total) = inflow.grant_due(task.inbox.passed(), aside, is_empty) {
-                    grants.push(Grant { target: *target, total });
+                    grants.push(Grant { target: task.task_id as u32, total });
                 }
             }
         });
-        if !grants.is_empty() {
+        if !grants.is_empty() && peer.incarnation.get() != 0 {
             links.scratch.with(|scratch| {
                 scratch.clear();
                 write_items(scratch, &grants);

@@ -227,7 +227,7 @@ class Hooks:
 
     def link_refused(self, worker: int | None, why: str) -> None:
         """The core's news: a connection of another worker, or of a stranger, was refused."""
-        log.warning("event=link_refused worker=%s because=%r", worker or "unknown", why)
+        log.debug("event=link_refused worker=%s because=%r", worker or "unknown", why)  # counted; a peer calls again
 
     def holding(self, task: int, size: int, holder: int) -> None:
         """The core's news: a spout pauses, since what is pending weighs too much."""
