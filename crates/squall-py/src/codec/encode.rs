@@ -22,7 +22,7 @@ pub enum Cause {
     Changed,
     /// The `encode` of a registered type raised, or pickling did.
     Encoder(String, PyErr),
-    /// The `encode` of a registered type returned an instance of that type.
+    /// The `encode` of a registered type returned the instance that it was given.
     Itself(String),
     /// The interpreter raised.
     Raised(PyErr),
