@@ -13,7 +13,7 @@ use squall_core::retry::{Action, Failure};
 enum Owned {
     Data(u32, Vec<OwnedRow>),
     Ack(Vec<(u64, u64)>),
-    Fail(Failure, u32, Vec<u8>, Vec<u64>),
+    Fail(Failure, bool, u32, Vec<u8>, Vec<u64>),
     Credit(Vec<(u32, u64)>),
     Barrier(ChannelId, u64),
     Watermark(ChannelId, i64),
