@@ -50,6 +50,7 @@ impl From<PyErr> for Box<Reason> {
 }
 
 #[cold]
+#[allow(clippy::boxed_local)] // it comes so
 fn undecodable(field: usize, reason: Box<Reason>) -> Box<Undecodable> {
     Box::new(Undecodable { field, reason: *reason })
 }
