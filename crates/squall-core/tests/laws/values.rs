@@ -295,7 +295,7 @@ fn counts_and_levels_have_limits() {
     assert_eq!(check(&most), Err(Fault::TooMany));
     let long: Vec<u8> = std::iter::repeat_n(0, MAX_BYTES + 1).collect();
     assert_eq!(check(&long), Err(Fault::TooLong(MAX_BYTES + 1)));
-    let nested = |levels: usize| [vec![0x90, 1].repeat(levels), vec![0]].concat();
+    let nested = |levels: usize| [[0x90, 1].repeat(levels), vec![0]].concat();
     assert_eq!(check(&nested(MAX_DEPTH)), Ok(1));
     assert_eq!(check(&nested(MAX_DEPTH + 1)), Err(Fault::TooDeep));
 }
