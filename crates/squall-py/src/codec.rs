@@ -32,7 +32,8 @@ pub enum Fallback {
     Refuse,
     /// They are pickled.
     Pickle,
-    /// They are left to the caller, with everything else that takes Python code.
+    /// They are left to the caller, with everything else that takes Python code; making an object does (an iterator, a dict),
+    /// since the collector may run.
     NoPython,
 }
 

@@ -48,10 +48,10 @@ def register_type(
         decode: makes the instance from that again, in the worker that it was sent to.
 
     Raises:
-        TopologyError: `register_type_invalid`, for what is no class, for neither a key nor both functions, and for types
-            whose instances travel already.
+        TopologyError: `register_type_invalid`, for what is no class, for neither a key nor both functions, and for
+            types whose instances travel already.
     """
-    if not isinstance(cls, type):
+    if not isinstance(cls, type):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise _invalid(f"{repr_of(cls)} is registered, which is no class", "give the class itself")
     name = f"{cls.__module__}.{cls.__qualname__}"
     for what, given in (("key", key), ("encode", encode), ("decode", decode)):

@@ -69,18 +69,43 @@ impl<'a> Reader<'a> {
         self.depth_left += 1;
     }
 
-    /// The next token.
+    /// The next token if it is one of those that nearly all are; else nothing is read, and [`Reader::token`] tells more.
+    ///
+    /// Apart, since a result that another function may write to lies in memory, and this one should not.
     #[inline(always)]
-    pub fn token(&mut self) -> Result<Token<'a>, Fault> {
-        let Some((&tag, rest)) = self.bytes.split_first() else { return Err(Fault::Short) };
+    pub fn common(&mut self) -> Option<Token<'a>> {
+        let (&tag, rest) = self.bytes.split_first()?;
+        let (token, rest) = match tag {
+            0..tag::SHORT_ASCII => (Token::Int(i64::from(tag)), rest),
+            tag::SHORT_ASCII..tag::OTHERS => {
+                let (text, rest) = rest.split_at_checked(usize::from(tag) & MAX_SHORT)?;
+                if !text.is_ascii() {
+                    return None;
+                }
+                (Token::Ascii(text), rest)
+            }
+            tag::INT8 => rest.split_first_chunk().map(|(n, rest)| (Token::Int(i8::from_le_bytes(*n).into()), rest))?,
+            tag::INT16 => {
+                rest.split_first_chunk().map(|(n, rest)| (Token::Int(i16::from_le_bytes(*n).into()), rest))?
+            }
+            tag::INT32 => {
+                rest.split_first_chunk().map(|(n, rest)| (Token::Int(i32::from_le_bytes(*n).into()), rest))?
+            }
+            tag::FLOAT => rest.split_first_chunk().map(|(n, rest)| (Token::Float(f64::from_le_bytes(*n)), rest))?,
+            _ => return None,
+        };
         self.bytes = rest;
-        if tag < tag::SHORT_ASCII {
-            return Ok(Token::Int(i64::from(tag)));
+        Some(token)
+    }
+
+    /// The next token.
+    pub fn token(&mut self) -> Result<Token<'a>, Fault> {
+        let [tag] = self.array()?;
+        match tag {
+            0..tag::SHORT_ASCII => Ok(Token::Int(i64::from(tag))),
+            tag::SHORT_ASCII..tag::OTHERS => Ok(Token::Ascii(self.ascii(usize::from(tag) & MAX_SHORT)?)),
+            _ => self.other(tag),
         }
-        if tag < tag::OTHERS {
-            return Ok(Token::Ascii(self.ascii(usize::from(tag) & MAX_SHORT)?));
-        }
-        self.other(tag)
     }
 
     #[inline(always)]
@@ -134,7 +159,6 @@ impl<'a> Reader<'a> {
         Ok(count)
     }
 
-    #[inline(never)]
     fn other(&mut self, tag: u8) -> Result<Token<'a>, Fault> {
         Ok(match tag {
             tag::INT8 => Token::Int(i8::from_le_bytes(self.array()?).into()),

@@ -6,11 +6,19 @@ use super::{Date, Duration, MAX_SHORT, Time, tag};
 pub struct Writer<'a>(pub &'a mut Vec<u8>);
 
 impl Writer<'_> {
+    /// Appends at most [`MAX_SHORT`] bytes behind a tag: with one look at the room, and no call for a few bytes.
     #[inline(always)]
-    fn tagged<const N: usize>(&mut self, tag: u8, bytes: [u8; N]) {
-        self.0.reserve(N + 1);
-        self.0.push(tag);
-        self.0.extend_from_slice(&bytes);
+    fn tagged(&mut self, tag: u8, bytes: &[u8]) {
+        assert!(bytes.len() <= MAX_SHORT);
+        self.0.reserve(MAX_SHORT + 1);
+        let length = self.0.len();
+        // SAFETY: there is room for a tag and so many bytes, which are written before the length says so.
+        unsafe {
+            let place = self.0.as_mut_ptr().add(length);
+            *place = tag;
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), place.add(1), bytes.len());
+            self.0.set_len(length + 1 + bytes.len());
+        }
     }
 
     /// Appends a LEB128 number.
@@ -50,13 +58,13 @@ impl Writer<'_> {
             self.0.push(value as u8);
         } else if let Ok(value) = i16::try_from(value) {
             match i8::try_from(value) {
-                Ok(value) => self.tagged(tag::INT8, value.to_le_bytes()),
-                Err(_) => self.tagged(tag::INT16, value.to_le_bytes()),
+                Ok(value) => self.tagged(tag::INT8, &value.to_le_bytes()),
+                Err(_) => self.tagged(tag::INT16, &value.to_le_bytes()),
             }
         } else {
             match i32::try_from(value) {
-                Ok(value) => self.tagged(tag::INT32, value.to_le_bytes()),
-                Err(_) => self.tagged(tag::INT64, value.to_le_bytes()),
+                Ok(value) => self.tagged(tag::INT32, &value.to_le_bytes()),
+                Err(_) => self.tagged(tag::INT64, &value.to_le_bytes()),
             }
         }
     }
@@ -69,12 +77,12 @@ impl Writer<'_> {
     /// A float.
     #[inline(always)]
     pub fn float(&mut self, value: f64) {
-        self.tagged(tag::FLOAT, value.to_le_bytes());
+        self.tagged(tag::FLOAT, &value.to_le_bytes());
     }
 
     /// A complex number.
     pub fn complex(&mut self, real: f64, imaginary: f64) {
-        self.tagged(tag::COMPLEX, real.to_le_bytes());
+        self.tagged(tag::COMPLEX, &real.to_le_bytes());
         self.0.extend_from_slice(&imaginary.to_le_bytes());
     }
 
@@ -85,9 +93,7 @@ impl Writer<'_> {
         if text.len() > MAX_SHORT {
             return self.sized(tag::ASCII, text);
         }
-        self.0.reserve(MAX_SHORT + 1);
-        self.0.push(tag::SHORT_ASCII + text.len() as u8);
-        self.0.extend_from_slice(text);
+        self.tagged(tag::SHORT_ASCII + text.len() as u8, text);
     }
 
     /// Text by its code points, surrogates allowed.
@@ -208,7 +214,7 @@ impl Writer<'_> {
 
     /// A UUID.
     pub fn uuid(&mut self, bytes: [u8; 16]) {
-        self.tagged(tag::UUID, bytes);
+        self.tagged(tag::UUID, &bytes);
     }
 
     /// A numpy scalar.

@@ -148,8 +148,8 @@ impl RowBuffer {
             put_number(&mut self.bytes, trees.len() as u64);
         }
         for (root, edge) in trees {
-            put(&mut self.bytes, &root.0.to_le_bytes());
-            put(&mut self.bytes, &edge.to_le_bytes());
+            let pair = u128::from(root.0) | u128::from(*edge) << 64;
+            put(&mut self.bytes, &pair.to_le_bytes());
         }
         if let Some(extension) = extension {
             put_number(&mut self.bytes, extension.len() as u64);
@@ -218,6 +218,9 @@ impl RowBuffer {
         }
         self.bytes = bytes;
         self.rows -= rows;
+        if self.rows == 0 {
+            self.last = None;
+        }
     }
 
     /// The waiting rows.

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use squall_core::frame::{
-    Body, ChannelId, Fault, Grant, HEADER_BYTES, Header, Items, Kind, MAX_DETAIL_BYTES, MAX_FRAME_BYTES, Row, RowFlags,
-    Rows, decode, encode, write_items, write_row,
+    Body, ChannelId, Fault, Grant, HEADER_BYTES, Header, Items, Kind, MAX_DETAIL_BYTES, MAX_FRAME_BYTES, MAX_ROW_BYTES,
+    NotPushed, RowBuffer, RowFlags, RowPlace, Rows, decode, encode, write_items,
 };
 use squall_core::ids::{Incarnation, RootId, Token};
 use squall_core::retry::{Action, Failure};
@@ -13,7 +13,7 @@ use squall_core::retry::{Action, Failure};
 enum Owned {
     Data(u32, Vec<OwnedRow>),
     Ack(Vec<(u64, u64)>),
-    Fail(Failure, u32, Vec<u8>, Vec<u64>),
+    Fail(Failure, bool, u32, Vec<u8>, Vec<u64>),
     Credit(Vec<(u32, u64)>),
     Barrier(ChannelId, u64),
     Watermark(ChannelId, i64),
@@ -25,10 +25,8 @@ enum Owned {
 
 #[derive(Clone, Debug)]
 struct OwnedRow {
-    source: u32,
-    stream: u16,
+    place: RowPlace,
     flags: RowFlags,
-    sequence: u64,
     trees: Vec<(u64, u64)>,
     extension: Option<Vec<u8>>,
     values: Vec<u8>,
@@ -45,12 +43,13 @@ fn pairs(most: usize) -> impl Strategy<Value = Vec<(u64, u64)>> {
 fn row() -> impl Strategy<Value = OwnedRow> {
     let trees = prop_oneof![20 => pairs(4), 1 => pairs(600)];
     let flags = any::<(bool, bool, bool, bool)>();
-    (any::<(u32, u16, u64)>(), flags, trees, proptest::option::of(bytes()), bytes()).prop_map(
+    // Few places, so that rows follow each other, and all kinds of places.
+    let place = prop_oneof![(0..2_u32, 0..2_u16, 0..4_u64), any::<(u32, u16, u64)>()];
+    let values = prop_oneof![bytes(), proptest::collection::vec(any::<u8>(), 100..400)];
+    (place, flags, trees, proptest::option::of(bytes()), values).prop_map(
         |((source, stream, sequence), (sampled, traced, replay, alone), trees, extension, values)| OwnedRow {
-            source,
-            stream,
+            place: RowPlace { source, stream, sequence },
             flags: RowFlags { sampled, traced, replay, alone },
-            sequence,
             trees,
             extension,
             values,
@@ -91,24 +90,36 @@ fn roots(pairs: &[(u64, u64)]) -> Vec<(RootId, u64)> {
     pairs.iter().map(|(root, xor)| (RootId(*root), *xor)).collect()
 }
 
+fn push(buffer: &mut RowBuffer, row: &OwnedRow) {
+    let write = |out: &mut Vec<u8>| {
+        out.extend_from_slice(&row.values);
+        Ok::<(), ()>(())
+    };
+    buffer.push(row.place, row.flags, &roots(&row.trees), row.extension.as_deref(), write).expect("a short row");
+}
+
+fn buffered(rows: &[OwnedRow]) -> RowBuffer {
+    let mut buffer = RowBuffer::default();
+    rows.iter().for_each(|row| push(&mut buffer, row));
+    buffer
+}
+
+/// Whether the rows are read as they were written.
+fn same(read: Rows<'_>, rows: &[OwnedRow]) -> bool {
+    let is_same = |(read, row): (squall_core::frame::Row<'_>, &OwnedRow)| {
+        (read.place, read.flags, read.values) == (row.place, row.flags, &row.values[..])
+            && read.trees.iter().collect::<Vec<_>>() == roots(&row.trees)
+            && read.extension == row.extension.as_deref()
+    };
+    read.iter().count() == rows.len() && read.iter().zip(rows).all(is_same)
+}
+
 /// The borrowed body; `scratch` keeps its lists.
 fn borrowed<'a>(owned: &'a Owned, scratch: &'a mut Vec<u8>) -> Body<'a> {
     match owned {
         Owned::Data(target, rows) => {
-            for row in rows {
-                let mut trees = Vec::new();
-                write_items(&mut trees, &roots(&row.trees));
-                let row = Row {
-                    source: row.source,
-                    stream: row.stream,
-                    flags: row.flags,
-                    sequence: row.sequence,
-                    trees: Items::new(&trees).expect("whole pairs"),
-                    extension: row.extension.as_deref(),
-                    values: &row.values,
-                };
-                write_row(scratch, &row).expect("a short row");
-            }
+            let buffer = buffered(rows);
+            scratch.extend_from_slice(buffer.rows().as_bytes());
             Body::Data { target: *target, rows: Rows::new(scratch).expect("whole rows") }
         }
         Owned::Ack(acks) => {
@@ -163,16 +174,30 @@ proptest! {
     // semantics 24
     #[test]
     fn rows_are_read_as_they_were_written(rows in proptest::collection::vec(row(), 0..8)) {
-        let owned = Owned::Data(1, rows.clone());
-        let mut scratch = Vec::new();
-        let Body::Data { rows: read, .. } = borrowed(&owned, &mut scratch) else { unreachable!() };
-        prop_assert_eq!(read.iter().count(), rows.len());
-        for (read, row) in read.iter().zip(&rows) {
-            prop_assert_eq!((read.source, read.stream, read.flags), (row.source, row.stream, row.flags));
-            prop_assert_eq!((read.sequence, read.values), (row.sequence, &row.values[..]));
-            prop_assert_eq!(read.trees.iter().collect::<Vec<_>>(), roots(&row.trees));
-            prop_assert_eq!(read.extension, row.extension.as_deref());
+        let buffer = buffered(&rows);
+        prop_assert_eq!((buffer.len(), buffer.is_empty()), (rows.len(), rows.is_empty()));
+        prop_assert!(same(Rows::new(buffer.rows().as_bytes()).expect("whole rows"), &rows));
+    }
+
+    // semantics 24, semantics 25
+    #[test]
+    fn rows_leave_in_parts_of_any_size(rows in proptest::collection::vec(row(), 1..20), most_rows in 1_usize..6, most_bytes in 1_usize..2_000) {
+        let mut buffer = buffered(&rows);
+        let mut left = &rows[..];
+        while !buffer.is_empty() {
+            let taken = buffer.take(most_rows, most_bytes, |part| {
+                let count = part.len();
+                let is_whole = Rows::new(part.as_bytes()).is_ok();
+                (count, is_whole && same(part, &left[..count]), part.as_bytes().len())
+            });
+            let (count, is_same, bytes) = taken;
+            prop_assert!(is_same && (1..=most_rows).contains(&count) && (bytes <= most_bytes || count == 1));
+            left = &left[count..];
+            prop_assert_eq!(buffer.len(), left.len());
+            prop_assert!(same(buffer.rows(), left));
         }
+        push(&mut buffer, &rows[0]);
+        prop_assert!(same(buffer.rows(), &rows[..1]), "the first row after all have left says its place");
     }
 
     // semantics 24
@@ -281,6 +306,53 @@ fn the_bytes_of_a_frame_are_fixed() {
             "0403000000000000"
         )
     );
+}
+
+// semantics 7
+#[test]
+fn a_row_that_cannot_be_written_leaves_no_trace() {
+    let place = RowPlace { source: 1, stream: 2, sequence: 3 };
+    let next = RowPlace { sequence: 4, ..place };
+    let mut buffer = RowBuffer::default();
+    let mut write = |place, bytes: usize, result: Result<(), &'static str>| {
+        let pushed = buffer.push(place, RowFlags::default(), &[], None, |out| {
+            out.resize(out.len() + bytes, 7);
+            result
+        });
+        (pushed, buffer.len(), buffer.bytes())
+    };
+    assert_eq!(write(place, 1, Ok(())), (Ok(()), 1, 6));
+    assert_eq!(write(next, 9, Err("no form")), (Err(NotPushed::Values("no form")), 1, 6));
+    assert_eq!(write(next, MAX_ROW_BYTES, Ok(())), (Err(NotPushed::TooLong(MAX_ROW_BYTES + 5)), 1, 6));
+    assert_eq!(write(next, 1, Ok(())), (Ok(()), 2, 9));
+}
+
+// semantics 23
+#[test]
+fn a_frame_whose_first_row_follows_is_refused() {
+    assert_eq!(Rows::new(&[0x20, 0]), Err(Fault::Malformed));
+}
+
+// semantics 24
+#[test]
+fn the_bytes_of_a_row_are_fixed() {
+    let mut buffer = RowBuffer::default();
+    for sequence in [300, 301, 303] {
+        let place = RowPlace { source: 5, stream: 1, sequence };
+        let flags = RowFlags { replay: sequence == 301, ..RowFlags::default() };
+        let write = |out: &mut Vec<u8>| {
+            out.push(9);
+            Ok::<(), ()>(())
+        };
+        buffer.push(place, flags, &[(RootId(1), 2)], None, write).expect("a short row");
+    }
+    let ids = [[1, 0, 0, 0, 0, 0, 0, 0], [2, 0, 0, 0, 0, 0, 0, 0]].concat();
+    let rows = [
+        [&[0x40, 5, 1, 0xac, 2][..], &ids, &[1, 9]].concat(),
+        [&[0x64][..], &ids, &[1, 9]].concat(),
+        [&[0x40, 5, 1, 0xaf, 2][..], &ids, &[1, 9]].concat(),
+    ];
+    assert_eq!(buffer.rows().as_bytes(), rows.concat());
 }
 
 // semantics 25

@@ -14,3 +14,4 @@ mod routing;
 mod scenarios;
 mod timers;
 mod tracker;
+mod values;

@@ -50,6 +50,7 @@ impl From<PyErr> for Box<Reason> {
 }
 
 #[cold]
+#[allow(clippy::boxed_local)] // it comes so
 fn undecodable(field: usize, reason: Box<Reason>) -> Box<Undecodable> {
     Box::new(Undecodable { field, reason: *reason })
 }
@@ -160,18 +161,21 @@ impl<'a> Decoder<'a> {
     /// The interpreter lock is held.
     #[inline(always)]
     pub unsafe fn value(&mut self) -> Made {
-        let made = match self.reader.token()? {
-            Token::Ascii(text) => unsafe { ascii(text) },
-            Token::Int(number) => unsafe { PyLong_FromLongLong(number) },
-            token => return unsafe { self.other(token) },
+        let made = match self.reader.common() {
+            Some(Token::Ascii(text)) => unsafe { ascii(text) },
+            Some(Token::Int(number)) => unsafe { PyLong_FromLongLong(number) },
+            Some(Token::Float(number)) => unsafe { PyFloat_FromDouble(number) },
+            _ => return unsafe { self.other() },
         };
         if made.is_null() { Err(raised()) } else { Ok(made) }
     }
 
     #[inline(never)]
-    unsafe fn other(&mut self, token: Token<'_>) -> Made {
+    unsafe fn other(&mut self) -> Made {
         unsafe {
-            let made = match token {
+            let made = match self.reader.token()? {
+                Token::Ascii(text) => ascii(text),
+                Token::Int(number) => PyLong_FromLongLong(number),
                 Token::Float(number) => PyFloat_FromDouble(number),
                 Token::None => Py_NewRef(Py_None()),
                 Token::Bool(value) => PyBool_FromLong(value.into()),

@@ -22,7 +22,7 @@ pub enum Cause {
     Changed,
     /// The `encode` of a registered type raised, or pickling did.
     Encoder(String, PyErr),
-    /// The `encode` of a registered type returned an instance of that type.
+    /// The `encode` of a registered type returned the instance that it was given.
     Itself(String),
     /// The interpreter raised.
     Raised(PyErr),
@@ -181,7 +181,9 @@ impl Encoder<'_> {
                 return self.dict(value);
             } else if kind == &raw mut PyTuple_Type {
                 return self.tuple(value);
-            } else if kind == &raw mut PySet_Type || kind == &raw mut PyFrozenSet_Type {
+            } else if (kind == &raw mut PySet_Type || kind == &raw mut PyFrozenSet_Type)
+                && self.fallback != Fallback::NoPython
+            {
                 return self.set(value, kind == &raw mut PyFrozenSet_Type);
             } else if kind == &raw mut PyByteArray_Type {
                 let length = PyByteArray_Size(value) as usize;
@@ -265,6 +267,9 @@ impl Encoder<'_> {
 
     #[cold]
     unsafe fn big_int(&mut self, value: *mut PyObject) -> Written {
+        if self.fallback == Fallback::NoPython {
+            return Err(Unencodable::new(Cause::NeedsPython));
+        }
         // SAFETY: as the caller promises; exact integers run no user code.
         let value = unsafe { Bound::from_borrowed_ptr(Python::assume_attached(), value) };
         let bytes = foreign::bytes_of_int(&value)?;

@@ -84,7 +84,7 @@ fn write_registered(encoder: &mut Encoder<'_>, value: &Bound<'_, PyAny>, registe
         .bind(value.py())
         .call1((value,))
         .map_err(|error| Unencodable::new(Cause::Encoder(name.clone(), error)))?;
-    if plain.get_type().is(value.get_type()) {
+    if plain.is(value) {
         return Err(Unencodable::new(Cause::Itself(name.clone())));
     }
     encoder.fits(name.len())?;

@@ -78,7 +78,7 @@ fn not_written(py: Python<'_>, what: &str, root: &str, trouble: Unencodable) -> 
             made
         }
         Cause::Itself(name) => {
-            let text = format!("{what}: the `encode` of {name} returned an instance of {name}");
+            let text = format!("{what}: the `encode` of {name} returned the instance itself");
             make("value_encoder_failed", text, &facts, "return what the instance is made of, in plain values")
         }
         Cause::Raised(error) => error,
