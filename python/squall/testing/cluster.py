@@ -128,7 +128,7 @@ class LocalCluster:
             worker=self.worker,
             plan=plan(self._graph),
             topology_id=f"{self._graph.name}-1-0",
-            number=0,
+            number=1,
             work_dir=Path(self._folder.name),
             seed=seed,
             began_at=BEGAN_AT if self._simulated else None,

@@ -195,7 +195,7 @@ def _built(graph: Graph, letter: Letter, around: Around, folder: str) -> Generat
         worker=worker,
         plan=plan(_alone(graph, letter, around)),
         topology_id=f"{graph.name}-1-0",
-        number=0,
+        number=1,
         work_dir=Path(folder),
         seed=0,
     )
