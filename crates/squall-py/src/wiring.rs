@@ -6,7 +6,7 @@ use crate::core::Core;
 use crate::gil::Fixed;
 use crate::spout::SpoutState;
 use crate::tap::Taps;
-use crate::task::{Counts, Cur, Fast, OutStream, Role, Task, Times};
+use crate::task::{Counts, Cur, Fast, OutStream, RecentTimes, Role, Task, Times};
 use pyo3::prelude::*;
 use squall_core::cell::Local;
 use squall_core::ids::mix;
@@ -71,6 +71,7 @@ impl Core {
                 execute: Local::new(Latency::new()),
                 process: Local::new(Latency::new()),
                 complete: Local::new(Latency::new()),
+                recent: RecentTimes::new(self.now_precise_ns()),
             },
             windows: Local::new(std::array::from_fn(|_| Windows::new(self.now_precise_ns()))),
             submit: Local::new(None),

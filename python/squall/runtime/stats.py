@@ -1,6 +1,7 @@
 """From a snapshot of the core's tasks to what people and programs read: totals, components, latencies.
 
-Counts are exact (semantics 36, 37): emitted = acked + failed + pending, by spout. Latencies are sampled.
+Counts are exact (semantics 36, 37): emitted = acked + failed + pending, by spout. Latencies are sampled: since the
+start, and `recent_` ones, of the last 10 to 20 s.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from squall.model.graph import DEAD_LETTERS
 from squall.runtime import own_figures
 from squall.runtime.build import Built
 
+TIMES = tuple(f"{span}{name}_ms" for name in ("process", "execute", "complete") for span in ("", "recent_"))
+"""Latencies of a task; those without `recent_` are since the start."""
 LATENCIES = ("p50", "p99", "p999", "max", "mean")
 COUNTS = ("executed", "emitted", "transferred", "acked", "failed", "dropped", "dead", "errors")
 GAUGES = ("pending", "pending_max", "queue", "held", "in_flight", "in_flight_max", "retrying")
@@ -40,9 +43,10 @@ def summary(
     sources = {one.source.component for spec in built.plan.graph.components.values() for one in spec.inputs}
     last = [out for name, out in components.items() if kinds[name] == "bolt" and name not in sources]
     totals = {key: sum(out[key] for out in spouts) for key in ("emitted", "acked", "failed", "pending", "dead")}
-    complete = _worst([row["complete_ms"] for row in snapshot if kinds[row["component"]] == "spout"])
+    of_spouts = [row for row in snapshot if kinds[row["component"]] == "spout"]
+    complete = {key: _worst([row[key] for row in of_spouts]) for key in ("complete_ms", "recent_complete_ms")}
     totals["out"] = sum(out["executed"] for out in last)
-    return {**totals, "complete_ms": complete, "components": components}
+    return {**totals, **complete, "components": components}
 
 
 def empty(kind: str, tasks: int = 0) -> dict[str, Any]:
@@ -50,9 +54,7 @@ def empty(kind: str, tasks: int = 0) -> dict[str, Any]:
     return {
         "kind": kind,
         **dict.fromkeys((*COUNTS, *GAUGES), 0),
-        "process_ms": _worst([]),
-        "execute_ms": _worst([]),
-        "complete_ms": _worst([]),
+        **{key: _worst([]) for key in TIMES},
         "capacity": 0.0,
         "busy_ms": 0.0,
         "waited_ms": 0.0,
@@ -78,7 +80,7 @@ def _add(out: dict[str, Any], row: Mapping[str, Any]) -> None:
             out[streams][name] = out[streams].get(name, 0) + count
     out["transferred"] += sum(row["transferred"].values())
     out["tasks"] += 1
-    for key in ("process_ms", "execute_ms", "complete_ms"):
+    for key in TIMES:
         out[key] = _worst([out[key], row[key]])
     for name, ns in row["blocked_ns"].items():
         out["blocked_ms"][name] = round(out["blocked_ms"].get(name, 0.0) + ns / 1e6, 3)
