@@ -143,14 +143,20 @@ class WorkerProcess:
         """The log of this run, opened when there is something to write."""
         if self.dead_letters is None:
             self.dead_letters = dead_log.DeadLog(
-                Path(self.boot.dead_log), self.worker.dead_stored, self._offer, self.replays.marked, self._run()
+                Path(self.boot.dead_log),
+                self.worker.dead_stored,
+                self._offer,
+                self.replays.marked,
+                self._run(),
+                self.replays.forget,
             )
         return self.dead_letters
 
     def _run(self) -> Run:
         boot = self.boot
         settings = {key: value for key, value in boot.settings.items() if value != DEFAULTS.get(key)}
-        return Run(self.hooks.run, boot.file, boot.name, boot.parameters, settings)
+        mask = self.plan.graph.settings["topology.mask.fields"]
+        return Run(self.hooks.run, boot.file, boot.name, boot.parameters, settings, mask)
 
     def discard(self, handle: int) -> None:
         """Lets a root go without a letter."""
@@ -288,27 +294,35 @@ class WorkerProcess:
     def answer(self, line: bytes) -> bytes | None:
         """Answers a command that needs the interpreter; runs on a thread of its own."""
         request: dict[str, Any] = json.loads(line)
+        try:
+            done = self._carried_out(request)
+        except Exception as error:  # a malformed one, perhaps: whoever asks waits for an answer
+            log.warning("event=command_failed cmd=%r", request.get("cmd"), exc_info=error)
+            done = {"error": f"it failed: {summary(error)}"}
+        return None if done is None else json.dumps({"id": request.get("id"), **done}, default=repr).encode()
+
+    def _carried_out(self, request: dict[str, Any]) -> dict[str, Any] | None:
+        """What a command is answered; None: nothing. Raises whatever one that is malformed leads to."""
         match request.get("cmd"):
             case "log-level":
-                done = self.levels.change(request["logger"], request["level"], request.get("for_s"))
+                return self.levels.change(request["logger"], request["level"], request.get("for_s"))
             case "log-level-reset":
-                done = self.levels.reset(request.get("logger"))
+                return self.levels.reset(request.get("logger"))
             case "log-levels":
-                done = self.levels.listed()
+                return self.levels.listed()
             case "replay":
-                done = self.replays.begin()
+                return self.replays.begin()
             case "position-stored":
                 self.positions.stored(request["component"], request["task"], request["number"], done=request["done"])
                 return None
             case "metrics":
-                done = self.totals()
+                return self.totals()
             case "tap":
-                done = self.taps.open(request["id"], request)
+                return self.taps.open(request["id"], request)
             case "untap":
-                done = self.taps.close(request["tap"])
+                return self.taps.close(request["tap"])
             case other:
-                done = {"error": f"unknown command {other!r}"}
-        return json.dumps({"id": request.get("id"), **done}, default=repr).encode()
+                return {"error": f"unknown command {other!r}"}
 
 
 def _shown(kept: Sequence[ErrorReport]) -> dict[str, Any]:
