@@ -304,9 +304,9 @@ mod tests {
             assert!((lately.max_ns() as f64 / 1e6 / if second <= 50 { 1.0 } else { 5.0 } - 1.0).abs() < 0.02);
             assert!(lately.mean_ns() <= 5e6 && lately.sum_ns() <= latency.sum_ns());
         }
-        assert_eq!(recent.of(&latency, 120 * S).count(), 20);
-        assert_eq!(recent.of(&latency, 130 * S).count(), 0);
-        assert_eq!(recent.of(&latency, 131 * S).max_ns(), 0);
+        assert_eq!(recent.of(&latency, 109 * S).count(), 20);
+        assert_eq!(recent.of(&latency, 110 * S).count(), 0);
+        assert_eq!(recent.of(&latency, 111 * S).max_ns(), 0);
     }
 
     #[test]
