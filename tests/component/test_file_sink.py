@@ -431,7 +431,11 @@ def test_leftovers_that_this_squall_does_not_know_or_cannot_see_are_told(
         (error,) = cluster.errors()
         assert '"future" is no kind of file that this squall knows' in error.error
         assert str(unknown) in error.traceback
-    Disk(monkeypatch, "scandir", errno.EACCES)
+
+    def unlistable(*_: Any) -> Any:
+        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path))
+
+    monkeypatch.setattr("squall.connectors.files.writing.open_files.leftovers", unlistable)
     with cluster_of(FileSink(tmp_path / "out.txt"), [("it", 3)]) as cluster:
         cluster.run_until_idle()
         (error,) = cluster.errors()
