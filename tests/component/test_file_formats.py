@@ -161,7 +161,7 @@ def test_what_has_no_quotes_and_needs_them_is_dead_alone(tmp_path: Path) -> None
         (lambda: Csv(quote="\n"), "one character"),
         (lambda: Csv(header="name"), "`header` is True, False, or names"),
         (lambda: Csv(quote=None, quote_all=True), "`quote` says what"),
-        (lambda: Csv(types={"n": 1}), "`types` gives n no function"),  # pyright: ignore[reportArgumentType]
+        (lambda: Csv(types={"n": 1}), "`types` is name → function"),  # pyright: ignore[reportArgumentType]
         (lambda: Csv(fields=["a"], types={"b": int}), "`types` names b"),
         (lambda: FileSpout("x", format=Csv(header=False)), "name the columns"),
         (lambda: FileSpout("x", format=Csv(header=["a"], fields=["b"])), "name in `header` what is in `fields`: b"),

@@ -77,3 +77,12 @@ def are_named(value: object) -> bool:
         and len(keys := list(cast("Mapping[Any, Any]", value))) > 0
         and all(isinstance(key, str) for key in keys)
     )
+
+
+def are_functions(value: object) -> bool:
+    """Whether it maps names to what can be called; none at all will do."""
+    try:
+        named = dict(cast("Mapping[Any, Any]", value)) if isinstance(value, Mapping) else {None: None}
+    except Exception:  # a mapping of the caller's own
+        return False
+    return all(isinstance(name, str) and callable(of) for name, of in named.items())

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from squall.connectors.files.formats.checks import (
+    are_functions,
     are_names,
     check,
     check_encoding,
@@ -70,9 +71,7 @@ class Csv:
         check(len(set(marks)) == len(marks), self, "delimiter, quote and escape are different characters")
         check(is_flag(self.quote_all), self, "`quote_all` is True or False")
         check(not (self.quote_all and self.quote is None), self, "`quote` says what all values are quoted with")
-        check(isinstance(cast("object", self.types), Mapping), self, "`types` is name → what makes a value of text")
-        not_called = [str(name) for name, of in self.types.items() if not callable(cast("object", of))]
-        check(not not_called, self, f"`types` gives {', '.join(not_called)} no function or class that makes a value")
+        check(are_functions(self.types), self, "`types` is name → function or class that makes a value of text")
         unknown = [str(name) for name in self.types if self.fields is not None and name not in self.fields]
         check(not unknown, self, f"`types` names {', '.join(unknown)}, which is no field")
 
