@@ -8,7 +8,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,22 +76,26 @@ def lawful(refusal: Refusal) -> None:
 @contextmanager
 def nothing_half_done(folder: Path, *, within_s: float = WITHIN_S) -> Iterator[None]:
     """Inside, no file, descriptor, thread or process comes to be that stays, and no file changes; in bounded time."""
-    before, began_s = _state(folder), time.monotonic()
+    files, before, began_s = dict(_files(folder)), _held(), time.monotonic()
     yield
     assert time.monotonic() - began_s < within_s
-    while (state := _state(folder)) != before and time.monotonic() - began_s < within_s:
+    while (left := _held() - before) and time.monotonic() - began_s < within_s:
         gc.collect()  # what an exception's traceback held in a cycle is no leftover
         time.sleep(0.01)
-    assert state == before
+    assert not left  # what an earlier test's process still lets go is no matter
+    assert dict(_files(folder)) == files
 
 
-def _state(folder: Path) -> dict[str, object]:
-    return {
-        "files": dict(_files(folder)),
-        "descriptors": sorted(os.listdir("/proc/self/fd")),
-        "threads": {thread.name for thread in threading.enumerate()},
-        "children": Path(f"/proc/self/task/{os.getpid()}/children").read_text(),
-    }
+def _held() -> set[str | threading.Thread]:
+    """What this process holds: descriptors by what they are of, threads, and children."""
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    return {*_descriptors(), *threading.enumerate(), *(f"child {pid}" for pid in children)}
+
+
+def _descriptors() -> Iterator[str]:
+    for descriptor in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):  # the one that lists
+            yield f"{descriptor}: {os.readlink(f'/proc/self/fd/{descriptor}')}"
 
 
 def _files(folder: Path) -> Iterator[tuple[str, object]]:
