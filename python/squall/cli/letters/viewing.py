@@ -12,6 +12,7 @@ from typing import Any
 import typer
 
 from squall.cli.letters.choosing import Filter, Letters, state_of
+from squall.cli.view.words import harmless, one_line
 from squall.runtime.letter_codec import shown
 from squall.runtime.plain_values import plain
 from squall.runtime.stored import Stored
@@ -87,7 +88,7 @@ def list_letters(
 def _line(stored: Stored, is_running: bool) -> str:
     head = stored.head
     about = f"{stored.number:>6}  {stored.at:%Y-%m-%d %H:%M:%S}  {state_of(stored, is_running):<8}"
-    return f"{about}  failure {head.failure}  {head.component}  {head.error}  ({_input(stored)})"
+    return one_line(f"{about}  failure {head.failure}  {head.component}  {head.error}  ({_input(stored)})")
 
 
 def _input(stored: Stored) -> str:
@@ -117,7 +118,7 @@ def _print_table(letters: Sequence[Stored], is_running: bool) -> None:
     for stored, state in zip(letters, states, strict=True):
         when = f"{stored.at:%m-%d %H:%M:%S}"
         cells = (str(stored.number), when, state, stored.head.component, stored.head.error, _input(stored))
-        table.add_row(*map(Text, cells))
+        table.add_row(*(Text(one_line(cell)) for cell in cells))
     console.print(table, soft_wrap=False)
 
 
@@ -133,7 +134,7 @@ def _print_groups(letters: Iterable[Stored], by: str, as_lines: bool) -> None:
         else:
             where = "" if by == "component" else f"  {', '.join(sorted({one.head.component for one in group}))}"
             span = f"{first.at:%Y-%m-%d %H:%M:%S} … {last.at:%Y-%m-%d %H:%M:%S}"
-            typer.echo(f"{len(group):>7,}  {span}  newest {last.number}{where}  {key}")
+            typer.echo(f"{len(group):>7,}  {span}  newest {last.number}{where}  {one_line(key)}")
 
 
 def show_letter(base: Path, topology: str, number: int, *, as_lines: bool) -> None:
@@ -157,7 +158,7 @@ def show_letter(base: Path, topology: str, number: int, *, as_lines: bool) -> No
         f"  error: {letter.error}",
         letter.traceback.rstrip(),
     ]
-    typer.echo("\n".join(lines))
+    typer.echo(harmless("\n".join(lines)))
 
 
 def _tries(count: int) -> str:
