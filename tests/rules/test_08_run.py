@@ -457,3 +457,22 @@ def test_the_same_seed_gives_the_same_run_and_another_another() -> None:
 
     assert run(1) == run(1)
     assert run(1) != run(2)
+
+
+def test_a_call_for_a_batch_is_executed_once_whatever_it_holds() -> None:
+    """Semantics 37: each tuple waits for the whole call, and has its share of the time that it takes."""
+
+    class Together(Bolt):
+        max_in_flight = 1
+
+        async def process_batch(self, x: list[int]) -> None:
+            await asyncio.sleep(1)
+
+    settings = {"topology.stats.sample.rate": 1.0}
+    with LocalCluster(single(Together), mock_sources={"s": range(100)}, settings=settings) as cluster:
+        cluster.advance(100)
+        _, bolt = cluster.worker.snapshot()
+        assert bolt["acked"] == 100
+        assert bolt["process_ms"]["max"] >= 1000
+        assert bolt["execute_ms"]["sum"] <= 100_000
+        assert bolt["capacity"] <= 1

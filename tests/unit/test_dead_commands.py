@@ -310,3 +310,19 @@ def test_a_letter_nested_as_deeply_as_a_log_keeps_is_shown(squall: Squall, path:
         deep = [deep]
     path.write_bytes(letter_lines.letter_line(replace(LETTER, values=(deep,))))
     assert "end" in squall("show", "orders", "1")[1]
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+@pytest.mark.parametrize("arguments", [("list",), ("list", "--by", "error"), ("show", "1")])
+def test_an_error_that_came_from_outside_gives_a_terminal_no_orders(
+    squall: Squall, path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], *, terminal: bool
+) -> None:
+    """A record that a stranger sent stands in the exception's text."""
+    error = "ValueError: \x1b]0;mine\x07\x9b2J\u202eno number"
+    path.write_bytes(letter_lines.letter_line(replace(LETTER, error=error, traceback=f"Traceback …\n{error}")))
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: terminal)
+    command, *more = arguments
+    _, out, _ = squall(command, "orders", *more)
+    assert "no number" in out
+    assert not set("\x1b\x07\x9b\u202e") & set(re.sub(r"\x1b\[[\d;]*m", "", out))

@@ -206,7 +206,7 @@ def test_what_was_not_sampled_is_a_dash() -> None:
     assert "complete p50 –   p99 –   p999 –   max – ms, lately" in lines_of(told(known_of(), event))
 
 
-@pytest.mark.parametrize("width", [60, 70, 80, 100, 140])
+@pytest.mark.parametrize("width", [1, 20, 39, 60, 70, 80, 100, 140])
 @pytest.mark.parametrize("height", [1, 4, 8, 12, 24, 60])
 def test_the_screen_never_grows_beyond_the_terminal(width: int, height: int) -> None:
     edges = [("source", f"a-rather-long-name-of-a-bolt-{i}") for i in range(30)]

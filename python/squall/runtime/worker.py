@@ -30,7 +30,7 @@ from squall.runtime.bootstrap import Bootstrap
 from squall.runtime.build import Built, Task, build, core_settings
 from squall.runtime.context import WorkerServices
 from squall.runtime.dead_stream import DeadLetterSpout
-from squall.runtime.failures import summary
+from squall.runtime.failures import summary, users_traceback
 from squall.runtime.hints import Hints
 from squall.runtime.hooks import ErrorReport, Hooks
 from squall.runtime.letter_lines import Run
@@ -183,7 +183,8 @@ class WorkerProcess:
             self._open_all()
         except life.OpenFailed as failed:
             extra = {"component": failed.component, "task": failed.task}
-            log.error("event=open_failed", exc_info=failed.error, extra=extra)
+            error = failed.error
+            log.error("event=open_failed", exc_info=(type(error), error, users_traceback(error)), extra=extra)
             if isinstance(failed.error, SquallError):  # it says by itself what is to be done
                 self.send("failed", defect=asdict(_of(failed.component, failed.error.defects[0])))
                 return self._end([])
@@ -248,7 +249,8 @@ class WorkerProcess:
         assert death is not None
         index, error = death
         task = self.built.tasks[index]
-        log.error("event=died", exc_info=error, extra={"component": task.spec.name, "task": task.task.task_id})
+        extra = {"component": task.spec.name, "task": task.task.task_id}
+        log.error("event=died", exc_info=(type(error), error, users_traceback(error)), extra=extra)
         return Failure(task.spec.name, None, summary(error))
 
     def _busy(self) -> dict[str, int]:

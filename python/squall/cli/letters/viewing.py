@@ -12,6 +12,7 @@ from typing import Any
 import typer
 
 from squall.cli.letters.choosing import Filter, Letters, state_of
+from squall.cli.view.words import harmless, one_line
 from squall.model.masking import HIDDEN, Masker
 from squall.runtime.letter_codec import shown
 from squall.runtime.masked_values import without_secrets
@@ -97,7 +98,7 @@ def list_letters(
 def _line(stored: Stored, masker: Masker | None, is_running: bool) -> str:
     head = stored.head
     about = f"{stored.number:>6}  {stored.at:%Y-%m-%d %H:%M:%S}  {state_of(stored, is_running):<8}"
-    return f"{about}  failure {head.failure}  {head.component}  {head.error}  ({_input(stored, masker)})"
+    return one_line(f"{about}  failure {head.failure}  {head.component}  {head.error}  ({_input(stored, masker)})")
 
 
 def _input(stored: Stored, masker: Masker | None) -> str:
@@ -134,7 +135,7 @@ def _print_table(masked: Sequence[tuple[Stored, Masker | None]], is_running: boo
     for (stored, masker), state in zip(masked, states, strict=True):
         when = f"{stored.at:%m-%d %H:%M:%S}"
         cells = (str(stored.number), when, state, stored.head.component, stored.head.error, _input(stored, masker))
-        table.add_row(*map(Text, cells))
+        table.add_row(*(Text(one_line(cell)) for cell in cells))
     console.print(table, soft_wrap=False)
 
 
@@ -150,7 +151,7 @@ def _print_groups(letters: Iterable[Stored], by: str, as_lines: bool) -> None:
         else:
             where = "" if by == "component" else f"  {', '.join(sorted({one.head.component for one in group}))}"
             span = f"{first.at:%Y-%m-%d %H:%M:%S} … {last.at:%Y-%m-%d %H:%M:%S}"
-            typer.echo(f"{len(group):>7,}  {span}  newest {last.number}{where}  {key}")
+            typer.echo(f"{len(group):>7,}  {span}  newest {last.number}{where}  {one_line(key)}")
 
 
 def show_letter(base: Path, topology: str, number: int, *, reveal: bool, as_lines: bool) -> None:
@@ -175,7 +176,7 @@ def show_letter(base: Path, topology: str, number: int, *, reveal: bool, as_line
         f"  error: {letter.error}",
         letter.traceback.rstrip(),
     ]
-    typer.echo("\n".join(lines))
+    typer.echo(harmless("\n".join(lines)))
 
 
 def _tries(count: int) -> str:
