@@ -15,8 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from squall import Bolt, Topology, _core
-from squall.connectors.file_source import FileSpout, Lines
-from squall.connectors.files import FileSink
+from squall.connectors.files import FileSink, FileSpout, Text
 from squall.planner.plan import plan
 from squall.planner.validate import validate
 from squall.runtime import life
@@ -62,7 +61,7 @@ def words_of(line):
 def count_file(source: Path, target: Path) -> Topology:
     topology = Topology("count")
     words = topology.bolt("split", split, outputs=("word",)).shuffle(
-        topology.spout("lines", FileSpout(str(source), format=Lines()))
+        topology.spout("lines", FileSpout(str(source), format=Text()))
     )
     counts = topology.bolt("count", Count).fields(words, "word")
     topology.bolt("sink", FileSink(target)).shuffle(counts)
@@ -83,7 +82,7 @@ def plain_count_file(source: Path, target: Path) -> None:
 
 def map_file(source: Path, target: Path) -> Topology:
     topology = Topology("map")
-    lines = topology.spout("lines", FileSpout(str(source), format=Lines()))
+    lines = topology.spout("lines", FileSpout(str(source), format=Text()))
     counts = topology.bolt("words", words_of, outputs=("words",)).shuffle(lines)
     topology.bolt("sink", FileSink(target)).shuffle(counts)
     return topology

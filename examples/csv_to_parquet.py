@@ -20,8 +20,7 @@ from tempfile import gettempdir
 from typing import NamedTuple
 
 from squall import Emit, Topology
-from squall.connectors import file_source
-from squall.connectors.files import Csv, FileSink, Parquet, Rotation
+from squall.connectors.files import Csv, FileSink, FileSpout, Parquet, Rotation
 from squall.connectors.standard import Print
 
 SALES = Path(__file__).parent / "data" / "sales.csv"
@@ -57,7 +56,7 @@ def clean(order: int, day: date, country: str, product: str, quantity: int, pric
 def build(input: Path = SALES, output: Path = OUTPUT) -> Topology:
     topology = Topology("csv_to_parquet")
     types = {"order": int, "day": day_of, "quantity": int, "price": price_of}
-    source = file_source.FileSpout(input, format=file_source.Csv(fields=Sale._fields, types=types))
+    source = FileSpout(input, format=Csv(fields=Sale._fields, types=types))
     rows = topology.spout("rows", source)
     sales = topology.bolt("clean", clean, outputs=Sale, streams={"rejected": ("reason", "sale")}).shuffle(rows)
     path = output / "clean" / "country={country}" / "day={day}" / "part.parquet"

@@ -7,8 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import typer
-from squall.cli.app import app
+from squall.cli.app import tree
 
 HEAD = """# Commands
 
@@ -60,9 +59,7 @@ def section(path: str, command: Any) -> list[str]:
 
 def page() -> str:
     """The whole page."""
-    lines = [
-        line for path, command in commands(typer.main.get_command(app), "squall") for line in section(path, command)
-    ]
+    lines = [line for path, command in commands(tree(), "squall") for line in section(path, command)]
     return HEAD + "\n" + "\n".join(lines).rstrip() + "\n"
 
 

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import typer
-from squall.cli.app import app
+from squall.cli.app import tree
 
 from .values import DURATIONS, NUMBERS, ODD_NAMES, RATIOS, TEXTS
 
@@ -84,4 +83,4 @@ def _walk(command: Any, words: tuple[str, ...]) -> Iterator[Command]:
         yield Command(words, tuple(map(_parameter, command.params)))
 
 
-COMMANDS = list(_walk(typer.main.get_command(app), ()))
+COMMANDS = list(_walk(tree(), ()))

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 from squall import Bolt, Spout, Topology
-from squall.connectors.file_source import FileSpout
-from squall.connectors.files import FileSink
+from squall.connectors.files import Csv, FileSink, FileSpout, JsonLines, Parquet, Text
 from squall.connectors.http import HttpSink, HttpSpout
 from squall.connectors.stdin import StdinSpout
 from squall.connectors.tcp import Delimiter, Fixed, LengthPrefix, Lines, TcpFeeder, TcpSink, TcpSpout
@@ -42,10 +41,11 @@ FRAMINGS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "Fixed": (Fixed, {"size": 4}),
     "LengthPrefix": (LengthPrefix, {}),
 }
+FORMATS: dict[str, Callable[..., Any]] = {"Text": Text, "Csv": Csv, "JsonLines": JsonLines, "Parquet": Parquet}
 
 
 def places() -> dict[str, Callable[[Any], Any]]:
-    """Each argument of each connector and of each framing."""
+    """Each argument of each connector, of each framing, and of each format, that is read and that is written."""
     found: dict[str, Callable[[Any], Any]] = {}
     for name, (make, given) in MAKERS.items():
         if given:
@@ -56,6 +56,10 @@ def places() -> dict[str, Callable[[Any], Any]]:
     for name, (framing, usual) in FRAMINGS.items():
         for argument in inspect.signature(framing).parameters:
             found[f"{name} {argument}"] = _in_framing(framing, usual, argument)
+    for name, format in FORMATS.items():
+        for argument in inspect.signature(format).parameters:
+            found[f"{name} {argument}, read"] = _in_format(FileSpout, format, argument)
+            found[f"{name} {argument}, written"] = _in_format(FileSink, format, argument)
     return found
 
 
@@ -65,6 +69,10 @@ def _in_argument(make: Callable[..., Any], given: tuple[Any, ...], argument: str
 
 def _in_framing(framing: Callable[..., Any], usual: dict[str, Any], argument: str) -> Callable[[Any], Any]:
     return lambda junk: TcpSpout.listen(PORT, framing=framing(**{**usual, argument: junk}))
+
+
+def _in_format(make: Callable[..., Any], format: Callable[..., Any], argument: str) -> Callable[[Any], Any]:
+    return lambda junk: make("a.txt", format=format(**{argument: junk}))
 
 
 PLACES = places()

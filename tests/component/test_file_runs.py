@@ -13,8 +13,7 @@ from .conftest import Running, Squall, wait_until
 LINES = 60_000
 COPYING = """
     from squall import Topology
-    from squall.connectors.file_source import FileSpout
-    from squall.connectors.files import FileSink
+    from squall.connectors.files import FileSink, FileSpout
 
     topology = Topology("copy")
     lines = topology.spout("lines", {spout}, parallelism={tasks})

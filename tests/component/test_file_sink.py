@@ -7,6 +7,7 @@ import errno
 import gzip
 import json
 import os
+import re
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -17,7 +18,8 @@ import pytest
 import zstandard
 from squall import Topology
 from squall.connectors.files import Csv, FileSink, JsonLines, Parquet, Rotation, Text
-from squall.connectors.files import publishing as publishing_module
+from squall.connectors.files.writing import publishing as publishing_module
+from squall.connectors.files.writing.staging import shown
 from squall.testing import LocalCluster
 
 FIELDS = ("country", "n")
@@ -49,10 +51,10 @@ def only(folder: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("length", [218, 219, 221])
+@pytest.mark.parametrize("length", [207, 208, 210])
 def test_a_name_that_has_room_for_its_rows_has_room_to_be_published(tmp_path: Path, length: int) -> None:
     """Else rows would be acked that nobody ever sees."""
-    assert write(FileSink(tmp_path / f"{'x' * length}.txt", compress="gzip"), [("de", 1)]) == []
+    assert write(FileSink(tmp_path / f"{'x' * length}.txt", compression="gzip"), [("de", 1)]) == []
     assert gzip.decompress(only(tmp_path).read_bytes()) == b"de\t1\n"
 
 
@@ -79,7 +81,7 @@ def test_csv_has_its_header_once_and_quotes_what_needs_it(tmp_path: Path) -> Non
     write(FileSink(path, format=Csv()), rows[2:])
     with path.open(newline="") as text:
         assert list(csv.reader(text)) == [["country", "n"], *([one, str(n)] for one, n in rows)]
-    write(FileSink(tmp_path / "own", format=Csv(header=("c", "x"), delimiter=";", quote="all")), [("de", 1)])
+    write(FileSink(tmp_path / "own", format=Csv(header=("c", "x"), delimiter=";", quote_all=True)), [("de", 1)])
     assert (tmp_path / "own").read_text() == '"c";"x"\n"de";"1"\n'
     write(FileSink(tmp_path / "none", format=Csv(header=False)), [("de", 1)])
     assert (tmp_path / "none").read_text() == "de,1\n"
@@ -95,13 +97,13 @@ def test_json_lines_are_objects_and_a_row_that_json_cannot_take_is_dead_alone(tm
     ]
 
 
-@pytest.mark.parametrize("compress", ["gzip", "zstd"])
-def test_compressed_files_are_one_stream_with_their_suffix(tmp_path: Path, compress: Any) -> None:
-    write(FileSink(tmp_path / "out.txt", compress=compress), [("de", n) for n in range(2000)])
+@pytest.mark.parametrize("compression", ["gzip", "zstd"])
+def test_compressed_files_are_one_stream_with_their_suffix(tmp_path: Path, compression: Any) -> None:
+    write(FileSink(tmp_path / "out.txt", compression=compression), [("de", n) for n in range(2000)])
     path = only(tmp_path)
-    assert path.name.endswith(".txt.gz" if compress == "gzip" else ".txt.zst")
+    assert path.name.endswith(".txt.gz" if compression == "gzip" else ".txt.zst")
     packed = path.read_bytes()
-    text = gzip.decompress(packed) if compress == "gzip" else zstandard.ZstdDecompressor().decompress(packed)
+    text = gzip.decompress(packed) if compression == "gzip" else zstandard.ZstdDecompressor().decompress(packed)
     assert text.decode() == "".join(f"de\t{n}\n" for n in range(2000))
     assert len(packed) < len(text) / 2
 
@@ -208,7 +210,9 @@ def test_a_run_without_rows_leaves_no_file(tmp_path: Path) -> None:
 def test_runs_and_tasks_never_write_over_a_file(tmp_path: Path) -> None:
     """Simulated time begins anew in each run, so all names would be the same."""
     for _ in range(3):
-        with cluster_of(FileSink(tmp_path / "out.txt", compress="gzip"), [("de", n) for n in range(600)], tasks=2) as c:
+        with cluster_of(
+            FileSink(tmp_path / "out.txt", compression="gzip"), [("de", n) for n in range(600)], tasks=2
+        ) as c:
             c.run_until_idle()
     assert len(files(tmp_path)) == 6
     lines = [line for path in files(tmp_path) for line in gzip.decompress(path.read_bytes()).splitlines()]
@@ -306,7 +310,7 @@ def test_a_file_that_cannot_be_made_for_want_of_room_waits_and_holds_rows_back(
         real(source, sealed)
 
     monkeypatch.setattr(publishing_module, "_to_gzip", seal)
-    sink = FileSink(tmp_path / "out.txt", compress="gzip", rotate=Rotation(rows=10))
+    sink = FileSink(tmp_path / "out.txt", compression="gzip", rotate=Rotation(rows=10))
     with cluster_of(sink, [("de", n) for n in range(10)]) as cluster:
         cluster.run_until_idle()
         assert len(cluster.acked("rows")) == 10
@@ -366,13 +370,86 @@ def test_what_cannot_be_recovered_is_reported_and_stops_nothing(tmp_path: Path) 
     assert pq.read_table(path).to_pylist() == [{"country": "fr", "n": 2}]
 
 
+ROTATED = Rotation(every=3600, idle=3600)
+OF_BEFORE = {
+    "text": ("out.txt", {"rotate": ROTATED}),
+    "gzip": ("out.txt", {"compression": "gzip"}),
+    "zstd": ("out.csv.zst", {"format": Csv()}),
+    "csv": ("out.csv", {"format": Csv(quote="'"), "rotate": ROTATED}),
+    "parquet": ("out.parquet", {"format": Parquet(compression="snappy")}),
+    "no suffix": ("out", {"format": JsonLines(), "rotate": ROTATED}),
+}
+OF_NOW = {
+    "appending": ("out.txt", {}),
+    "rotated": ("out.txt", {"rotate": Rotation(rows=1)}),
+    "gzip": ("out.txt.gz", {}),
+    "json": ("out.jsonl", {"format": JsonLines(), "rotate": ROTATED}),
+    "parquet": ("out.parquet", {"format": Parquet()}),
+}
+
+
+@pytest.mark.parametrize("now", OF_NOW)
+@pytest.mark.parametrize("before", OF_BEFORE)
+def test_what_a_killed_run_left_is_published_by_a_sink_of_any_other_options(
+    tmp_path: Path, before: str, now: str
+) -> None:
+    """Its own name says what it holds: it is cut at its last whole row and published as it would have been."""
+    name, options = OF_BEFORE[before]
+    with cluster_of(FileSink(tmp_path / name, **options), [("de", 1), ("fr", 2)]) as cluster:
+        cluster.run_until_idle()
+        (left,) = files(tmp_path, hidden=True)
+        data = left.read_bytes()
+    only(tmp_path).unlink()
+    left.write_bytes(data + b"it")  # cut off within the next row
+    name, options = OF_NOW[now]
+    assert write(FileSink(tmp_path / name, **options), []) == []
+    assert [path for path in files(tmp_path, hidden=True) if path.name.startswith(".")] == []
+    assert countries_in(shown(left)[0]) == ["de", "fr"]
+
+
+def countries_in(path: Path) -> list[str]:
+    """What is in a file, whatever it is written in."""
+    if path.suffix == ".parquet":
+        return pq.read_table(path).column("country").to_pylist()
+    data = path.read_bytes()
+    unpacked = {
+        ".gz": gzip.decompress,
+        ".zst": lambda raw: zstandard.ZstdDecompressor().decompressobj().decompress(raw),
+    }
+    text = unpacked.get(path.suffix, bytes)(data).decode()
+    return re.findall("de|fr|it", text)
+
+
+def test_leftovers_that_this_squall_does_not_know_or_cannot_see_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And stop nothing."""
+    unknown = tmp_path / ".out-20260101T000000000-0.txt.future.open"
+    unknown.write_bytes(b"de")
+    with cluster_of(FileSink(tmp_path / "out.txt"), [("fr", 2)]) as cluster:
+        cluster.run_until_idle()
+        (error,) = cluster.errors()
+        assert '"future" is no kind of file that this squall knows' in error.error
+        assert str(unknown) in error.traceback
+
+    def unlistable(*_: Any) -> Any:
+        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path))
+
+    monkeypatch.setattr("squall.connectors.files.writing.open_files.leftovers", unlistable)
+    with cluster_of(FileSink(tmp_path / "out.txt"), [("it", 3)]) as cluster:
+        cluster.run_until_idle()
+        (error,) = cluster.errors()
+        assert f"left files in {tmp_path} cannot be seen" in error.traceback
+    assert (tmp_path / "out.txt").read_text() == "fr\t2\nit\t3\n"
+
+
 def test_a_file_that_cannot_be_published_is_reported_and_published_by_the_next_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def seal(_source: Path, _sealed: Any) -> None:
         raise ValueError("no such luck")
 
-    sink = FileSink(tmp_path / "out.txt", compress="gzip", rotate=Rotation(rows=1))
+    sink = FileSink(tmp_path / "out.txt", compression="gzip", rotate=Rotation(rows=1))
     with monkeypatch.context() as patched:
         patched.setattr(publishing_module, "_to_gzip", seal)
         with cluster_of(sink) as cluster:

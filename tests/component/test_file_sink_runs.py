@@ -63,7 +63,7 @@ def visible(folder: Path) -> list[Path]:
     ("name", "options"),
     [
         ("rows.csv", ROTATE.format(format="Csv()")),
-        ("rows.csv", ROTATE.format(format="Csv()") + ', compress="gzip"'),
+        ("rows.csv", ROTATE.format(format="Csv()") + ', compression="gzip"'),
         ("rows.parquet", ROTATE.format(format="Parquet()")),
     ],
     ids=["csv", "gzip", "parquet"],
@@ -82,6 +82,21 @@ def test_every_acked_row_is_in_a_whole_file_after_a_kill(squall: Squall, name: s
     assert [path for path in out.rglob(".*")] == []
     found = [line for path in visible(out) for line in lines_of(path)]
     assert len(found) == len(set(found))
+    assert set(acked.read_text().splitlines()) - set(found) == set()
+
+
+def test_a_killed_run_loses_nothing_when_the_next_one_does_not_rotate(squall: Squall) -> None:
+    out, acked = squall.folder / "out", squall.folder / "acked"
+    topology = NUMBERS.replace("/rows", "/rows.csv")
+    rotated = ROTATE.format(format="Csv()") + ', compression="gzip"'
+    run = squall.run(topology.format(count=10**9, options=rotated))
+    wait_until(lambda: len(visible(out)) > 1, what="two published files")
+    os.kill(run.worker_pid(), signal.SIGKILL)
+    assert run.end() == 1
+    assert squall.run(topology.format(count=0, options="format=Csv()")).end() == 0
+    assert [path for path in out.rglob(".*")] == []
+    (out / "rows.csv").unlink()
+    found = [line for path in visible(out) for line in lines_of(path)]
     assert set(acked.read_text().splitlines()) - set(found) == set()
 
 
@@ -130,8 +145,7 @@ def test_rows_wait_on_a_full_disk_and_all_are_published_when_there_is_room(squal
 
 COPY = """
     from squall import Topology
-    from squall.connectors.file_source import FileSpout
-    from squall.connectors.files import FileSink, Parquet, Rotation, Text
+    from squall.connectors.files import FileSink, FileSpout, Rotation
 
     topology = Topology("copying")
     lines = topology.spout("lines", FileSpout("in.txt"))

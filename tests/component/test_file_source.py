@@ -18,9 +18,9 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 from squall import Bolt, Topology, Tuple
-from squall.connectors.file_source import Csv, FileSpout, JsonLines, Lines, Parquet
-from squall.connectors.file_source import blocks as blocks_module
-from squall.connectors.file_source.progress import Progress
+from squall.connectors.files import Csv, FileSpout, JsonLines, Parquet, Text
+from squall.connectors.files.reading import blocks as blocks_module
+from squall.connectors.files.reading.progress import Progress
 from squall.errors import StateError, TopologyError
 from squall.testing import LocalCluster
 
@@ -176,8 +176,8 @@ def test_a_line_that_is_no_text_is_a_dead_letter_with_file_and_line(tmp_path: Pa
     assert rows == [("one",), ("three",)]
     assert [letter.values for letter in letters] == [(b"\xff\xfe",), (b"\xff",)]
     assert [f"{path}:{n}: " in letter.error for letter, n in zip(letters, (2, 4), strict=True)] == [True, True]
-    assert read(FileSpout(path, format=Lines(errors="replace")))[1] == "\ufffd\ufffd"
-    assert read(FileSpout(path, format=Lines(encoding="latin-1")))[1] == "ÿþ"
+    assert read(FileSpout(path, format=Text(errors="replace")))[1] == "\ufffd\ufffd"
+    assert read(FileSpout(path, format=Text(encoding="latin-1")))[1] == "ÿþ"
 
 
 def test_a_line_that_is_too_long_is_a_dead_letter_and_the_next_one_is_read(
@@ -208,7 +208,7 @@ def test_a_damaged_archive_gives_what_it_has_and_a_dead_letter(tmp_path: Path, s
 @pytest.mark.parametrize("wrong", [{"encoding": "utf-16"}, {"encoding": "none such"}, {"errors": "dead"}])
 def test_lines_that_cannot_be_told_apart_are_refused(wrong: Any) -> None:
     with pytest.raises(TopologyError, match="code: file_format"):
-        Lines(**wrong)
+        Text(**wrong)
 
 
 # -- CSV -----------------------------------------------------------------------------------------------------------
@@ -255,7 +255,7 @@ def test_csv_without_a_header_has_the_fields_that_are_named(tmp_path: Path) -> N
         (2, "b"),
     ]
     with pytest.raises(TopologyError, match="name the columns"):
-        Csv(header=False)
+        FileSpout("x.csv", format=Csv(header=False))
 
 
 def test_csv_that_is_no_text_is_a_dead_letter_as_bytes(tmp_path: Path) -> None:
@@ -328,18 +328,18 @@ def test_parquet_rows_are_those_of_the_table(table: Path) -> None:
     spout = FileSpout(table, format=Parquet())
     assert spout.outputs == ("n", "name")
     assert read(spout) == [(n, f"n{n}" if n % 7 else None) for n in range(5000)]
-    assert read(FileSpout(table, format=Parquet(columns=["name"])))[:2] == [None, "n1"]
+    assert read(FileSpout(table, format=Parquet(fields=["name"])))[:2] == [None, "n1"]
 
 
 def test_parquet_batches_are_record_batches(table: Path) -> None:
-    batches = read(FileSpout(table, format=Parquet(columns=["n"], batches=True)))
+    batches = read(FileSpout(table, format=Parquet(fields=["n"], batches=True)))
     assert [batch.num_rows for batch in batches] == [1500, 1500, 1500, 500]
     assert batches[1].column("n")[0].as_py() == 1500
 
 
 def test_what_is_no_parquet_is_a_dead_letter(tmp_path: Path) -> None:
     (tmp_path / "x.parquet").write_text("no")
-    rows, (letter,) = read_with_letters(FileSpout(tmp_path / "x.parquet", format=Parquet(columns=["n"])))
+    rows, (letter,) = read_with_letters(FileSpout(tmp_path / "x.parquet", format=Parquet(fields=["n"])))
     assert rows == []
     assert letter.values == (str(tmp_path / "x.parquet"),)
 
@@ -507,7 +507,7 @@ def test_31_files_are_known_again_when_their_device_has_another_number(tmp_path:
         cluster.run_until_idle()
         before = cluster.task("take", Hold).rows
         positions = [cluster.position("files", index) for index in range(tasks)]
-    moved = [Progress("Lines") for _ in positions]
+    moved = [Progress("Text") for _ in positions]
     for progress, position in zip(moved, positions, strict=True):
         progress.restore(position)
         for device, inode in [*progress.known, *progress.done]:
@@ -548,7 +548,7 @@ def test_31_the_position_of_another_format_is_refused(tmp_path: Path) -> None:
     position = half_read(write_lines(tmp_path, 10), 5)
     topology = topology_of(FileSpout(tmp_path / "*.txt", format=JsonLines()))
     with (
-        pytest.raises(StateError, match="read as Lines") as caught,
+        pytest.raises(StateError, match="read as Text") as caught,
         LocalCluster(topology, positions={"files": position}),
     ):
         pass
@@ -724,7 +724,7 @@ def test_31_a_begun_file_that_cannot_be_read_any_more_is_a_dead_letter(tmp_path:
 def test_many_followed_files_do_not_hold_more_descriptors_than_allowed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("squall.connectors.file_source.task_files.OPEN_FILES", 4)
+    monkeypatch.setattr("squall.connectors.files.reading.task_files.OPEN_FILES", 4)
     paths = [tmp_path / f"{n}.log" for n in range(20)]
     for path in paths:
         path.write_text("a\n")

@@ -72,6 +72,26 @@ def test_a_worker_that_takes_no_commands_holds_up_neither_its_parent_nor_its_end
     assert run.end() == 130
 
 
+def test_commands_that_wait_for_a_worker_without_end_are_refused_from_a_number_on(squall: Squall) -> None:
+    """Semantics 28. They wait for the interpreter lock, in the worker's memory."""
+    run = squall.run(HANGING.format(how="hang_in_c"))
+    worker = run.worker_pid()
+    wait_until(lambda: cpu_ticks(worker) > 50, what="the loop")
+    (path,) = running(squall.state).values()
+    with sockets.connect(path, 10) as asker:
+        for _ in range(100):
+            asker.sendall(sockets.line({"cmd": "metrics"}))
+        answers = [json.loads(line) for _, line in zip(range(100), asker.makefile(), strict=False)]
+    refused = [answer["error"] for answer in answers if "error" in answer]
+    assert refused == ["64 commands wait for the worker already"] * 36
+    assert all("busy_with" in answer for answer in answers[36:])
+    assert "hang_in_c" in squall.done("stacks", "hanging").out
+    run.interrupt()
+    run.event("draining")
+    run.interrupt()
+    assert run.end() == 130
+
+
 ELSEWHERE = """
     import asyncio, time
     from squall import Bolt, Topology

@@ -125,6 +125,39 @@ def test_each_row_is_an_object_by_its_fields(service: Service) -> None:
     assert service.asked[0][2]["content-type"] == "application/json"
 
 
+class Endless(Service):
+    """A service whose answers go on until it is told to stop."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__()
+        self._status, self.is_stopped = status, False
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        self.asked.append((scope["method"], scope["path"], {}))
+        await send({"type": "http.response.start", "status": self._status, "headers": []})
+        while not self.is_stopped:
+            await send({"type": "http.response.body", "body": b"no " * 10_000, "more_body": True})
+            await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(("status", "dead"), [(200, 0), (400, 1)])
+def test_an_answer_without_an_end_is_read_up_to_a_bound(status: int, dead: int) -> None:
+    with serving(Endless(status)) as service:
+        letters = send(HttpSink(service.url), ROWS[:1])
+        assert isinstance(service, Endless)
+        service.is_stopped = True
+    assert len(letters) == dead
+    assert all(": 400 no no no" in letter and len(letter) < 500 for letter in letters)
+    assert len(service.asked) == 1
+
+
+def test_headers_take_the_place_of_those_by_default(service: Service) -> None:
+    assert send(HttpSink(service.url, headers={"Content-Type": "application/x-rows", "x-a": "b"}), ROWS[:1]) == []
+    assert service.asked[0][2]["content-type"] == "application/x-rows"
+    assert service.asked[0][2]["accept-encoding"] == "identity"
+
+
 @pytest.mark.parametrize("lines", [False, True])
 def test_batches_are_arrays_or_lines(service: Service, lines: bool) -> None:
     assert send(HttpSink(service.url, batch=100, lines=lines, method="PUT"), ROWS) == []

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import ssl
 import threading
 from collections.abc import Iterator
 
 import httpx
 import pytest
+import trustme
 
 from .conftest import Running, Squall, wait_until
 
@@ -17,6 +19,7 @@ TOPOLOGY = """
     from squall import Topology
     from squall.connectors.files import FileSink
     from squall.connectors.http import HttpSpout
+    from squall.connectors.tcp import Tls
 
     def careful(record: str) -> str:
         if record == "bad":
@@ -129,6 +132,54 @@ def test_a_worker_that_is_killed_answers_nothing_so_that_clients_send_again(
     waiting.join()
     assert len(errors) == 1
     assert run.end() == 1
+
+
+TLS = 'tls=Tls("server.pem", "server.key", client_ca="ca.pem")'
+
+
+@pytest.fixture
+def authority(squall: Squall) -> trustme.CA:
+    """Whose certificates are in the folder of the run."""
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    authority.cert_pem.write_to_path(str(squall.folder / "ca.pem"))
+    issued.private_key_pem.write_to_path(str(squall.folder / "server.key"))
+    for certificate in issued.cert_chain_pems:
+        certificate.write_to_path(str(squall.folder / "server.pem"), append=True)
+    return authority
+
+
+def test_encrypted_requests_come_from_clients_with_a_certificate_only(squall: Squall, authority: trustme.CA) -> None:
+    run = squall.run(TOPOLOGY.format(options=f'{TLS}, receipts="processed"'))
+    url = url_of(run).replace("http:", "https:")
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    with httpx.Client(timeout=20, trust_env=False, verify=context) as nobody, pytest.raises(httpx.TransportError):
+        posted(nobody, url, "no")
+    authority.issue_cert("client").configure_cert(context)
+    with httpx.Client(timeout=20, trust_env=False, verify=context) as client:
+        assert posted(client, url, "one\ntwo").json() == {"records": 2, "dead": 0}
+        assert f"'a record' {url}" in client.get(url).text
+    run.interrupt()
+    assert run.end() == 0
+    assert lines(squall) == ["one", "two"]
+
+
+@pytest.mark.usefixtures("authority")
+@pytest.mark.parametrize("named", ["missing.pem", "ca.pem"], ids=["no file", "no key"])
+def test_files_that_tls_cannot_use_are_named(squall: Squall, named: str) -> None:
+    run = squall.run(TOPOLOGY.format(options=TLS.replace("server.key", named)))
+    assert run.end() == 1
+    assert "code: tls_unusable" in run.err
+    assert f"{named}: " in run.err
+
+
+def test_a_record_that_is_dropped_has_ended(squall: Squall, client: httpx.Client) -> None:
+    run = squall.run(TOPOLOGY.format(options='receipts="processed"').replace("retries=0", 'on_error="drop"'))
+    assert posted(client, url_of(run), "one\nbad").json() == {"records": 2, "dead": 0}
+    run.interrupt()
+    assert run.end() == 0
+    assert lines(squall) == ["one"]
 
 
 def test_a_port_that_is_taken_is_told_before_the_run(squall: Squall) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from squall import Topology
-from squall.connectors.stdin import JsonLines, StdinSpout
+from squall.connectors.files import JsonLines
+from squall.connectors.stdin import StdinSpout
 from squall.errors import TopologyError
 from squall.planner.validate import validate
 from squall.testing import LocalCluster
@@ -19,8 +20,8 @@ from .conftest import Squall, wait_until
 
 COUNTING = """
     from squall import Topology
-    from squall.connectors.files import FileSink
-    from squall.connectors.stdin import JsonLines, StdinSpout
+    from squall.connectors.files import FileSink, JsonLines
+    from squall.connectors.stdin import StdinSpout
 
     topology = Topology("lines")
     lines = topology.spout("lines", StdinSpout({format}), parallelism={tasks})

@@ -53,6 +53,16 @@ def taps(squall: Squall) -> int:
     return ask(path, {"cmd": "stacks"}, 10)["stacks"].count('taps.py", line')
 
 
+def test_a_malformed_command_is_answered_at_once(squall: Squall) -> None:
+    started(squall)
+    (path,) = running(squall.state).values()
+    for request in ({}, {"component": "label", "ratio": "x"}, {"component": "label", "where": 5}):
+        answer = ask(path, {"cmd": "tap", **request}, 10)
+        assert answer["error"].startswith("it failed: "), answer
+    assert "KeyError" in ask(path, {"cmd": "log-level"}, 10)["error"]
+    assert taps(squall) == 0
+
+
 def test_tuples_are_shown_with_their_fields_until_the_limit(squall: Squall) -> None:
     started(squall)
     tap = squall.done("tap", "label:default", "--limit", "3")

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
+
+from rich.cells import cell_len
 
 from .conftest import Running, Squall, wait_until
 from .terminal import terminal
@@ -136,3 +140,41 @@ def test_list_of_nothing_says_so(squall: Squall) -> None:
     assert (listed.process.returncode, listed.out) == (0, "")
     assert "nothing is running here" in listed.err
     assert Path(squall.state).name in listed.err
+
+
+def test_run_that_was_stopped_is_named_and_nobody_waits_for_it(squall: Squall) -> None:
+    run = started(squall)
+    run.process.send_signal(signal.SIGSTOP)
+    try:
+        [record] = [json.loads(line) for line in squall.done("ps", "--json").out.splitlines()]
+        assert (record["topology"], record["pid"], record["phase"]) == ("slow", run.process.pid, "no answer")
+        assert (record["up_s"], record["pending"]) == (None, None)
+        _, row = squall.done("ps").out.splitlines()
+        assert row.split() == ["slow", str(run.process.pid), "–", "no", "answer", "–", "–", "–", "–", "–"]
+        top = squall.done("top", "--once")
+        assert top.process.returncode == 1
+        assert f"its process {run.process.pid} is stopped" in top.err
+        assert f"kill -CONT {run.process.pid}" in top.err
+    finally:
+        run.process.send_signal(signal.SIGCONT)
+    stopped(run)
+
+
+def test_worker_that_was_stopped_is_named_by_a_command_that_waits_for_it(squall: Squall) -> None:
+    run = started(squall)
+    worker = run.event("started")["workers"][0]["pid"]
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        stacks = squall.done("stacks", "slow")
+        assert stacks.process.returncode == 1
+        assert f"its process {worker} is stopped" in stacks.err
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    stopped(run)
+
+
+def test_names_of_wide_characters_keep_the_columns_of_the_list(squall: Squall) -> None:
+    run = started(squall, "流れ")
+    lines = squall.done("ps").out.splitlines()
+    assert len({cell_len(line) for line in lines}) == 1
+    stopped(run)

@@ -5,7 +5,12 @@ from __future__ import annotations
 import os
 import socket
 import stat
+from contextlib import ExitStack
 from pathlib import Path
+
+import pytest
+from squall.connectors.unix import UnixSpout
+from squall.errors import ClusterError
 
 from .conftest import Running, Squall, wait_until
 
@@ -79,6 +84,24 @@ def test_a_left_over_socket_is_replaced_and_one_in_use_is_not(squall: Squall) ->
         wait_until(lambda: (squall.folder / "records").exists(), what="the record")
     run.interrupt()
     assert run.end() == 0, run.err
+
+
+def test_a_listener_whose_queue_is_full_is_somebody_too(tmp_path: Path) -> None:
+    """A connection to it would wait until it takes one, which it may never do."""
+    path = tmp_path / "intake"
+    with ExitStack() as opened:
+        listener = opened.enter_context(socket.socket(socket.AF_UNIX))
+        listener.bind(str(path))
+        listener.listen(0)
+        is_full = False
+        while not is_full:
+            client = opened.enter_context(socket.socket(socket.AF_UNIX))
+            client.setblocking(False)
+            is_full = client.connect_ex(str(path)) != 0
+        with pytest.raises(ClusterError) as caught:
+            UnixSpout.listen(path).bind()
+        assert caught.value.code == "port_taken"
+        assert path.exists()
 
 
 def test_a_file_that_is_no_socket_is_kept(squall: Squall) -> None:

@@ -9,16 +9,15 @@ from itertools import takewhile
 from typing import Any
 
 import pytest
-import typer
 from squall import Topology
-from squall.cli.app import app
+from squall.cli.app import tree
 from squall.planner.validate import validate
 
 from .documents import ROOT, blocks_of
 
 PAGES = [page.relative_to(ROOT).as_posix() for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"))]
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-SQUALL: Any = typer.main.get_command(app)
+SQUALL: Any = tree()
 
 
 def commands_of(page: str) -> Iterator[list[str]]:

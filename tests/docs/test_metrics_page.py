@@ -11,8 +11,10 @@ from squall.runtime import stats
 from squall.runtime.recent import Recent
 
 ROOT = Path(__file__).parents[2]
-FOR_PEOPLE = {"kind", "metrics", "tables", "windows"}
-"""What a component has in a report beside its metrics: of users' figures what the live view shows, Storm's windows."""
+RECENT = {"recent_complete_ms", "recent_execute_ms", "recent_process_ms"}
+FOR_PEOPLE = {"kind", "metrics", "tables", "windows", *RECENT}
+"""What a component has in a report beside its metrics: of users' figures what the live view shows, Storm's windows,
+latencies of the last seconds."""
 DERIVED = {"emitted", "executed", "executed_per_s", "emitted_per_s", "inputs_per_s", "streams_per_s", "own"}
 """Sums over streams and inputs, rates that a monitoring system makes itself; `own` has names of its own."""
 

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from squall.connectors.file_source import Csv, JsonLines, Lines, csv_rows
-from squall.connectors.file_source import blocks as blocks_module
-from squall.connectors.file_source.chunks import START, Chunk, Place
-from squall.connectors.file_source.formats import Format, Opening
+from squall.connectors.files import Csv, JsonLines, Text
+from squall.connectors.files.reading import blocks as blocks_module
+from squall.connectors.files.reading import csv_records
+from squall.connectors.files.reading.chunks import START, Chunk, Place
+from squall.connectors.files.reading.format import Opening, ReadFormat
 
 OPENING = Opening(None, 200, follow=False)
 PIECES = st.sampled_from(["a", "grün", ",", '"', "\n", "\r\n", "\n\n", '"x\ny"', "1", '""', "é" * 30, "z" * 150])
@@ -24,7 +25,7 @@ JSON = st.one_of(
 )
 
 
-def chunks(format: Format, path: str, place: Place) -> Iterator[Chunk]:
+def chunks(format: ReadFormat, path: str, place: Place) -> Iterator[Chunk]:
     reader = format.reader(path, place._replace(skip=0), OPENING)
     if reader is None:
         return
@@ -33,7 +34,7 @@ def chunks(format: Format, path: str, place: Place) -> Iterator[Chunk]:
     reader.close()
 
 
-def outputs(format: Format, path: str, place: Place = START) -> list[Any]:
+def outputs(format: ReadFormat, path: str, place: Place = START) -> list[Any]:
     """Everything from a place on; bad records as what is said of them."""
     found = [
         str(chunk.bad[at].error) if at in chunk.bad else row
@@ -43,11 +44,11 @@ def outputs(format: Format, path: str, place: Place = START) -> list[Any]:
     return found[place.skip :]
 
 
-def check(format: Format, text: str, block_bytes: int, again_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def check(format: ReadFormat, text: str, block_bytes: int, again_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     with tempfile.TemporaryDirectory() as folder, monkeypatch.context() as patch:
         path = str(Path(folder) / "x")
         Path(path).write_bytes(text.encode())
-        patch.setattr(csv_rows, "ROWS", 3)
+        patch.setattr(csv_records, "ROWS", 3)
         patch.setattr(blocks_module, "BLOCK_BYTES", block_bytes)
         seen = list(chunks(format, path, START))
         whole = outputs(format, path)
@@ -69,7 +70,7 @@ PATCHES = settings(max_examples=50, deadline=None)
 @PATCHES
 @given(pieces=st.lists(PIECES, max_size=25), sizes=st.tuples(SIZES, SIZES))
 def test_31_a_place_among_lines_gives_the_same_lines_again(pieces: list[str], sizes: tuple[int, int]) -> None:
-    check(Lines(), "".join(pieces), *sizes, pytest.MonkeyPatch())
+    check(Text(), "".join(pieces), *sizes, pytest.MonkeyPatch())
 
 
 @PATCHES
@@ -87,7 +88,7 @@ def test_31_a_place_among_json_lines_gives_the_same_records_again(
     check(JsonLines(), "\n".join(lines), *sizes, pytest.MonkeyPatch())
 
 
-def grown(format: Format, path: str, data: bytes, cuts: list[int]) -> list[Any]:
+def grown(format: ReadFormat, path: str, data: bytes, cuts: list[int]) -> list[Any]:
     """What a reader gives that comes again after each addition to the file."""
     Path(path).write_bytes(b"")
     reader = format.reader(path, START, OPENING)
@@ -105,18 +106,18 @@ def grown(format: Format, path: str, data: bytes, cuts: list[int]) -> list[Any]:
 
 @PATCHES
 @given(
-    format=st.sampled_from([Lines(), JsonLines(), Csv(header=False, fields=["a", "b"])]),
+    format=st.sampled_from([Text(), JsonLines(), Csv(header=False, fields=["a", "b"])]),
     pieces=st.lists(PIECES, max_size=25),
     cuts=st.lists(st.integers(0, 10_000), max_size=6),
     size=SIZES,
 )
 def test_a_file_that_grows_gives_what_it_gives_when_it_is_whole(
-    format: Format, pieces: list[str], cuts: list[int], size: int
+    format: ReadFormat, pieces: list[str], cuts: list[int], size: int
 ) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch().context() as patch:
         path = str(Path(folder) / "x")
         data = "".join(pieces).encode()
-        patch.setattr(csv_rows, "ROWS", 3)
+        patch.setattr(csv_records, "ROWS", 3)
         patch.setattr(blocks_module, "BLOCK_BYTES", size)
         found = grown(format, path, data, cuts)
         assert found == outputs(format, path)

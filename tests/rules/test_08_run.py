@@ -332,6 +332,28 @@ def test_complete_latency_is_the_time_from_emission_to_the_last_ack() -> None:
         assert bolt["process_ms"]["max"] == pytest.approx(250, rel=0.05)
 
 
+def test_recent_latencies_forget_what_is_older_than_20_s() -> None:
+    """Semantics 37; those without `recent_` are since the start."""
+
+    async def slow(x: float) -> None:
+        await asyncio.sleep(x)
+
+    settings = {"topology.stats.sample.rate": 1.0}
+    with LocalCluster(single(slow), mock_sources={"s": [0.5]}, settings=settings) as cluster:
+        cluster.advance(1)
+        assert cluster.worker.snapshot()[0]["recent_complete_ms"]["max"] == pytest.approx(500, rel=0.05)
+        for _ in range(25):
+            cluster.advance(1)
+            cluster.worker.snapshot()
+        cluster.feed("s", [0.1])
+        cluster.advance(1)
+        spout, bolt = cluster.worker.snapshot()
+        for key, figures in (("complete", spout), ("process", bolt)):
+            assert figures[f"recent_{key}_ms"]["max"] == pytest.approx(100, rel=0.05)
+            assert (figures[f"recent_{key}_ms"]["count"], figures[f"{key}_ms"]["count"]) == (1, 2)
+            assert figures[f"{key}_ms"]["max"] == pytest.approx(500, rel=0.05)
+
+
 def test_users_counters_are_exact_over_all_tasks() -> None:
     """The API page; semantics 37."""
 
@@ -435,3 +457,22 @@ def test_the_same_seed_gives_the_same_run_and_another_another() -> None:
 
     assert run(1) == run(1)
     assert run(1) != run(2)
+
+
+def test_a_call_for_a_batch_is_executed_once_whatever_it_holds() -> None:
+    """Semantics 37: each tuple waits for the whole call, and has its share of the time that it takes."""
+
+    class Together(Bolt):
+        max_in_flight = 1
+
+        async def process_batch(self, x: list[int]) -> None:
+            await asyncio.sleep(1)
+
+    settings = {"topology.stats.sample.rate": 1.0}
+    with LocalCluster(single(Together), mock_sources={"s": range(100)}, settings=settings) as cluster:
+        cluster.advance(100)
+        _, bolt = cluster.worker.snapshot()
+        assert bolt["acked"] == 100
+        assert bolt["process_ms"]["max"] >= 1000
+        assert bolt["execute_ms"]["sum"] <= 100_000
+        assert bolt["capacity"] <= 1

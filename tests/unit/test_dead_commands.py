@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from squall.cli.app import exit_code_of
 from squall.runtime import dead_log, letter_lines
+from squall.runtime.letter_codec import Unknown
 from squall.runtime.letter_lines import ACKED, AGAIN, ASKED, OPEN, Change
 from squall.runtime.letters import Letter
 from squall.runtime.stored import read
@@ -273,3 +274,55 @@ def test_list_fits_a_terminal_whatever_the_letters_hold(
     assert len(lines) == 153
     if columns == 200:
         assert "ValueError: [red]ee" in lines[2]
+
+
+SECRET = replace(
+    LETTER,
+    fields=("user", "password", "iban"),
+    values=({"name": "ann", "api_key": "k-1"}, "pw-2", "de-3"),
+    root_fields=("body", "token"),
+    root_values=([{"secret": "s-4"}, Unknown("Login(name='ann', password='p-5')")], "t-6"),
+    message_id={"cookie": "c-7"},
+    run="masked",
+)
+VALUES = ("k-1", "pw-2", "de-3", "s-4", "p-5", "t-6")
+
+
+@pytest.mark.parametrize("command", [["list"], ["list", "--json"], ["show", "1"], ["show", "1", "--json"]])
+def test_secrets_are_hidden_by_their_names_unless_they_are_asked_for(
+    squall: Squall, path: Path, command: list[str]
+) -> None:
+    run = letter_lines.Run("masked", "f.py", None, [], {}, "iban")
+    path.write_bytes(letter_lines.run_line(run) + letter_lines.letter_line(SECRET))
+    name, *rest = command
+    _, masked, _ = squall(name, "orders", *rest)
+    _, revealed, _ = squall(name, "orders", *rest, "--reveal")
+    assert [value for value in (*VALUES, "c-7") if value in masked] == []
+    assert "ann" in masked
+    assert "***" in masked
+    assert set(re.findall(r"[a-z]+-[1-6]", revealed)) >= ({*VALUES} if command != ["list"] else {*VALUES[:3]})
+    assert "s-4" in squall("export", "orders")[1]
+
+
+def test_a_letter_nested_as_deeply_as_a_log_keeps_is_shown(squall: Squall, path: Path) -> None:
+    deep: Any = "end"
+    for _ in range(101):
+        deep = [deep]
+    path.write_bytes(letter_lines.letter_line(replace(LETTER, values=(deep,))))
+    assert "end" in squall("show", "orders", "1")[1]
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+@pytest.mark.parametrize("arguments", [("list",), ("list", "--by", "error"), ("show", "1")])
+def test_an_error_that_came_from_outside_gives_a_terminal_no_orders(
+    squall: Squall, path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], *, terminal: bool
+) -> None:
+    """A record that a stranger sent stands in the exception's text."""
+    error = "ValueError: \x1b]0;mine\x07\x9b2J\u202eno number"
+    path.write_bytes(letter_lines.letter_line(replace(LETTER, error=error, traceback=f"Traceback …\n{error}")))
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: terminal)
+    command, *more = arguments
+    _, out, _ = squall(command, "orders", *more)
+    assert "no number" in out
+    assert not set("\x1b\x07\x9b\u202e") & set(re.sub(r"\x1b\[[\d;]*m", "", out))

@@ -46,6 +46,21 @@ def test_a_field_is_declared_once() -> None:
     assert codes_of(topology) == ["fields_repeated"]
 
 
+class Blocking(Bolt):
+    def process(self, n: int) -> None: ...
+
+
+@pytest.mark.parametrize("blocking", [NotImplemented, 1, "yes", [], float("nan")])
+@pytest.mark.filterwarnings("error")
+def test_blocking_is_true_or_false_wherever_it_is_said(blocking: Any) -> None:
+    """`NotImplemented` has no truth: to ask for it is an error of Python's own."""
+    assert codes_of(declared(blocking=blocking)) == ["attribute_invalid"]
+    topology = Topology("t")
+    own = topology.bolt("own", type("Own", (Blocking,), {"blocking": blocking}))
+    own.shuffle(topology.spout("numbers", numbers, outputs=("n",)))
+    assert codes_of(topology) == ["attribute_invalid"]
+
+
 @pytest.mark.parametrize("parallelism", [0, -1, 1.5, True, "2", 1025])
 def test_parallelism_is_a_whole_number_in_bounds(parallelism: Any) -> None:
     assert codes_of(declared(parallelism=parallelism)) == ["parallelism_invalid"]

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from squall.connectors.files import Csv, FileSink, Parquet, Rotation
-from squall.connectors.files.layout import Layout
+from squall.connectors.files import FileSink, Parquet, Rotation
+from squall.connectors.files.compression import suffix_for
+from squall.connectors.files.writing.layout import Layout
 from squall.errors import TopologyError
 
 
@@ -61,16 +62,23 @@ def test_a_name_of_literal_dots_and_a_value_is_no_folder_above() -> None:
 
 
 def test_compression_is_seen_in_the_name_once() -> None:
-    assert Layout("out.csv", ".gz").place({}) == Path("out.csv.gz")
-    assert Layout("out.csv.gz", ".gz").place({}) == Path("out.csv.gz")
+    assert Layout("out.csv", suffix_for("out.csv", "gzip")).place({}) == Path("out.csv.gz")
+    assert [suffix_for(name, "zstd") for name in ("out.zst", "out.zstd", "out.gz")] == ["", "", ".zst"]
+    assert suffix_for("out.gz", None) == ""
+    names = ("out.csv.gz", "out.gz", ".csv.gz", "{n}.csv.gz", "a.b.csv")
+    numbered = [layout.numbered(layout.place({"n": 7}), "-1").name for layout in map(Layout, names)]
+    assert numbered == ["out-1.csv.gz", "out-1.gz", ".csv-1.gz", "7-1.csv.gz", "a.b-1.csv"]
 
 
 def test_the_patterns_find_what_the_layout_makes() -> None:
     layout = Layout("out/{country}/{day}.csv")
     folder, name = layout.patterns(r"-\d+")
     made = layout.numbered(layout.place({"country": "d.e", "day": "x-y"}), "-12")
+    compressed = Layout("out/{country}/{day}.csv", ".gz")
     assert folder.fullmatch(made.parent.name)
     assert name.fullmatch(made.name)
+    assert name.fullmatch(compressed.numbered(compressed.place({"country": "d", "day": "x"}), "-12").name)
+    assert name.fullmatch("x-12"), "other suffixes, and none"
     assert not name.fullmatch("x-y.csv")
 
 
@@ -95,14 +103,12 @@ def test_a_file_is_full_by_size_rows_age_or_rest() -> None:
         (lambda: FileSink("out/"), "ends with a slash"),
         (lambda: FileSink("out/{a.b}"), "'a.b'"),
         (lambda: FileSink("out/{"), "path="),
-        (lambda: FileSink("out", compress="lzma"), "compress='lzma'"),  # pyright: ignore[reportArgumentType]
-        (lambda: FileSink("out", format=Parquet(), compress="gzip"), "Parquet"),
+        (lambda: FileSink("out", compression="lzma"), "compression='lzma'"),  # pyright: ignore[reportArgumentType]
+        (lambda: FileSink("out", format=Parquet(), compression="gzip"), "Parquet"),
         (lambda: FileSink("out", max_open_files=0), "max_open_files=0"),
         (lambda: Rotation(size="5 parsecs"), "size= '5 parsecs'"),
         (lambda: Rotation(every=0), "every=0"),
         (lambda: Rotation(rows=0), "rows=0"),
-        (lambda: Csv(delimiter=";;"), "delimiter=';;'"),
-        (lambda: Csv(quote="never"), "quote='never'"),  # pyright: ignore[reportArgumentType]
     ],
 )
 def test_options_of_no_use_are_refused_when_the_topology_is_built(make: Any, says: str) -> None:
@@ -116,4 +122,4 @@ def test_a_missing_package_is_told_with_the_command_that_installs_it(monkeypatch
     with pytest.raises(TopologyError, match=r'pip install "squall\[parquet\]"'):
         FileSink("out", format=Parquet())
     with pytest.raises(TopologyError, match=r'pip install "squall\[zstd\]"'):
-        FileSink("out", compress="zstd")
+        FileSink("out", compression="zstd")

@@ -91,6 +91,10 @@ def test_an_exception_is_a_field_of_its_own() -> None:
     assert TextLines().format(made).endswith("\n    ValueError: no\n    number")
 
 
+def test_a_message_that_ends_its_line_leaves_no_empty_one() -> None:
+    assert TextLines().format(record("failed\nValueError: no\n")).endswith("failed\n    ValueError: no")
+
+
 def test_arguments_that_do_not_fit_are_shown_with_the_message() -> None:
     told = json_line(record("%d words", "nine"))
     assert told["message"] == "'%d words' ('nine',) (does not fit: TypeError)"

@@ -145,6 +145,11 @@ def test_a_run_that_has_not_reported_has_a_phase_and_an_age() -> None:
     assert value(found, "squall_up") == 1
 
 
+def test_before_a_run_has_said_its_name_there_are_no_figures() -> None:
+    """They would be time series of a topology without a name."""
+    assert families(Newest().now()) == []
+
+
 def test_the_end_of_a_run_is_its_last_reading() -> None:
     newest = Newest(lambda: ("count", 12.5))
     newest.take({"event": "started", "topology": "shop", "at_epoch_ms": 0})

@@ -76,6 +76,30 @@ def test_from_start_and_the_end_of_the_sources_forget(store: PositionStore, tmp_
     assert kept(tmp_path) == []
 
 
+def test_what_is_forgotten_in_part_is_forgotten_whole(
+    store: PositionStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else one task would begin anew and the others go on, over a power cut while positions are removed."""
+    for task in range(2):
+        store.put(position(task))
+
+    def dies(folder: Path) -> None:
+        (folder / "0").unlink()
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("shutil.rmtree", dies)
+        with pytest.raises(OSError, match="Input/output"):
+            store.forget()
+    store.close()
+    assert kept(tmp_path) == []
+    again = PositionStore(tmp_path, "t")
+    again.begin(graph(), from_start=False)
+    again.put(position(1))
+    again.close()
+    assert kept(tmp_path) == [position(1)]
+
+
 def test_a_torn_file_is_refused_by_its_name(store: PositionStore, tmp_path: Path) -> None:
     store.put(position())
     store.close()

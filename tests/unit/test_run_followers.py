@@ -5,18 +5,22 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from queue import Queue
+from typing import Any
 
 import pytest
 from squall.engines.embedded import sockets
 from squall.engines.embedded.followers import Followers
 from squall.engines.embedded.outgoing import Outgoing
 from squall.engines.embedded.process_figures import ProcessFigures
-from squall.runtime import dead_log
-from squall.runtime.letter_lines import DROPPED, Change
+from squall.runtime import dead_log, replay
+from squall.runtime.letter_lines import ASKED, DROPPED, Change, Run
 from squall.runtime.letters import Letter
 from squall.runtime.open_letters import OpenLetters
+from squall.runtime.stored import LogReader
 
 
 class Follower:
@@ -127,6 +131,64 @@ def test_open_letters_are_followed_as_the_log_grows(tmp_path: Path) -> None:
     dead_log.mark(path, [Change(number, DROPPED) for number in (1, 3)])
     assert letters.now() == {"open": 1, "last": last}
     assert OpenLetters(path).now() == {"open": 1, "last": last}
+
+
+@pytest.mark.parametrize("takes_away", [Path.unlink, lambda path: path.rename(path.with_suffix(".old"))])
+def test_a_log_that_is_taken_away_loses_no_later_letter(tmp_path: Path, takes_away: Callable[[Path], object]) -> None:
+    path = tmp_path / "dead" / "words.log"
+    letters, stored, told = OpenLetters(path), Queue[int](), list[str]()
+    run = Run("r", "f.py", None, [], {})
+    log = dead_log.DeadLog(path, stored.put, lambda _letter: None, run=run, replaced=lambda: told.append("replaced"))
+    log.put(1, letter("ValueError: early"))
+    log.put(2, letter("ValueError: early, too"))
+    assert (stored.get(timeout=10), stored.get(timeout=10)) == (1, 2)
+    assert letters.now()["open"] == 2
+    takes_away(path)
+    assert letters.now() == {"open": 0, "last": None}
+    log.change(Change(1, DROPPED))
+    log.put(3, letter("ValueError: late"))
+    assert stored.get(timeout=10) == 3
+    log.change(Change(1, DROPPED))
+    log.close()
+    assert told == ["replaced"]
+    reader = LogReader(path)
+    (late,) = reader.refresh()
+    assert (late.head.error, late.state, list(reader.runs)) == ("ValueError: late", DROPPED, ["r"])
+    assert letters.now()["last"]["error"] == "ValueError: late"
+
+
+def test_the_end_of_a_replay_is_not_told_of_a_letter_in_a_newer_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replay, "root_of", lambda _stored, _built: replay.Root(0, 0, ("x",), None))
+    path = tmp_path / "dead" / "words.log"
+    told, emitted = list[Change](), list[int]()
+
+    def emit(*_: Any, handle: int = 0, **__: Any) -> None:
+        emitted.append(handle)
+
+    replays: Any = replay.Replays(path, None, emit, told.append)  # pyright: ignore[reportArgumentType]
+
+    def logged_and_asked() -> None:
+        log = dead_log.DeadLog(path, lambda _handle: None, lambda _letter: None)
+        log.put(1, letter("ValueError: bad"))
+        log.close()
+        dead_log.mark(path, [Change(1, ASKED)])
+
+    logged_and_asked()
+    replays.begin()
+    path.unlink()
+    replays.forget()
+    logged_and_asked()
+    replays.begin()
+    assert emitted == [1]
+    replays.failed(1, "again")
+    replays.ended(1, acked=True, attempt=2)
+    assert told == []
+    replays.begin()
+    assert emitted == [1, 1]
+    replays.ended(1, acked=True, attempt=1)
+    assert [change.state for change in told] == ["acked"]
 
 
 def test_a_torn_line_is_no_letter(tmp_path: Path) -> None:

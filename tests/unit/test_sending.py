@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from itertools import chain
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import chain, count
 from random import Random
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -13,13 +17,13 @@ from squall.cli.feeding.source import framing_of
 from squall.connectors.framing import Delimiter, Fixed, Framing, LengthPrefix, Lines
 from squall.connectors.sending.backoff import Backoff
 from squall.connectors.sending.cutting import HalfRecord, cutter_of
-from squall.connectors.sending.kept import Kept
+from squall.connectors.sending.kept import BATCH_RECORDS, Kept
 from squall.connectors.sending.peer import peer_of
 from squall.connectors.sending.receipts import NoReceipt, ReceiptReader
 from squall.connectors.sending.wire import wire_of
 from squall.connectors.tcp import TcpFeeder, TcpSink
 from squall.connectors.udp import UdpSink
-from squall.errors import ConfigError, TopologyError
+from squall.errors import ClusterError, ConfigError, TopologyError
 
 FRAMINGS: list[tuple[Framing, st.SearchStrategy[bytes]]] = [
     (Lines(), st.binary(max_size=9).map(lambda data: data.replace(b"\n", b"."))),
@@ -204,3 +208,63 @@ def test_framings_that_the_command_line_does_not_know(text: str) -> None:
     with pytest.raises(ConfigError) as caught:
         framing_of(text)
     assert caught.value.code == "feed_framing"
+
+
+# -- interrupts -----------------------------------------------------------------------------------------------------
+
+
+def interrupted(call: Callable[[], object], at: int) -> bool:
+    """Calls; at its `at`-th moment in which Python looks for signals comes an interrupt. Whether it had so many.
+
+    Python looks when a function of its own begins and when one in C has returned.
+    """
+    seen = count()
+
+    def interrupt(_frame: Any, event: str, _argument: Any) -> None:
+        if event in ("call", "c_return") and next(seen) == at:
+            raise KeyboardInterrupt
+
+    sys.setprofile(interrupt)
+    try:
+        call()
+    except KeyboardInterrupt:
+        return True
+    except ClusterError:  # it did what it is there for
+        return False
+    finally:
+        sys.setprofile(None)
+    return False
+
+
+@pytest.mark.parametrize(
+    ("call", "before"),
+    [
+        (lambda feeder: feeder.send("x"), 0),
+        (lambda feeder: feeder.send("x"), BATCH_RECORDS),
+        (lambda feeder: feeder.send_many(["x", "y"]), 1),
+        (lambda feeder: feeder.send("x", timeout=0.001), 2000),
+        (lambda feeder: feeder.flush(0.001), 1),
+        (lambda feeder: feeder.sending, 1),
+    ],
+    ids=["send", "a new batch", "send_many", "no room", "flush", "sending"],
+)
+def test_an_interrupt_at_any_moment_leaves_a_feeder_that_works(
+    call: Callable[[TcpFeeder], object], before: int
+) -> None:
+    for at in count():
+        feeder = TcpFeeder("127.0.0.1:1", window_records=2000)
+        feeder.send_many(["b"] * before)
+        was_interrupted = interrupted(lambda feeder=feeder: call(feeder), at)
+        other = Thread(target=lambda feeder=feeder: feeder.sending, daemon=True)
+        other.start()
+        other.join(10)
+        assert not other.is_alive(), f"the lock is held after an interrupt at moment {at}"
+        with suppress(ClusterError):
+            feeder.send("last", timeout=0)
+        outbox = feeder._outbox  # pyright: ignore[reportPrivateUsage]
+        assert sum(len(batch.records) for batch in outbox.kept._batches) == outbox.kept.records  # pyright: ignore[reportPrivateUsage]
+        assert not outbox.is_idle, f"nobody sends after an interrupt at moment {at}"
+        feeder.abort()
+        if not was_interrupted:
+            break
+    assert at > 5

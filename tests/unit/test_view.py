@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from squall.cli.view.drawing import Drawing
 from squall.cli.view.fitting import Part, fitted
 from squall.cli.view.keyboard import names
 from squall.cli.view.painter import Painter
+from squall.cli.view.printed import LONGEST_BYTES, Printed
 from squall.cli.view.screen import screen
 from squall.cli.view.state import Act, Known, Pane, Raised, pressed, told
 from squall.cli.view.words import ms, per_s, size, span
@@ -72,7 +74,8 @@ def progress_of(shape: dict[str, Any], **changes: dict[str, Any]) -> dict[str, A
         "emitted_per_s": 12_345.0,
         "out_per_s": 3.25,
         "uptime_s": 75.0,
-        "complete_ms": latency,
+        "complete_ms": {**latency, "p50": 99.0},
+        "recent_complete_ms": latency,
         "components": components,
         "errors": {},
         "workers": [{"id": 0, "pid": 77, "cpu_ratio": 0.5, "rss_bytes": 84_000_000, "uptime_s": 76.0}],
@@ -156,7 +159,7 @@ def test_the_screen_says_what_happens() -> None:
     assert lines_of(known_of(lines=blocked, count=count), 103) == [
         "words   running 1 min 15 s",
         "in 12k/s   out 3.2/s   pending 5   acked 5   failed 5   dead 5",
-        "complete p50 1.25   p99 20.5   p999 300   max 301 ms",
+        "complete p50 1.25   p99 20.5   p999 300   max 301 ms, lately",
         "",
         "lines ──1,234/s─▶ split ──1,234/s─▶ count",
         "",
@@ -199,11 +202,11 @@ def test_a_little_waiting_is_nobodys_fault() -> None:
 def test_what_was_not_sampled_is_a_dash() -> None:
     assert ms(None, "p50") == ms({"p50": 0.0, "count": 0}, "p50") == "–"
     event = progress_of(WORDS)
-    event["complete_ms"] = stats.empty("spout")["complete_ms"]
-    assert "complete p50 –   p99 –   p999 –   max – ms" in lines_of(told(known_of(), event))
+    event["recent_complete_ms"] = stats.empty("spout")["recent_complete_ms"]
+    assert "complete p50 –   p99 –   p999 –   max – ms, lately" in lines_of(told(known_of(), event))
 
 
-@pytest.mark.parametrize("width", [60, 70, 80, 100, 140])
+@pytest.mark.parametrize("width", [1, 20, 39, 60, 70, 80, 100, 140])
 @pytest.mark.parametrize("height", [1, 4, 8, 12, 24, 60])
 def test_the_screen_never_grows_beyond_the_terminal(width: int, height: int) -> None:
     edges = [("source", f"a-rather-long-name-of-a-bolt-{i}") for i in range(30)]
@@ -287,12 +290,14 @@ def test_a_chosen_component_shows_its_streams_windows_and_settings() -> None:
         "inputs": {"lines/default": 2_000_000},
         "windows": dict.fromkeys(("600", "10800", "86400", ":all-time"), window),
         "execute_ms": {"p50": 0.5, "p99": 2.0, "p999": 3.0, "max": 4.0, "mean": 1.0, "count": 9},
+        "recent_execute_ms": {"p50": 0.25, "p99": 1.0, "p999": 3.0, "max": 3.0, "mean": 1.0, "count": 3},
     }
     known = pressed(pressed(known_of(split=split), "j", 0.0)[0], "j", 0.0)[0]
     text = "\n".join(lines_of(known, 100))
     assert known.chosen == "split"
     assert "lines/default             1,234/s      2,000,000  shuffle" in text
-    assert "call         p50 0.500   p99 2.00" in text
+    assert "call         lately p50 0.250   p99 1.00" in text
+    assert "call         in all p50 0.500   p99 2.00" in text
     assert "1 d" in text
     assert "topology.retries = 0" in text
 
@@ -373,3 +378,18 @@ def test_units() -> None:
     assert [per_s(rate) for rate in (0, 0.04, 3.25, 12, 98_000)] == ["0/s", "0.0/s", "3.2/s", "12/s", "98k/s"]
     assert [size(count) for count in (0, 999, 84_000_000, 2_500_000_000)] == ["0 B", "999 B", "84 MB", "2.5 GB"]
     assert [span(s) for s in (0, 59, 61, 3_660, 90_000)] == ["0 s", "59 s", "1 min 1 s", "1 h 1 min", "1 d 1 h"]
+
+
+def test_what_sinks_print_without_a_line_feed_is_kept_up_to_a_bound() -> None:
+    shown: list[bytes] = []
+    printed = Printed(shown.append)
+    piece = b"x" * 60_000
+    for _ in range(2 * LONGEST_BYTES // len(piece)):
+        os.write(printed.write_fd, piece)
+        printed.take()
+    assert len(shown) == 1
+    assert LONGEST_BYTES <= len(shown[0]) < LONGEST_BYTES + 2 * len(piece)
+    os.write(printed.write_fd, b"end\nnext")
+    printed.close()
+    assert [part[-4:] for part in shown] == [b"xxx\n", b"end\n", b"ext\n"]
+    assert sum(map(len, shown)) == 2 * LONGEST_BYTES // len(piece) * len(piece) + len(b"\nend\nnext\n")

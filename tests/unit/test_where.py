@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import pytest
@@ -224,3 +225,65 @@ def test_a_named_part_of_a_tuple_is_hidden_by_its_number_too(key: str) -> None:
     row = ("tea", 7, Login("ann", "pw"), [])
     assert not matches(f"user[{key}] == 'pw'", row)
     assert matches(f"user[{key}] == '***' and user[0] == 'ann'", row)
+
+
+@dataclass(frozen=True)
+class Account:
+    login: Login
+    token: str
+
+
+SECRETIVE = (
+    "tea",
+    7,
+    {"name": "ann", "login": Login("ann", "pw"), b"password": "pw", "account": Account(Login("ann", "pw"), "t")},
+    [Login("ann", "pw")],
+)
+
+
+@pytest.mark.parametrize(
+    "guess",
+    [
+        "user['login'] == ('ann', 'pw')",
+        "user['login'] < ('ann', 'px') and user['login'] > ('ann', 'pv')",
+        "('ann', 'pw') in tags",
+        "tags == [('ann', 'pw')]",
+        "tags[0] in {('ann', 'pw'), 5}",
+        "user['login'] in [('ann', 'pw')]",
+        "user['login'][1:] == ('pw',)",
+        "user['login'][1:][0] == 'pw'",
+        "min(user['login'], ('ann', 'pw')) == max(user['login'], ('ann', 'pw'))",
+        "(1, (user['login'],)) == (1, (('ann', 'pw'),))",
+        "user[b'password'] == 'pw'",
+    ],
+)
+def test_no_guess_at_a_secret_is_answered(guess: str) -> None:
+    assert not matches(guess, SECRETIVE)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "user['login'] == ('ann', '***')",
+        "('ann', '***') in tags",
+        "user['login'][:1] == ('ann',)",
+        "user['login'] == tags[0]",
+        "user['account'] == user['account']",
+        "'name' in user and user == user and user['login'] != word",
+    ],
+)
+def test_what_is_not_secret_of_a_value_is_compared(source: str) -> None:
+    assert matches(source, SECRETIVE)
+
+
+def test_values_with_other_secrets_are_the_same_to_an_expression() -> None:
+    same = ("", {"a": [Account(Login("ann", "pw"), "t")]}, {"a": [Account(Login("ann", "other"), "u")]}, [])
+    assert matches("count == user", same)
+    assert not matches("count == user", (*same[:2], {"a": [Account(Login("bob", "other"), "u")]}, []))
+
+
+def test_what_goes_around_in_circles_is_not_compared() -> None:
+    around: list[Any] = []
+    around.append(around)
+    with pytest.raises(TypeError):
+        matches("user == 5", ("", 0, around, []))

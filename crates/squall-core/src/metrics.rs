@@ -58,6 +58,7 @@ impl Sampler {
 }
 
 /// A distribution of durations with a relative error below 1 %.
+#[derive(Clone)]
 pub struct Latency {
     histogram: Option<Box<Histogram<u64>>>,
     sum_ns: u128,
@@ -113,6 +114,47 @@ impl Latency {
     /// The mean duration.
     pub fn mean_ns(&self) -> f64 {
         if self.weight == 0 { 0.0 } else { self.sum_ns as f64 / self.weight as f64 }
+    }
+
+    /// What was recorded after `before`, an earlier state of this one.
+    fn since(&self, before: &Latency) -> Latency {
+        if self.weight == before.weight {
+            return Latency::new();
+        }
+        let mut gained = self.clone();
+        if let (Some(now), Some(before)) = (&mut gained.histogram, &before.histogram) {
+            now.subtract(before.as_ref()).expect("counts only grow");
+        }
+        gained.sum_ns -= before.sum_ns;
+        gained.weight -= before.weight;
+        gained
+    }
+}
+
+/// How far back [`RecentLatency`] looks at least; at most twice as far.
+pub const RECENT_NS: u64 = 10 * S;
+
+/// What a growing distribution recorded lately.
+///
+/// It keeps what the distribution was at the last two borders between spans of 10 s, and takes the older off what it
+/// is now: recording costs nothing more.
+pub struct RecentLatency {
+    marks: [(u64, Latency); 2],
+}
+
+impl RecentLatency {
+    /// Nothing was recorded before `now_ns`.
+    pub fn new(now_ns: u64) -> Self {
+        RecentLatency { marks: [(now_ns, Latency::new()), (now_ns, Latency::new())] }
+    }
+
+    /// What `latency` recorded in the last 10 to 20 s, if this is asked at least once in 10 s.
+    pub fn of(&mut self, latency: &Latency, now_ns: u64) -> Latency {
+        if now_ns >= self.marks[1].0 + RECENT_NS {
+            self.marks.swap(0, 1);
+            self.marks[1] = (now_ns, latency.clone());
+        }
+        latency.since(&self.marks[0].1)
     }
 }
 
@@ -246,6 +288,25 @@ mod tests {
         let p99 = latency.percentile_ns(99.0) as f64;
         assert!((p99 / 990_000.0 - 1.0).abs() < 0.02, "{p99}");
         assert_eq!((latency.count(), latency.mean_ns()), (1000, 500_500.0));
+    }
+
+    #[test]
+    fn recent_durations_are_those_of_the_last_ten_to_twenty_seconds() {
+        let (mut latency, mut recent) = (Latency::new(), RecentLatency::new(0));
+        for second in 1..=100_u64 {
+            latency.record(if second <= 50 { 1_000_000 } else { 5_000_000 }, 2);
+            let lately = recent.of(&latency, second * S);
+            let told_s = lately.count() / 2;
+            assert!((10.min(second)..20).contains(&told_s), "{told_s} of second {second}");
+            let is_mixed = second > 50 && told_s > second - 50;
+            let least_ms = if second <= 50 || is_mixed { 1.0 } else { 5.0 };
+            assert!((lately.percentile_ns(0.0) as f64 / 1e6 / least_ms - 1.0).abs() < 0.02);
+            assert!((lately.max_ns() as f64 / 1e6 / if second <= 50 { 1.0 } else { 5.0 } - 1.0).abs() < 0.02);
+            assert!(lately.mean_ns() <= 5e6 && lately.sum_ns() <= latency.sum_ns());
+        }
+        assert_eq!(recent.of(&latency, 109 * S).count(), 20);
+        assert_eq!(recent.of(&latency, 110 * S).count(), 0);
+        assert_eq!(recent.of(&latency, 111 * S).max_ns(), 0);
     }
 
     #[test]

@@ -170,8 +170,8 @@ fn refuse_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> Option<Vec<u8>>
     Some(too_long(id))
 }
 
-/// The number that a part of a request gives as its `"id"`; the parent puts it last.
-fn id_of(part: &[u8]) -> Option<u64> {
+/// The number that a request, or a part of one, gives as its `"id"`; the parent puts it last.
+pub fn id_of(part: &[u8]) -> Option<u64> {
     let key = b"\"id\":";
     let at = part.windows(key.len()).rposition(|window| window == key)? + key.len();
     let value = part[at..].trim_ascii_start();
@@ -180,8 +180,13 @@ fn id_of(part: &[u8]) -> Option<u64> {
 }
 
 fn too_long(id: Option<u64>) -> Vec<u8> {
+    refusal(id, &format!("a command of more than {MAX_LINE} bytes"))
+}
+
+/// The answer to a request that is not carried out; `because` has nothing that JSON escapes.
+pub fn refusal(id: Option<u64>, because: &str) -> Vec<u8> {
     let id = id.map_or_else(String::new, |id| format!(r#""id":{id},"#));
-    format!(r#"{{{id}"error":"a command of more than {MAX_LINE} bytes"}}"#).into_bytes()
+    format!(r#"{{{id}"error":"{because}"}}"#).into_bytes()
 }
 
 #[cfg(test)]

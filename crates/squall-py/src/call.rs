@@ -315,7 +315,7 @@ impl Core {
         let executing = &task.bolt().executing;
         executing.set(executing.get() - inputs.len() as u32);
         let tuples = inner.tuples.replace(None);
-        self.call_took(inner);
+        self.call_took(inner, inputs.len());
         match outcome {
             Err(error) if inner.kind == Kind::Batch => self.batch_failed(py, task, inputs, tuples, error),
             Ok(result) if inner.kind == Kind::Batch => self.finish_batch(py, task, inputs, tuples, result.bind(py)),
@@ -328,13 +328,15 @@ impl Core {
         inner.cur.root.set(RootId::NONE);
     }
 
-    fn call_took(&self, inner: &Inner) {
+    /// Each input of a batch waited for the whole call, but was executed for its share of it only.
+    fn call_took(&self, inner: &Inner, inputs: usize) {
         if inner.weight == 0 {
             return;
         }
         let task = &inner.task;
         let took_ns = self.now_precise_ns().saturating_sub(inner.started_ns);
-        task.times.execute.with(|latency| latency.record(took_ns, inner.weight));
+        let share_ns = took_ns / inputs.max(1) as u64;
+        task.times.execute.with(|latency| latency.record(share_ns, inner.weight));
         if !task.bolt().manual_ack.get() {
             task.times.process.with(|latency| latency.record(took_ns, inner.weight));
         }

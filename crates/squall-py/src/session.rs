@@ -2,15 +2,18 @@
 //!
 //! `stacks` and `stop` are answered by the native thread without the interpreter lock; everything else is given to a
 //! handler in Python, on a thread of its own, so that one who waits for the lock holds up nobody.
+//!
+//! Bound: 64 commands wait for the lock; further ones are refused.
 
 use crate::worker::Worker;
 use pyo3::prelude::*;
-use squall_net::session::{self, Sender};
+use squall_net::session::{self, id_of, refusal};
 use squall_net::watch::{Limits, Watch};
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::os::fd::{FromRawFd, OwnedFd};
-use std::sync::mpsc::{Sender as Queue, channel};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -19,10 +22,13 @@ const DUMP_WAIT: Duration = Duration::from_secs(2);
 /// The file counts as written when it has not grown for this long.
 const DUMP_QUIET: Duration = Duration::from_millis(20);
 
+/// Commands with an asker that wait for the interpreter lock at most.
+const MOST_WAITING: usize = 64;
+
 /// The worker's end of the command session.
 #[pyclass(frozen, module = "squall._core")]
 pub struct Session {
-    sender: Sender,
+    sender: session::Sender,
     _watch: Mutex<Option<Watch>>,
 }
 
@@ -48,14 +54,11 @@ impl Session {
         let answer: session::Handler = Box::new(move |line| match command_of(line).as_deref() {
             Some("stacks") => Some(stacks_answer(line, &read_stacks(&stacks))),
             Some("stop") => {
-                stop.store(true, std::sync::atomic::Ordering::Relaxed);
+                stop.store(true, Ordering::Relaxed);
                 wake.wake();
                 None
             }
-            _ => {
-                let _ = asked.send(line.to_vec());
-                None
-            }
+            _ => asked.put(line),
         });
         // SAFETY: ends the process at once, as the parent is gone.
         session::serve(socket, sender.clone(), lines, answer, || unsafe { libc::_exit(130) })?;
@@ -91,9 +94,32 @@ impl Session {
     }
 }
 
+/// Commands on their way to the Python handler.
+struct Asked {
+    queue: Sender<Vec<u8>>,
+    /// Those that are not answered yet.
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Asked {
+    /// Queues a command. The answer, if it is refused: only who waits for one is, as what the parent tells without
+    /// asking (a tap's end, a stored position) is bounded by what it was told.
+    fn put(&self, line: &[u8]) -> Option<Vec<u8>> {
+        let id = id_of(line);
+        if id.is_some() && self.waiting.load(Ordering::Relaxed) >= MOST_WAITING {
+            return Some(refusal(id, &format!("{MOST_WAITING} commands wait for the worker already")));
+        }
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let _ = self.queue.send(line.to_vec());
+        None
+    }
+}
+
 /// Starts the thread that asks the Python handler.
-fn ask_python(handler: Py<PyAny>, sender: Sender) -> PyResult<Queue<Vec<u8>>> {
+fn ask_python(handler: Py<PyAny>, sender: session::Sender) -> PyResult<Asked> {
     let (queue, requests) = channel::<Vec<u8>>();
+    let waiting = Arc::new(AtomicUsize::new(0));
+    let asked = Asked { queue, waiting: waiting.clone() };
     std::thread::Builder::new().name("squall-commands".into()).spawn(move || {
         while let Ok(request) = requests.recv() {
             let answer = Python::attach(|py| {
@@ -106,12 +132,13 @@ fn ask_python(handler: Py<PyAny>, sender: Sender) -> PyResult<Queue<Vec<u8>>> {
                     }
                 }
             });
+            waiting.fetch_sub(1, Ordering::Relaxed);
             if let Some(answer) = answer {
                 sender.send(answer);
             }
         }
     })?;
-    Ok(queue)
+    Ok(asked)
 }
 
 /// The value of `"cmd"` in a request; the two commands answered here need no JSON parser.
@@ -126,12 +153,7 @@ fn text_after(line: &[u8], key: &str) -> Option<String> {
 }
 
 fn stacks_answer(line: &[u8], stacks: &str) -> Vec<u8> {
-    let id = std::str::from_utf8(line).ok().and_then(|text| {
-        let after = text[text.find("\"id\":")? + 5..].trim_start();
-        let digits: String = after.chars().take_while(char::is_ascii_digit).collect();
-        digits.parse::<u64>().ok()
-    });
-    let id = id.map_or_else(|| "null".to_owned(), |id| id.to_string());
+    let id = id_of(line).map_or_else(|| "null".to_owned(), |id| id.to_string());
     format!(r#"{{"id":{id},"stacks":{}}}"#, json_text(stacks)).into_bytes()
 }
 

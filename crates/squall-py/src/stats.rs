@@ -3,7 +3,6 @@
 use crate::task::{Role, Task};
 use pyo3::prelude::*;
 use pyo3::types::{IntoPyDict, PyDict, PyList};
-use squall_core::cell::Local;
 use squall_core::held_up::Culprit;
 use squall_core::metrics::{Latency, Window, capacity};
 use std::rc::Rc;
@@ -63,9 +62,19 @@ fn of_task<'py>(py: Python<'py>, task: &Task) -> PyResult<Bound<'py, PyDict>> {
     }
     dict.set_item("blocked_ns", blocked_ns(py, task)?)?;
     windows(py, task, &dict)?;
-    dict.set_item("execute_ms", latency_ms(py, &task.times.execute)?)?;
-    dict.set_item("process_ms", latency_ms(py, &task.times.process)?)?;
-    dict.set_item("complete_ms", latency_ms(py, &task.times.complete)?)?;
+    let (times, recent) = (&task.times, &task.times.recent);
+    for (name, latency, recent) in [
+        ("execute", &times.execute, &recent.execute),
+        ("process", &times.process, &recent.process),
+        ("complete", &times.complete, &recent.complete),
+    ] {
+        let now_ns = task.core().now_precise_ns();
+        // Read out first: making Python objects may run user code, which may come here again.
+        let all = latency.with(|latency| Figures::of(latency));
+        let lately = latency.with(|latency| recent.with(|recent| Figures::of(&recent.of(latency, now_ns))));
+        dict.set_item(format!("{name}_ms"), all.in_python(py)?)?;
+        dict.set_item(format!("recent_{name}_ms"), lately.in_python(py)?)?;
+    }
     Ok(dict)
 }
 
@@ -125,10 +134,15 @@ fn windows(py: Python<'_>, task: &Task, dict: &Bound<'_, PyDict>) -> PyResult<()
     dict.set_item("capacity", capacity(busy_ns, 1.0, now_ns))
 }
 
-fn latency_ms<'py>(py: Python<'py>, latency: &Local<Latency>) -> PyResult<Bound<'py, PyDict>> {
-    let ms = |ns: u64| ns as f64 / 1e6;
-    // Read out first: making Python objects may run user code, which may come here again.
-    let (count, figures) = latency.with(|latency| {
+/// What is told of a distribution of durations, in milliseconds.
+struct Figures {
+    count: u64,
+    figures: [(&'static str, f64); 6],
+}
+
+impl Figures {
+    fn of(latency: &Latency) -> Self {
+        let ms = |ns: u64| ns as f64 / 1e6;
         let percentile = |percent| ms(latency.percentile_ns(percent));
         let figures = [
             ("p50", percentile(50.0)),
@@ -138,9 +152,12 @@ fn latency_ms<'py>(py: Python<'py>, latency: &Local<Latency>) -> PyResult<Bound<
             ("mean", latency.mean_ns() / 1e6),
             ("sum", latency.sum_ns() as f64 / 1e6),
         ];
-        (latency.count(), figures)
-    });
-    let dict = figures.into_py_dict(py)?;
-    dict.set_item("count", count)?;
-    Ok(dict)
+        Figures { count: latency.count(), figures }
+    }
+
+    fn in_python(self, py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+        let dict = self.figures.into_py_dict(py)?;
+        dict.set_item("count", self.count)?;
+        Ok(dict)
+    }
 }

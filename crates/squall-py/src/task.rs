@@ -13,7 +13,7 @@ use squall_core::cell::Local;
 use squall_core::held_up::HeldUp;
 use squall_core::ids::RootId;
 use squall_core::mailbox::{Channel, Mailbox};
-use squall_core::metrics::{Latency, Sampler, Windows};
+use squall_core::metrics::{Latency, RecentLatency, Sampler, Windows};
 use squall_core::route::Route;
 use std::cell::Cell;
 use std::rc::Rc;
@@ -89,6 +89,22 @@ pub struct Times {
     pub execute: Local<Latency>,
     pub process: Local<Latency>,
     pub complete: Local<Latency>,
+    pub recent: RecentTimes,
+}
+
+/// What of them was recorded lately.
+pub struct RecentTimes {
+    pub execute: Local<RecentLatency>,
+    pub process: Local<RecentLatency>,
+    pub complete: Local<RecentLatency>,
+}
+
+impl RecentTimes {
+    /// Nothing was recorded before `now_ns`.
+    pub fn new(now_ns: u64) -> Self {
+        let recent = || Local::new(RecentLatency::new(now_ns));
+        RecentTimes { execute: recent(), process: recent(), complete: recent() }
+    }
 }
 
 /// One task of the worker.

@@ -7,7 +7,7 @@ use crate::far::FarState;
 use crate::gil::Fixed;
 use crate::spout::SpoutState;
 use crate::tap::Taps;
-use crate::task::{Counts, Cur, Fast, OutStream, Role, Task, Times};
+use crate::task::{Counts, Cur, Fast, OutStream, RecentTimes, Role, Task, Times};
 use pyo3::ffi::PyObject;
 use pyo3::prelude::*;
 use squall_core::cell::Local;
@@ -91,6 +91,7 @@ impl Core {
                 execute: Local::new(Latency::new()),
                 process: Local::new(Latency::new()),
                 complete: Local::new(Latency::new()),
+                recent: RecentTimes::new(self.now_precise_ns()),
             },
             windows: Local::new(std::array::from_fn(|_| Windows::new(self.now_precise_ns()))),
             submit: Local::new(None),

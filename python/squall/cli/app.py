@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import sys
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -62,6 +63,12 @@ def exit_code_of(arguments: list[str]) -> int:
     return code
 
 
+@cache
+def tree() -> Any:
+    """All commands as Click takes them. Made once a process: it takes longer than most refusals."""
+    return typer.main.get_command(app)
+
+
 def _done(arguments: list[str]) -> int:
     """Runs a command and turns errors of the project into 2 (wrong use) or 1, an interrupt into 130.
 
@@ -69,7 +76,7 @@ def _done(arguments: list[str]) -> int:
     """
     from squall.cli.failures import EXIT_USAGE, exit_code, show, wrong_use
 
-    command: Any = typer.main.get_command(app)
+    command = tree()
     try:
         with command.make_context(app.info.name, arguments) as context:
             try:

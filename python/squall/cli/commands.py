@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from squall.engines.embedded.runs import ask, running, topology_of
+from squall.engines.embedded.runs import ask, running, stopped_process, topology_of
 from squall.errors import ClusterError, ConfigError, Defect
 
 ANSWER_WITHIN_S = 10.0
@@ -65,12 +65,15 @@ def command(base: Path, topology: str, request: dict[str, Any]) -> dict[str, Any
     try:
         answer = ask(path, request, ANSWER_WITHIN_S)
     except OSError as error:
-        raise no_answer(topology, str(error) or type(error).__name__) from error
-    return checked(topology, answer)
+        raise no_answer(topology, path, str(error) or type(error).__name__) from error
+    return checked(topology, path, answer)
 
 
-def checked(topology: str, answer: dict[str, Any]) -> dict[str, Any]:
+def checked(topology: str, path: Path, answer: dict[str, Any]) -> dict[str, Any]:
     """The answer of a running topology, if it is one.
+
+    Args:
+        path: its control socket.
 
     Raises:
         ClusterError: it was too busy, or refused the command.
@@ -78,7 +81,7 @@ def checked(topology: str, answer: dict[str, Any]) -> dict[str, Any]:
     """
     if (busy_with := answer.get("busy_with")) is not None:
         where = f"it is busy in {_quoted(busy_with)}" if busy_with else "it is busy"
-        raise no_answer(topology, where)
+        raise no_answer(topology, path, where)
     if defects := answer.get("defects"):
         told = [_defect(**one) for one in defects]
         raise ClusterError(*told) if told[0].code == "tap_limit" else ConfigError(*told)
@@ -89,9 +92,15 @@ def checked(topology: str, answer: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-def no_answer(topology: str, because: str) -> ClusterError:
-    """The error of a command that the topology has not answered."""
+def no_answer(topology: str, path: Path, because: str) -> ClusterError:
+    """The error of a command that the topology has not answered.
+
+    Args:
+        path: its control socket.
+    """
     fix = "see what holds it up: squall stacks " + topology
+    if (pid := stopped_process(path.parent.name)) is not None:
+        because, fix = f"its process {pid} is stopped", f"let it go on: kill -CONT {pid}"
     message = f'"{topology}" did not answer in time'
     return ClusterError(Defect("no_answer", message, (("because", because),), fix), retryable=True)
 

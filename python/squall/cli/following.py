@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -41,6 +42,10 @@ class Following:
         Raises:
             ClusterError: `run_lost`.
         """
+        return self._read(WITHIN_S)
+
+    def _read(self, within_s: float) -> list[Event]:
+        self._connection.settimeout(within_s)
         try:
             data = self._connection.recv(1 << 16)
         except TimeoutError:
@@ -62,6 +67,16 @@ class Following:
                 yield event
                 if event["event"] == "summary":
                     return
+
+    def events_within(self, seconds: float) -> Iterator[Event]:
+        """The events of the next seconds.
+
+        Raises:
+            ClusterError: `run_lost`.
+        """
+        deadline_s = time.monotonic() + seconds
+        while (left_s := deadline_s - time.monotonic()) > 0:
+            yield from self._read(left_s)
 
     def close(self) -> None:
         """Leaves; the run goes on."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import typer
@@ -45,13 +44,11 @@ def _newest(topology: str, path: Path) -> Newest:
     """What the run said last; of one that has begun just now, what it says first."""
     newest = Newest()
     following = Following(topology, path)
-    deadline_s = time.monotonic() + WITHIN_S
     try:
-        while time.monotonic() < deadline_s:
-            for event in following.read():
-                newest.take(event)
+        for event in following.events_within(WITHIN_S):
+            newest.take(event)
             if newest.now().progress:
                 return newest
     finally:
         following.close()
-    raise no_answer(topology, "it has not reported yet")
+    raise no_answer(topology, path, "it has not reported yet")

@@ -123,9 +123,9 @@ def follow(path: Path, topology: str, wanted: Wanted) -> Tapped:
                 raise ConnectionResetError("the run ended before it answered")
             lines = buffer.feed(data)
     except OSError as error:
-        raise no_answer(topology, str(error) or type(error).__name__) from error
+        raise no_answer(topology, path, str(error) or type(error).__name__) from error
     answer, *rest = lines
-    checked(topology, answer)
+    checked(topology, path, answer)
     connection.settimeout(None)
     return Tapped(connection, wanted, answer["streams"], rest)
 

@@ -47,7 +47,7 @@ def compact(count: float) -> str:
 def progress_line(event: Event, last: Event | None) -> str:
     """One report as a line."""
     into, out = rates(event, last)
-    latency = event["complete_ms"]
+    latency = event["recent_complete_ms"]
     parts = [
         f"{event['uptime_s']:6.1f} s",
         f"in {into:,.0f}/s",

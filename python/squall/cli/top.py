@@ -14,12 +14,12 @@ from pathlib import Path
 
 import typer
 
-from squall.cli.commands import chosen, control_socket
+from squall.cli.commands import chosen, control_socket, no_answer
 from squall.cli.following import Following, Question
 from squall.cli.streams import STDOUT
 from squall.cli.texts import Event, failed_text, stuck_text, summary_lines
 from squall.cli.view.words import harmless
-from squall.engines.embedded.runs import running, topology_of
+from squall.engines.embedded.runs import pid_of, running, topology_of
 from squall.errors import ClusterError
 from squall.runtime.output import StandardOutput
 
@@ -41,7 +41,7 @@ def show(base: Path, name: str | None, *, once: bool, as_json: bool) -> int:
         if as_json:
             return _as_json(following, once=once)
         if once:
-            return _once(topology, following)
+            return _once(topology, following, path)
         if sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb":
             return Top(topology, following, path).run()
         return _as_lines(following)
@@ -68,7 +68,7 @@ def _as_lines(following: Following) -> int:
     return 0
 
 
-def _once(topology: str, following: Following) -> int:
+def _once(topology: str, following: Following, path: Path) -> int:
     from rich.console import Console
 
     from squall.cli.live import is_narrow
@@ -77,10 +77,12 @@ def _once(topology: str, following: Following) -> int:
 
     known, console = Known(topology, ""), Console(highlight=False)
     narrow = is_narrow(sys.stdout.encoding or "ascii")
-    for event in following.events():
+    for event in following.events_within(REPORT_WITHIN_S):
         known = told(known, event)
         if event["event"] in ("progress", "summary"):
             break
+    if known.started is None:
+        raise no_answer(topology, path, "it has not reported yet")
     for line in screen(known, console.width, ONCE_HEIGHT, time.monotonic(), keys=False, narrow=narrow):
         console.print(line, no_wrap=True, crop=False, overflow="ignore")
     return 0
@@ -171,53 +173,55 @@ def _leave(number: int, _frame: object) -> None:
 
 
 COLUMNS = ("TOPOLOGY", "PID", "UP", "PHASE", "IN", "OUT", "PENDING", "FAILED", "DEAD")
+RATES, COUNTS = ("emitted_per_s", "out_per_s"), ("pending", "failed", "dead")
+FIGURES = (*RATES, *COUNTS)
 
 
 def show_running(base: Path, *, as_json: bool) -> None:
     """Prints a line for each topology that runs."""
-    found: list[tuple[Event, Event]] = []
+    found: list[Event] = []
     for key, path in running(base).items():
         with suppress(ClusterError):  # it has ended since
-            found.append(_status(topology_of(key), path))
+            found.append(_status(key, path))
     if as_json:
-        for started, progress in found:
-            print(json.dumps(_record(started, progress)))
+        for record in found:
+            print(json.dumps(record))
         return
     if not found:
         typer.echo(f"nothing is running here ({base})", err=True)
         return
-    rows = [COLUMNS, *(_cells(_record(started, progress)) for started, progress in found)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    from rich.cells import cell_len
+
+    rows = [COLUMNS, *map(_cells, found)]
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        first, *others = zip(row, widths, strict=True)
-        cells = (f"{cell:>{width}}" for cell, width in others)
-        typer.echo("  ".join([first[0].ljust(first[1]), *cells]))
+        gaps = [" " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)]
+        typer.echo("  ".join([row[0] + gaps[0], *(gap + cell for gap, cell in zip(gaps[1:], row[1:], strict=True))]))
 
 
-def _status(topology: str, path: Path) -> tuple[Event, Event]:
-    """How a run was started and how it stands; empty: it has not said yet."""
-    following = Following(topology, path)
+def _status(key: str, path: Path) -> Event:
+    """A run, and how it stands; figures are None where it has not said."""
+    following = Following(topology_of(key), path)
     known: dict[str, Event] = {}
-    deadline_s = time.monotonic() + REPORT_WITHIN_S
     try:
-        while len(known) < 2 and time.monotonic() < deadline_s:
-            known |= {event["event"]: event for event in following.read() if event["event"] in ("started", "progress")}
+        for event in following.events_within(REPORT_WITHIN_S):
+            known[event["event"]] = event
+            if {"started", "progress"} <= known.keys():
+                break
     finally:
         following.close()
-    return known.get("started", {"topology": topology, "pid": 0, "at_epoch_ms": 0}), known.get("progress", {})
-
-
-def _record(started: Event, progress: Event) -> Event:
-    up_s = max(0.0, time.time() - started["at_epoch_ms"] / 1000)
-    keys = ("emitted_per_s", "out_per_s", "pending", "failed", "dead")
-    figures = {key: progress.get(key, 0) for key in keys}
-    phase = progress.get("phase", "starting")
-    return {"topology": started["topology"], "pid": started["pid"], "up_s": round(up_s, 1), "phase": phase, **figures}
+    started, progress = known.get("started"), known.get("progress", {})
+    up_s = round(max(0.0, time.time() - started["at_epoch_ms"] / 1000), 1) if started else None
+    phase = progress.get("phase", "starting" if started else "no answer")
+    figures = {name: progress.get(name, 0 if started else None) for name in FIGURES}
+    return {"topology": topology_of(key), "pid": pid_of(key), "up_s": up_s, "phase": phase, **figures}
 
 
 def _cells(record: Event) -> tuple[str, ...]:
-    from squall.cli.view.words import per_s, span
+    from squall.cli.view.words import NOTHING, per_s, span
 
-    rates = (per_s(record["emitted_per_s"]), per_s(record["out_per_s"]))
-    counts = (f"{record[key]:,}" for key in ("pending", "failed", "dead"))
-    return (record["topology"], str(record["pid"]), span(record["up_s"]), record["phase"], *rates, *counts)
+    def cell(key: str, shown: Callable[[float], str] = "{:,}".format) -> str:
+        return NOTHING if record[key] is None else shown(record[key])
+
+    rates = (cell(key, per_s) for key in RATES)
+    return (record["topology"], str(record["pid"]), cell("up_s", span), record["phase"], *rates, *map(cell, COUNTS))

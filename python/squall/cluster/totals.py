@@ -16,7 +16,7 @@ from functools import reduce
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from squall.model.figures import ALL_TIME, COUNTS, GAUGES, ROOTS, SOURCE_GAUGES, TIMES, top, worst
+from squall.model.figures import ALL_TIME, COUNTS, GAUGES, RECENT_TIMES, ROOTS, SOURCE_GAUGES, TIMES, top, worst
 from squall.model.graph import DEAD_LETTERS
 
 Report: TypeAlias = Mapping[str, Any]
@@ -79,7 +79,7 @@ def lost(totals: Totals, incarnation: int, counted: Counts) -> Totals:
         name: _outlived(figures) | ({"approximate": True} if name in life.components else {})
         for name, figures in last["components"].items()
     }
-    last |= {"emitted_per_s": 0.0, "out_per_s": 0.0, "uptime_s": 0.0}
+    last |= {"emitted_per_s": 0.0, "out_per_s": 0.0, "uptime_s": 0.0, "recent_complete_ms": worst([])}
     lives = {number: other for number, other in totals.lives.items() if number != incarnation}
     return replace(totals, lives=lives, lost=_added(totals.lost or NOTHING, last))
 
@@ -151,6 +151,7 @@ def _outlived(figures: Figures) -> dict[str, Any]:
         **dict.fromkeys(GAUGES, 0),
         **dict.fromkeys(RATES, 0.0),
         **{key: {} for key in RATES_BY},
+        **{key: worst([]) for key in RECENT_TIMES},
         "capacity": 0.0,
         "blocked_ratio": {},
         "windows": {name: counts for name, counts in figures["windows"].items() if name == ALL_TIME},
@@ -178,7 +179,10 @@ def _added(one: Report, other: Report) -> Report:
     return {
         **{key: one.get(key, 0) + other.get(key, 0) for key in SUMS},
         **{key: round(one.get(key, 0.0) + other.get(key, 0.0), 3) for key in ROUNDED_SUMS},
-        "complete_ms": worst([report["complete_ms"] for report in (one, other) if "complete_ms" in report]),
+        **{
+            key: worst([report[key] for report in (one, other) if key in report])
+            for key in ("complete_ms", "recent_complete_ms")
+        },
         "uptime_s": max(one.get("uptime_s", 0.0), other.get("uptime_s", 0.0)),
         "errors": _by_name(_errors, one.get("errors", {}), other.get("errors", {})),
         "components": _by_name(_figures, one.get("components", {}), other.get("components", {})),

@@ -10,7 +10,12 @@ from squall.errors import Defect, TopologyError, repr_of
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """Records ended by a line feed (or carriage return and line feed), as text."""
+    """Records ended by a line feed (or carriage return and line feed), as text.
+
+    The last line of a stream needs no line feed. So what a sender had written of a line when it was killed counts as
+    a record: the end of a connection looks the same. Where that matters, let a record say its length
+    (`LengthPrefix`), or be of a form that cannot be cut unseen (JSON).
+    """
 
     field: str = "line"
 

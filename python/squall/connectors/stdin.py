@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import socket
 from io import UnsupportedOperation
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from squall.api.components import Spout
 from squall.api.context import TopologyContext
-from squall.connectors.file_source.blocks import Blocks
-from squall.connectors.file_source.chunks import START
-from squall.connectors.file_source.formats import JsonLines, Lines, Opening
-from squall.connectors.file_source.outgoing import Outgoing
-from squall.connectors.file_source.spout import DEFAULT_MAX_RECORD
+from squall.connectors.files.formats.checks import check_read
+from squall.connectors.files.formats.json_lines import JsonLines
+from squall.connectors.files.formats.text import Text
+from squall.connectors.files.reading.blocks import Blocks
+from squall.connectors.files.reading.chunks import START
+from squall.connectors.files.reading.format import Opening
+from squall.connectors.files.reading.outgoing import Outgoing
+from squall.connectors.files.spout import DEFAULT_MAX_RECORD
 from squall.errors import Defect, Exhausted, TopologyError
 from squall.runtime import standard_input
 
-__all__ = ["JsonLines", "Lines", "StdinSpout"]
+__all__ = ["StdinSpout"]
 
 NAME = "standard input"
 
@@ -30,7 +33,7 @@ class StdinSpout(Spout):
     Bound: when the topology cannot take more, standard input is not read, so that the writer feels it: beyond what is
         pending, a block of up to 256 KiB and what the system keeps in between are held.
     Args:
-        format: `Lines` or `JsonLines`.
+        format: `squall.connectors.files.Text` or `JsonLines`.
         max_record: longest line, in bytes.
 
     One spout of a topology reads standard input; of several tasks the first one does.
@@ -40,8 +43,10 @@ class StdinSpout(Spout):
     idle_wait = 0.005
     outputs: ClassVar[Any] = ()
 
-    def __init__(self, format: Lines | JsonLines | None = None, /, *, max_record: int = DEFAULT_MAX_RECORD) -> None:
-        self._format = Lines() if format is None else format
+    def __init__(self, format: Text | JsonLines | None = None, /, *, max_record: int = DEFAULT_MAX_RECORD) -> None:
+        self._format: Text | JsonLines = Text() if format is None else format
+        is_known = isinstance(cast("object", self._format), Text | JsonLines)
+        check_read(is_known, format, "standard input is read as Text() or JsonLines()")
         self._max_record = max_record
         object.__setattr__(self, "outputs", self._format.outputs(lambda: None, Opening(None, max_record, False)))
 

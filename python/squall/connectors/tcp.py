@@ -93,10 +93,11 @@ class TcpSpout(SocketSpout):
                 raises sends that record to the dead letters, unless `on_error` of the spout says drop or die.
             outputs: the fields of what a function as `decoder` returns.
             receipts: "processed": on each connection the number of records of its contiguous ended prefix, counted
-                since it opened, in decimal and a line feed, at most 100 ms after it grew. Ended is what was acked or
-                what is a dead letter on disk, and what was skipped as too long. Of a connection that its client has
-                half-closed all records are taken, and it is closed after its last receipt. Only the newest number is
-                kept for a client that does not read. None: nothing is ever sent.
+                since it opened, in decimal and a line feed, at most 100 ms after it grew. Ended is what was acked,
+                what was dropped (`on_error="drop"`: nothing is kept of it), what is a dead letter on disk, and what was
+                skipped as too long. Of a connection that its client has half-closed all records are taken, and it is
+                closed after its last receipt. Only the newest number is kept for a client that does not read. None:
+                nothing is ever sent.
             tls: encrypts every connection; a hand-shake may take 10 s, and one that fails is counted and reported.
             max_record: longest record, in bytes.
             max_connections: more than this are closed at once.

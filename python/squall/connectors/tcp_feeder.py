@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 from itertools import islice
 from types import TracebackType
@@ -75,7 +74,7 @@ class TcpFeeder:
         dialer = Dialer(peer_of("TcpFeeder", address, tls))
         self._sender = Sender(dialer, self._wire, receipts=receipts, give_up_after_s=give_up_after_s)
         self._outbox = self._sender.outbox
-        self._changed, self._kept = self._outbox.lock, self._outbox.kept
+        self._lock, self._kept = self._outbox.lock, self._outbox.kept
 
     @property
     def receipted(self) -> int:
@@ -95,10 +94,11 @@ class TcpFeeder:
             ClusterError: `tcp_unreceipted` if there was no room within `timeout`; why the feeder gave up.
         """
         data = self._wire.kept(record)
-        with self._changed:
-            if not self._takes(1, len(data)):
-                self._await_room(1, len(data), timeout)
-            self._outbox.add(data)
+        with self._lock:
+            if is_taken := self._takes(1, len(data)):
+                self._outbox.add(data)
+        if not is_taken:
+            self._add_later([data], len(data), timeout)
 
     def send_many(self, records: Iterable[Record], *, timeout: Seconds | None = None) -> None:
         """Sends records, faster than one by one.
@@ -115,10 +115,11 @@ class TcpFeeder:
                 for record in some:
                     self.send(record, timeout=timeout)
                 continue
-            with self._changed:
-                if not self._takes(len(kept), size):
-                    self._await_room(len(kept), size, timeout)
-                self._outbox.extend(kept)
+            with self._lock:
+                if is_taken := self._takes(len(kept), size):
+                    self._outbox.extend(kept)
+            if not is_taken:
+                self._add_later(kept, size, timeout)
 
     def flush(self, timeout: Seconds | None = None) -> None:
         """Waits until everything that was sent before is receipted.
@@ -126,10 +127,11 @@ class TcpFeeder:
         Raises:
             ClusterError: `tcp_unreceipted` if that took longer than `timeout`; why the feeder gave up.
         """
-        with self._changed:
+        with self._lock:
             wanted = self._kept.added
-            if not self._wait(lambda: self._kept.receipted >= wanted, timeout):
-                raise self._told(errors.unreceipted, timeout)
+            self._outbox.rouse()  # a `send` that was interrupted may not have come to it
+        if not self._wait(lambda: self._kept.receipted >= wanted, timeout):
+            raise self._told(errors.unreceipted, timeout)
 
     def close(self, timeout: Seconds | None = None) -> None:
         """Waits until everything is receipted and ends the connection; after `timeout` it ends it all the same.
@@ -140,8 +142,7 @@ class TcpFeeder:
         self._sender.end()
         try:
             if not self._sender.ended(None if timeout is None else seconds(timeout)):
-                with self._changed:
-                    raise self._told(errors.unreceipted, timeout)
+                raise self._told(errors.unreceipted, timeout)
             if self._outbox.error is not None and self._kept.records:
                 raise self._outbox.error
         finally:
@@ -169,23 +170,30 @@ class TcpFeeder:
         room = kept.records + records <= self._window_records and kept.bytes + size <= self._window_bytes
         return room or kept.records == 0
 
-    def _await_room(self, records: int, size: int, timeout: Seconds | None) -> None:
-        if not self._wait(lambda: self._takes(records, size), timeout, is_adding=True):
+    def _add_later(self, records: list[bytes], size: int, timeout: Seconds | None) -> None:
+        """Adds records as soon as there is room."""
+
+        def added() -> bool:
+            if is_taken := self._takes(len(records), size):
+                self._outbox.extend(records)
+            return is_taken
+
+        if not self._wait(added, timeout, is_adding=True):
             raise self._told(errors.no_room, timeout)
 
     def _wait(self, is_so: Callable[[], bool], timeout: Seconds | None, *, is_adding: bool = False) -> bool:
-        """Waits until something is so; the lock is held. Whether it was in time."""
-        deadline_s = None if timeout is None else time.monotonic() + seconds(timeout)
-        while not is_so():
+        """Waits until something is so, which is asked with the lock. Whether it was in time."""
+
+        def is_so_or_never() -> bool:
+            if is_so():
+                return True
             if self._outbox.error is not None:
                 raise self._outbox.error
             if self._outbox.is_stopped or (is_adding and self._outbox.is_ending):
                 raise errors.closed(self._sender.peer)
-            left_s = None if deadline_s is None else deadline_s - time.monotonic()
-            if left_s is not None and left_s <= 0:
-                return False
-            self._changed.wait(left_s)
-        return True
+            return False
+
+        return self._outbox.wait_until(is_so_or_never, None if timeout is None else seconds(timeout))
 
     def _told(
         self, error: Callable[[str, int, float, str | None], SquallError], timeout: Seconds | None

@@ -174,8 +174,11 @@ def _is_dead(path: Path, kind: socket.SocketKind) -> bool:
     from squall.engines.embedded.sockets import short_path
 
     with socket.socket(socket.AF_UNIX, kind) as probe, short_path(path) as name:
+        probe.setblocking(False)  # else it would wait until a listener whose queue is full takes somebody
         try:
             probe.connect(name)
         except ConnectionRefusedError:
             return True
+        except BlockingIOError:
+            return False
     return False

@@ -12,8 +12,9 @@ COUNTS = ("executed", "emitted", "transferred", "acked", "failed", "dropped", "d
 GAUGES = ("pending", "pending_max", "queue", "held", "in_flight", "in_flight_max", "retrying")
 """How it stands now."""
 LATENCIES = ("p50", "p99", "p999", "max", "mean")
-TIMES = ("process_ms", "execute_ms", "complete_ms")
-"""Latencies of a component, over the whole life of its tasks."""
+RECENT_TIMES = ("recent_process_ms", "recent_execute_ms", "recent_complete_ms")
+TIMES = ("process_ms", "execute_ms", "complete_ms", *RECENT_TIMES)
+"""Latencies of a component; those not of the last seconds are since the start."""
 ROOTS = ("emitted", "acked", "failed", "pending", "dead")
 """What is told of all spouts together; the first is the sum of the next three at every instant (semantics 36)."""
 ALL_TIME = ":all-time"

@@ -57,11 +57,11 @@ def name_of(declaration: Declaration) -> str:
 
 
 def mode_of(declaration: Declaration, look: Any, functions: Sequence[Callable[..., Any]]) -> Mode:
-    """Where the component's code runs."""
+    """Where the component's code runs; what `blocking` may be is checked by `check_attributes`."""
     if any(inspect.iscoroutinefunction(code_of(function)) for function in functions):
         return Mode.ASYNC
     blocking = declaration.blocking if declaration.blocking is not None else getattr(look, "blocking", False)
-    return Mode.BLOCKING if blocking else Mode.LOOP
+    return Mode.BLOCKING if blocking is True else Mode.LOOP
 
 
 def _wrong(who: str, component: Any, wanted: type) -> TopologyError:

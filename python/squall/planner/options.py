@@ -60,15 +60,22 @@ ATTRIBUTES: Mapping[type[Component], Mapping[str, Check]] = {
 """Attributes that have no check of their own."""
 
 
-def check_attributes(who: str, look: Any, defects: list[Defect]) -> None:
-    """Adds a defect for each attribute of the class that has a value of no use."""
+def check_attributes(declaration: Declaration, look: Any, defects: list[Defect]) -> None:
+    """Adds a defect for each attribute, of the class or said in the wiring, that has a value of no use."""
+    who = name_of(declaration)
+
+    def check(name: str, value: Any, right: Check) -> None:
+        is_right, wanted = right
+        if not is_right(value):
+            message = f"{who} has `{name}` {repr_of(value)}"
+            defects.append(Defect("attribute_invalid", message, (), f"give {wanted}"))
+
     cls: Any = look if isinstance(look, type) else type(look)
     for base, checks in ATTRIBUTES.items():
-        for name, (is_right, wanted) in checks.items() if issubclass(cls, base) else ():
-            value = getattr(look, name)
-            if not is_right(value):
-                message = f"{who} has `{name}` {repr_of(value)}"
-                defects.append(Defect("attribute_invalid", message, (), f"give {wanted}"))
+        for name, right in checks.items() if issubclass(cls, base) else ():
+            check(name, getattr(look, name), right)
+    if declaration.blocking is not None:
+        check("blocking", declaration.blocking, FLAG)
 
 
 def check_spout(who: str, look: Any, defects: list[Defect]) -> None:

@@ -182,7 +182,7 @@ class _Validation:
         begun = len(self.defects)
         settings = self._settings(who, declaration.settings, self.settings, Scope.COMPONENT)
         parallelism, tasks = parallelism_of(declaration, settings, self.defects)
-        check_attributes(who, look, self.defects)
+        check_attributes(declaration, look, self.defects)
         inputs, functions = (), []
         if declaration.kind is Kind.BOLT:
             inputs, functions = inputs_of(self.topology, declaration, component, self.streams, self.defects)

@@ -58,7 +58,8 @@ class DeadLog:
     """The writer of one topology's log: a thread that groups what waits into one fsync.
 
     The file is opened when there is something to write, and `run` is what it is told first. Two writers of one file (a
-    topology that runs twice) take turns.
+    topology that runs twice) take turns. Whoever deletes or moves it gives up the letters that it held: the next one
+    goes to a new file, `replaced` is called, and changes of letters that are gone are not written.
 
     Bound: a letter holds its root's place among the spout's pending roots until it is stored, so a log that cannot be
     written stops the spout instead of filling memory. Full disk: tried again each second; nothing is lost.
@@ -71,9 +72,11 @@ class DeadLog:
         offer: Callable[[Letter], None],
         marked: Callable[[Change], None] = lambda _change: None,
         run: Run | None = None,
+        replaced: Callable[[], None] = lambda: None,
     ) -> None:
-        self._path, self._stored, self._offer, self._marked = path, stored, offer, marked
-        self._head = b"" if run is None else run_line(run)
+        self._path, self._stored, self._offer, self._marked, self._replaced = path, stored, offer, marked, replaced
+        self._run = b"" if run is None else run_line(run)
+        self._head = self._run
         self._fd: int | None = None
         self._waiting = _Group()
         self._changed = threading.Condition()
@@ -102,8 +105,7 @@ class DeadLog:
 
     def _serve(self) -> None:
         while group := self._next_group():
-            data = group.lines()
-            while not self._try_to_store(data):
+            while not self._try_to_store(group):
                 if self._rest():
                     return
             for handle, letter in group.letters:
@@ -127,18 +129,44 @@ class DeadLog:
         with self._changed:
             return self._closing or (self._changed.wait_for(lambda: self._closing, RETRY_S))
 
-    def _try_to_store(self, data: bytes) -> bool:
-        """Whether all of `data` is on disk now; else none of it is in the file."""
+    def _try_to_store(self, group: _Group) -> bool:
+        """Whether all of the group is on disk now; else none of it is in the file."""
         try:
             if self._fd is None:
                 self._fd = _opened(self._path)
-            with _locked(self._fd):
-                _append(self._fd, self._head + data)
-            self._head = b""
+            self._write(self._fd, group)
+            while not _is_at(self._fd, self._path):
+                self._fd = self._begin_again(self._fd, group)
+                self._write(self._fd, group)
             return True
         except OSError as error:
             log.error("event=dead_letters_wait file=%s because=%r retry_s=%g", self._path, error.strerror, RETRY_S)
             return False
+
+    def _write(self, fd: int, group: _Group) -> None:
+        with _locked(fd):
+            _append(fd, self._head + group.lines())
+        self._head = b""
+
+    def _begin_again(self, old: int, group: _Group) -> int:
+        """A new file in place of one that was deleted or moved."""
+        fd = _opened(self._path)
+        os.close(old)  # now: the new one would else be given its number, and be taken for it by who follows the log
+        log.error("event=dead_letters_gone file=%s because='it was deleted or moved': a new one begins", self._path)
+        self._head = self._run
+        with self._changed:
+            group.changes.clear()
+            self._waiting.changes.clear()
+        self._replaced()
+        return fd
+
+
+def _is_at(fd: int, path: Path) -> bool:
+    """Whether an open file is what its path leads to."""
+    try:
+        return os.path.samestat(os.fstat(fd), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _opened(path: Path) -> int:

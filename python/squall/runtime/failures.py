@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping
+from types import TracebackType
 
 from squall import _core
 from squall.errors import DeadLetter, DropTuple, RetryTuple
@@ -14,6 +15,8 @@ ACTIONS = {
     "drop": _core.ACTION_DROP,
     "die": _core.ACTION_DIE,
 }
+CALLERS = ("squall.runtime.", "concurrent.futures.")
+"""Modules through which the engine calls components."""
 MAX_TRACEBACK = 64 << 10
 """Bytes of a traceback that a report or a dead letter keeps; the middle is cut."""
 MAX_SUMMARY = 1000
@@ -44,9 +47,19 @@ def classify(error: BaseException, on_error: Mapping[type[BaseException], str]) 
             return _core.ACTION_RETRY, True, None
 
 
+def users_traceback(error: BaseException) -> TracebackType | None:
+    """The traceback from where the engine called the component; whole if the engine's own code raised."""
+    found = error.__traceback__
+    while found and found.tb_frame.f_globals.get("__name__", "").startswith(CALLERS):
+        found = found.tb_next
+    return found or error.__traceback__
+
+
 def traceback_text(error: BaseException) -> str:
-    """The traceback of an exception, at most 64 KiB long."""
-    text = error.traceback if isinstance(error, FarError) else "".join(traceback.format_exception(error))
+    """The traceback of an exception, without the engine's way to the component; at most 64 KiB long."""
+    if isinstance(error, FarError):
+        return error.traceback
+    text = "".join(traceback.format_exception(type(error), error, users_traceback(error)))
     if len(text) <= MAX_TRACEBACK:
         return text
     half = MAX_TRACEBACK // 2 - 20

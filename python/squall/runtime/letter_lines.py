@@ -44,6 +44,8 @@ class Run:
     name: str | None
     parameters: list[str]
     settings: Mapping[str, Any]
+    mask: str | None = None
+    """The topology's `topology.mask.fields`; not in logs that were written without."""
 
 
 def letter_line(letter: Letter) -> bytes:

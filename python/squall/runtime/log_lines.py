@@ -45,7 +45,7 @@ class TextLines(logging.Formatter):
             if more:
                 text += f"\n{more}"
         head = f"{self.formatTime(record)} {record.levelname:<7} {places} logger={_word(record.name)} "
-        return head + _escaped(text).replace("\n", f"\n{INDENT}")
+        return head + _escaped(text.rstrip("\n")).replace("\n", f"\n{INDENT}")
 
 
 class JsonLines(logging.Formatter):

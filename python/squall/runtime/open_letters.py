@@ -15,12 +15,19 @@ CHUNK_BYTES = 1 << 20
 class OpenLetters:
     """Follows one topology's log; unlike `stored.LogReader` it keeps no letter, since a run may last.
 
+    A log that was deleted holds none, and one in its place is read from its beginning.
+
     Cost: a look at the file's size each time; of what came since, each line is parsed once. Bound: a byte for each
     letter of the log, and 1 MiB that is read at a time.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._begin(None)
+
+    def _begin(self, file: tuple[int, int] | None) -> None:
+        """Begins with a file, by its device and number there."""
+        self._file = file
         self._at = 0
         self._rest = b""
         self._is_open = bytearray()
@@ -28,10 +35,19 @@ class OpenLetters:
 
     def now(self) -> dict[str, Any]:
         """Out: `open`: how many · `last`: the newest of all, with `number`, `component`, `error`, `at`; or None."""
-        with suppress(OSError):  # there is none yet, or it is not to be read: then there is nothing to tell
-            if self._path.stat().st_size != self._at:
-                self._read()
+        with suppress(OSError):  # it is not to be read: then there is nothing to tell
+            self._look()
         return {"open": self._is_open.count(1), "last": self._newest}
+
+    def _look(self) -> None:
+        try:
+            found = self._path.stat()
+        except FileNotFoundError:
+            return self._begin(None)
+        if (file := (found.st_dev, found.st_ino)) != self._file:
+            self._begin(file)
+        if found.st_size != self._at:
+            self._read()
 
     def _read(self) -> None:
         with self._path.open("rb") as file:

@@ -113,6 +113,8 @@ class Replays:
         self._path, self._built, self._emit, self._tell = path, built, emit, tell
         self._lock = Lock()
         self._under_way: set[int] = set()
+        self._gone: set[int] = set()
+        """Those of letters that a log held which is gone; the same numbers may be given again."""
 
     def begin(self, *, at_start: bool = False) -> dict[str, Any]:
         """Emits the roots whose replay was asked for; what cannot be emitted is open again. Says what was done.
@@ -125,7 +127,7 @@ class Replays:
         waiting = (ASKED, RUNNING) if at_start else (ASKED,)
         with self._lock:
             # A copy from before the log is read: one that ends meanwhile may still be asked for in what is read.
-            under_way = self._under_way.copy()
+            under_way = self._under_way | self._gone
             asked = [one for one in read(self._path) if one.state in waiting and one.number not in under_way]
             found = {one.number: root_of(one, self._built) for one in asked}
             refused = {number: one.why for number, one in found.items() if isinstance(one, Refused)}
@@ -143,16 +145,29 @@ class Replays:
 
     def ended(self, number: int, acked: bool, attempt: int) -> None:
         """The root was acked, or has a letter of its own now."""
-        self._tell(Change(number, ACKED if acked else AGAIN, f"try {attempt}"))
+        self._end(Change(number, ACKED if acked else AGAIN, f"try {attempt}"))
 
     def failed(self, number: int, why: str) -> None:
         """A try failed, and another one follows."""
-        self._tell(Change(number, RUNNING, why))
+        if number not in self._gone:
+            self._tell(Change(number, RUNNING, why))
 
     def refused(self, number: int, why: str) -> None:
         """The root could not be emitted: its letter is open again."""
         log.error("event=replay_refused letter=%d why=%r", number, why)
-        self._tell(Change(number, OPEN, why))
+        self._end(Change(number, OPEN, why))
+
+    def _end(self, change: Change) -> None:
+        if change.number in self._gone:
+            self._gone.discard(change.number)
+        else:
+            self._tell(change)
+
+    def forget(self) -> None:
+        """The log is gone, with the letters whose replays are under way. Any thread."""
+        with self._lock:
+            self._gone |= self._under_way
+            self._under_way.clear()
 
     def marked(self, change: Change) -> None:
         """A change is durable. Any thread."""

@@ -1,6 +1,7 @@
 """From a snapshot of the core's tasks to what people and programs read: totals, components, latencies.
 
-Counts are exact (semantics 36, 37): emitted = acked + failed + pending, by spout. Latencies are sampled.
+Counts are exact (semantics 36, 37): emitted = acked + failed + pending, by spout. Latencies are sampled: since the
+start, and `recent_` ones, of the last 10 to 20 s.
 """
 
 from __future__ import annotations
@@ -38,9 +39,10 @@ def summary(
     sources = {one.source.component for spec in built.plan.graph.components.values() for one in spec.inputs}
     last = [out for name, out in components.items() if kinds[name] == "bolt" and name not in sources]
     totals = {key: sum(out[key] for out in spouts) for key in ROOTS}
-    complete = worst([row["complete_ms"] for row in snapshot if kinds[row["component"]] == "spout"])
+    of_spouts = [row for row in snapshot if kinds[row["component"]] == "spout"]
+    complete = {key: worst([row[key] for row in of_spouts]) for key in ("complete_ms", "recent_complete_ms")}
     totals["out"] = sum(out["executed"] for out in last)
-    return {**totals, "complete_ms": complete, "components": components}
+    return {**totals, **complete, "components": components}
 
 
 def empty(kind: str, tasks: int = 0) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from squall.errors import ConfigError, Defect, did_you_mean
 from squall.model.masking import HIDDEN, Masker
+from squall.runtime.masked_values import cuttable, hides, without_secrets
 
 MAX_CHARS = 1000
 MAX_DEPTH = 20
@@ -145,9 +146,9 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "float": _float,
     "abs": _abs,
     "round": _round,
-    "min": _least,
-    "max": _most,
 }
+_ORDERED: Mapping[str, Callable[..., Any]] = {"min": _least, "max": _most}
+"""Functions that compare."""
 
 _METHODS = (
     "startswith",
@@ -266,10 +267,8 @@ class _Compiler:
         return operator.itemgetter(self._fields.index(name))
 
     def _compared(self, left: ast.expr, ops: list[ast.cmpop], others: list[ast.expr]) -> Part:
-        first, rest = (
-            self.part(left),
-            [(_COMPARISONS[type(op)], self.part(one)) for op, one in zip(ops, others, strict=True)],
-        )
+        first = self._whole(left)
+        rest = [(_COMPARISONS[type(op)], self._whole(one)) for op, one in zip(ops, others, strict=True)]
         if len(rest) == 1:
             ((compare, second),) = rest
             return lambda row: compare(first(row), second(row))
@@ -290,7 +289,7 @@ class _Compiler:
             if index.step is not None:
                 raise _invalid(self._source, "a slice with a step is not foreseen")
             ends = [self.part(end) if end is not None else _nothing for end in (index.lower, index.upper)]
-            return _applied(_sliced, [value, *ends])
+            return _applied(self._sliced, [value, *ends])
         return _applied(self._looked_up, [value, self.part(index)])
 
     def _looked_up(self, value: Any, key: Any) -> Any:
@@ -298,14 +297,23 @@ class _Compiler:
             found = cast("dict[Any, Any]", value)
             if key not in found:  # asking a defaultdict for it would add it
                 raise KeyError(key)
-            return HIDDEN if isinstance(key, str) and self._masker.hides(key) else found[key]
+            return HIDDEN if hides(self._masker, key) else found[key]
         if not isinstance(value, str | bytes | list | tuple):
             raise TypeError(f"a {type(value).__name__} is not looked into")
         items = cast("list[Any]", value)
-        names: Any = getattr(type(items), "_fields", ())
-        if names and isinstance(key, int) and self._masker.hides(str(names[key])):
-            return HIDDEN
-        return items[key]
+        return cuttable(items, self._masker)[key]
+
+    def _sliced(self, value: Any, begin: Any, end: Any) -> Any:
+        if not isinstance(value, str | bytes | list | tuple) or len(cast("list[Any]", value)) > MAX_TEXT:
+            raise TypeError("that is not cut, or too long")
+        return cuttable(cast("list[Any]", value), self._masker)[begin:end]
+
+    def _whole(self, node: ast.expr) -> Part:
+        """A part that is compared as a whole."""
+        if isinstance(node, ast.Constant):
+            return self.part(node)
+        part, masker = self.part(node), self._masker
+        return lambda row: without_secrets(part(row), masker)
 
     def _get(self, value: Any, key: Any, default: Any = None) -> Any:
         if not isinstance(value, dict):
@@ -313,6 +321,8 @@ class _Compiler:
         return self._looked_up(cast("Any", value), key) if key in value else default
 
     def _call(self, function: ast.expr, arguments: list[ast.expr]) -> Part:
+        if isinstance(function, ast.Name) and function.id in _ORDERED:
+            return _applied(_ORDERED[function.id], [self._whole(argument) for argument in arguments])
         parts = [self.part(argument) for argument in arguments]
         match function:
             case ast.Name(id=name) if name in _FUNCTIONS:
@@ -322,7 +332,7 @@ class _Compiler:
             case ast.Attribute(value=value, attr=name) if name in _METHODS:
                 return _applied(_method(name), [self.part(value), *parts])
             case ast.Name(id=name) | ast.Attribute(attr=name):
-                near = did_you_mean(name, (*_FUNCTIONS, *_METHODS, "get"))
+                near = did_you_mean(name, (*_FUNCTIONS, *_ORDERED, *_METHODS, "get"))
                 meant = f"; did you mean {near}()?" if near else ""
                 raise _invalid(self._source, f"there is no {name}(){meant}")
             case _:
@@ -339,12 +349,6 @@ def _made(make: Callable[..., Any], parts: list[Part]) -> Part:
 
 def _nothing(_row: Row) -> None:
     return None
-
-
-def _sliced(value: Any, begin: Any, end: Any) -> Any:
-    if not isinstance(value, str | bytes | list | tuple) or len(cast("list[Any]", value)) > MAX_TEXT:
-        raise TypeError("that is not cut, or too long")
-    return cast("list[Any]", value)[begin:end]
 
 
 def _applied(function: Callable[..., Any], parts: list[Part]) -> Part:

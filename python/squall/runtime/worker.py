@@ -31,7 +31,7 @@ from squall.runtime.bootstrap import Bootstrap
 from squall.runtime.build import Built, Task, build, core_settings
 from squall.runtime.context import WorkerServices
 from squall.runtime.dead_stream import DeadLetterSpout
-from squall.runtime.failures import summary
+from squall.runtime.failures import summary, users_traceback
 from squall.runtime.hints import Hints
 from squall.runtime.hooks import ErrorReport, Hooks
 from squall.runtime.letter_lines import Run
@@ -151,14 +151,20 @@ class WorkerProcess:
         """The log of this run, opened when there is something to write."""
         if self.dead_letters is None:
             self.dead_letters = dead_log.DeadLog(
-                Path(self.boot.dead_log), self.worker.dead_stored, self._offer, self.replays.marked, self._run()
+                Path(self.boot.dead_log),
+                self.worker.dead_stored,
+                self._offer,
+                self.replays.marked,
+                self._run(),
+                self.replays.forget,
             )
         return self.dead_letters
 
     def _run(self) -> Run:
         boot = self.boot
         settings = {key: value for key, value in boot.settings.items() if value != DEFAULTS.get(key)}
-        return Run(self.hooks.run, boot.file, boot.name, boot.parameters, settings)
+        mask = self.plan.graph.settings["topology.mask.fields"]
+        return Run(self.hooks.run, boot.file, boot.name, boot.parameters, settings, mask)
 
     def discard(self, handle: int) -> None:
         """Lets a root go without a letter."""
@@ -185,7 +191,8 @@ class WorkerProcess:
             self._open_all()
         except life.OpenFailed as failed:
             extra = {"component": failed.component, "task": failed.task}
-            log.error("event=open_failed", exc_info=failed.error, extra=extra)
+            error = failed.error
+            log.error("event=open_failed", exc_info=(type(error), error, users_traceback(error)), extra=extra)
             if isinstance(failed.error, SquallError):  # it says by itself what is to be done
                 self.send("failed", defect=asdict(_of(failed.component, failed.error.defects[0])))
                 return self._end([])
@@ -279,7 +286,8 @@ class WorkerProcess:
         assert death is not None
         index, error = death
         task = self.built.tasks[index]
-        log.error("event=died", exc_info=error, extra={"component": task.spec.name, "task": task.task.task_id})
+        extra = {"component": task.spec.name, "task": task.task.task_id}
+        log.error("event=died", exc_info=(type(error), error, users_traceback(error)), extra=extra)
         return Failure(task.spec.name, None, summary(error))
 
     def _busy(self) -> dict[str, int]:
@@ -325,13 +333,22 @@ class WorkerProcess:
     def answer(self, line: bytes) -> bytes | None:
         """Answers a command that needs the interpreter; runs on a thread of its own."""
         request: dict[str, Any] = json.loads(line)
+        try:
+            done = self._carried_out(request)
+        except Exception as error:  # a malformed one, perhaps: whoever asks waits for an answer
+            log.warning("event=command_failed cmd=%r", request.get("cmd"), exc_info=error)
+            done = {"error": f"it failed: {summary(error)}"}
+        return None if done is None else json.dumps({"id": request.get("id"), **done}, default=repr).encode()
+
+    def _carried_out(self, request: dict[str, Any]) -> dict[str, Any] | None:
+        """What a command is answered; None: nothing. Raises whatever one that is malformed leads to."""
         match request.get("cmd"):
             case "log-level":
-                done = self.levels.change(request["logger"], request["level"], request.get("for_s"))
+                return self.levels.change(request["logger"], request["level"], request.get("for_s"))
             case "log-level-reset":
-                done = self.levels.reset(request.get("logger"))
+                return self.levels.reset(request.get("logger"))
             case "log-levels":
-                done = self.levels.listed()
+                return self.levels.listed()
             case "stage":
                 self.stages.begin(Stage.of_json(request["stage"]))
                 return None
@@ -346,19 +363,18 @@ class WorkerProcess:
                 self.worker.peer_lost(request["worker"], request["incarnation"], request["suspects"])
                 return None
             case "replay":
-                done = self.replays.begin()
+                return self.replays.begin()
             case "position-stored":
                 self.positions.stored(request["component"], request["task"], request["number"], done=request["done"])
                 return None
             case "metrics":
-                done = self.totals()
+                return self.totals()
             case "tap":
-                done = self.taps.open(request["id"], request)
+                return self.taps.open(request["id"], request)
             case "untap":
-                done = self.taps.close(request["tap"])
+                return self.taps.close(request["tap"])
             case other:
-                done = {"error": f"unknown command {other!r}"}
-        return json.dumps({"id": request.get("id"), **done}, default=repr).encode()
+                return {"error": f"unknown command {other!r}"}
 
 
 def _shown(kept: Sequence[ErrorReport]) -> dict[str, Any]:

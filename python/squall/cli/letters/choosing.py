@@ -14,6 +14,7 @@ import typer
 from squall.engines.embedded.runs import running, topology_of, usable
 from squall.errors import ConfigError, Defect, StateError
 from squall.model.durations import parse_duration
+from squall.model.masking import Masker
 from squall.planner.validate import checked_name
 from squall.runtime import dead_log
 from squall.runtime.letter_lines import ASKED, ENDED, RUNNING, Change
@@ -121,6 +122,11 @@ class Letters:
         if changes:
             with usable(self.path):
                 dead_log.mark(self.path, changes)
+
+    def masker(self, stored: Stored) -> Masker:
+        """What hides the secrets of a letter, as its run named them."""
+        run = self.reader.runs.get(stored.head.run)
+        return Masker.of(None if run is None else run.mask)
 
     def is_running(self) -> bool:
         """Whether the topology runs on this machine."""

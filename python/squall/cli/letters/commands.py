@@ -54,6 +54,7 @@ States = Annotated[
 ]
 Every = Annotated[bool, typer.Option("--all", help="Those that ended or were dropped, too.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
+Reveal = Annotated[bool, typer.Option("--reveal", help="Show secrets, too: the values of password, token, …")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Wait = Annotated[
     bool | None,
@@ -94,6 +95,7 @@ def dead_list(
         int | None,
         typer.Option("--limit", metavar="N", min=0, help="Only the newest N; 0: all.  [default: 100 on a terminal]"),
     ] = None,
+    reveal: Reveal = False,
     as_json: Json = False,
     settings: Settings = None,
 ) -> None:
@@ -111,18 +113,23 @@ def dead_list(
     from squall.cli.letters.viewing import list_letters
 
     wanted = _filter(component, error, since, state, every=every)
-    list_letters(local_dir_of(settings), topology, wanted, by=by, limit=limit, as_lines=as_json)
+    list_letters(local_dir_of(settings), topology, wanted, by=by, limit=limit, reveal=reveal, as_lines=as_json)
 
 
 @dead.command("show")
-def dead_show(topology: TopologyName, number: Number, as_json: Json = False, settings: Settings = None) -> None:
+def dead_show(
+    topology: TopologyName, number: Number, reveal: Reveal = False, as_json: Json = False, settings: Settings = None
+) -> None:
     """Shows one dead letter whole: input, root, error, traceback, what became of it, others of its failure.
+
+    Values are hidden by the names of fields and of keys, as by squall tap (topology.mask.fields); the log, replays and
+    exports have them. Errors and tracebacks are shown as they were raised.
 
     Example: squall dead show orders 3
     """
     from squall.cli.letters.viewing import show_letter
 
-    show_letter(local_dir_of(settings), topology, number, as_lines=as_json)
+    show_letter(local_dir_of(settings), topology, number, reveal=reveal, as_lines=as_json)
 
 
 @dead.command("replay")

@@ -59,14 +59,14 @@ def _progress(letters: list[Stored]) -> Iterable[Stored]:
 
 
 def _write_lines(out: TextIO, letters: Iterable[Stored]) -> None:
-    out.writelines(json.dumps(as_json(stored, whole=True)) + "\n" for stored in letters)
+    out.writelines(json.dumps(as_json(stored, None, whole=True)) + "\n" for stored in letters)
 
 
 def _write_csv(out: TextIO, letters: Iterable[Stored]) -> None:
     """One column for each field of a letter; values in the words of JSON."""
     writer: csv.DictWriter[str] | None = None
     for stored in letters:
-        row = {name: _cell(value) for name, value in as_json(stored, whole=True).items()}
+        row = {name: _cell(value) for name, value in as_json(stored, None, whole=True).items()}
         if writer is None:
             writer = csv.DictWriter(out, list(row))
             writer.writeheader()

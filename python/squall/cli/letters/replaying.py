@@ -193,4 +193,5 @@ def _refuse(refused: dict[int, str]) -> None:
 
 def _print_json(letters: Letters, chosen: Sequence[Stored]) -> None:
     for one in chosen:
-        typer.echo(json.dumps(as_json(letters.reader.letters[one.number])))
+        stored = letters.reader.letters[one.number]
+        typer.echo(json.dumps(as_json(stored, letters.masker(stored))))

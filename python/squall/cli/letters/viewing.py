@@ -12,7 +12,10 @@ from typing import Any
 import typer
 
 from squall.cli.letters.choosing import Filter, Letters, state_of
+from squall.cli.view.words import harmless, one_line
+from squall.model.masking import HIDDEN, Masker
 from squall.runtime.letter_codec import shown
+from squall.runtime.masked_values import without_secrets
 from squall.runtime.plain_values import plain
 from squall.runtime.stored import Stored
 
@@ -26,8 +29,8 @@ LINKED = 20
 """Other letters of a failure that are named."""
 
 
-def as_json(stored: Stored, *, whole: bool = False) -> dict[str, Any]:
-    """A letter as JSON, for scripts; `whole`: with its traceback."""
+def as_json(stored: Stored, masker: Masker | None, *, whole: bool = False) -> dict[str, Any]:
+    """A letter as JSON, for scripts; `whole`: with its traceback. `masker` None: with its secrets."""
     letter = stored.letter
     root = stored.root_values
     found: dict[str, Any] = {
@@ -46,23 +49,30 @@ def as_json(stored: Stored, *, whole: bool = False) -> dict[str, Any]:
         "error": letter.error,
         "source": letter.source,
         "stream": letter.stream,
-        "input": _named(letter.fields, letter.values),
+        "input": _named(letter.fields, letter.values, masker),
         "spout": letter.spout,
         "spout_stream": letter.spout_stream,
-        "root": None if root is None else _named(letter.root_names(), root),
+        "root": None if root is None else _named(letter.root_names(), root, masker),
         "edited": stored.edited is not None,
-        "message_id": plain(letter.message_id),
+        "message_id": plain(_seen("", letter.message_id, masker)),
         "replayable": stored.replayable,
     }
     return found | {"traceback": letter.traceback} if whole else found
 
 
-def _named(names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
-    return {name: plain(value) for name, value in zip(names, values, strict=False)}
+def _named(names: Sequence[str], values: Sequence[Any], masker: Masker | None) -> dict[str, Any]:
+    return {name: plain(_seen(name, value, masker)) for name, value in zip(names, values, strict=False)}
+
+
+def _seen(name: str, value: Any, masker: Masker | None) -> Any:
+    """A value as it may be seen."""
+    if masker is None:
+        return value
+    return HIDDEN if masker.hides(name) else without_secrets(value, masker)
 
 
 def list_letters(
-    base: Path, topology: str, wanted: Filter, *, by: str | None, limit: int | None, as_lines: bool
+    base: Path, topology: str, wanted: Filter, *, by: str | None, limit: int | None, reveal: bool, as_lines: bool
 ) -> None:
     """Prints one line a letter, or one for each group of them."""
     letters = Letters(base, topology)
@@ -72,36 +82,44 @@ def list_letters(
     if limit is None and sys.stdout.isatty() and not as_lines:
         limit = ON_A_TERMINAL
     newest = taken[-limit:] if limit else taken
+    masked = [(stored, None if reveal else letters.masker(stored)) for stored in newest]
     if as_lines:
-        for stored in newest:
-            typer.echo(json.dumps(as_json(stored)))
+        for stored, masker in masked:
+            typer.echo(json.dumps(as_json(stored, masker)))
     elif sys.stdout.isatty():
-        _print_table(newest, letters.is_running())
+        _print_table(masked, letters.is_running())
     else:
         is_running = letters.is_running()
-        sys.stdout.writelines(_line(stored, is_running) + "\n" for stored in newest)
+        sys.stdout.writelines(_line(stored, masker, is_running) + "\n" for stored, masker in masked)
     if left := len(taken) - len(newest):
         typer.echo(f"and {left:,} older ones: --limit 0 lists all, --by error counts them", err=True)
 
 
-def _line(stored: Stored, is_running: bool) -> str:
+def _line(stored: Stored, masker: Masker | None, is_running: bool) -> str:
     head = stored.head
     about = f"{stored.number:>6}  {stored.at:%Y-%m-%d %H:%M:%S}  {state_of(stored, is_running):<8}"
-    return f"{about}  failure {head.failure}  {head.component}  {head.error}  ({_input(stored)})"
+    return one_line(f"{about}  failure {head.failure}  {head.component}  {head.error}  ({_input(stored, masker)})")
 
 
-def _input(stored: Stored) -> str:
-    text = stored.letter.inputs()
+def _input(stored: Stored, masker: Masker | None) -> str:
+    text = ", ".join(_inputs(stored, masker, "="))
     return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
 
 
-def _print_table(letters: Sequence[Stored], is_running: bool) -> None:
+def _inputs(stored: Stored, masker: Masker | None, sign: str) -> Iterable[str]:
+    """Names and values of the input, for people."""
+    pairs = zip(stored.letter.fields, stored.letter.values, strict=False)
+    return (f"{name}{sign}{shown(_seen(name, value, masker))}" for name, value in pairs)
+
+
+def _print_table(masked: Sequence[tuple[Stored, Masker | None]], is_running: bool) -> None:
     """A table that fits the terminal: long cells are cut, none is wrapped."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     console = Console()
+    letters = [stored for stored, _ in masked]
     states = [state_of(stored, is_running) for stored in letters]
     widths = [
         max([1, *(len(str(stored.number)) for stored in letters)]),
@@ -114,10 +132,10 @@ def _print_table(letters: Sequence[Stored], is_running: bool) -> None:
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     for name, width in zip(COLUMNS, widths, strict=True):
         table.add_column(name, width=width, no_wrap=True, overflow="ellipsis")
-    for stored, state in zip(letters, states, strict=True):
+    for (stored, masker), state in zip(masked, states, strict=True):
         when = f"{stored.at:%m-%d %H:%M:%S}"
-        cells = (str(stored.number), when, state, stored.head.component, stored.head.error, _input(stored))
-        table.add_row(*map(Text, cells))
+        cells = (str(stored.number), when, state, stored.head.component, stored.head.error, _input(stored, masker))
+        table.add_row(*(Text(one_line(cell)) for cell in cells))
     console.print(table, soft_wrap=False)
 
 
@@ -133,15 +151,16 @@ def _print_groups(letters: Iterable[Stored], by: str, as_lines: bool) -> None:
         else:
             where = "" if by == "component" else f"  {', '.join(sorted({one.head.component for one in group}))}"
             span = f"{first.at:%Y-%m-%d %H:%M:%S} … {last.at:%Y-%m-%d %H:%M:%S}"
-            typer.echo(f"{len(group):>7,}  {span}  newest {last.number}{where}  {key}")
+            typer.echo(f"{len(group):>7,}  {span}  newest {last.number}{where}  {one_line(key)}")
 
 
-def show_letter(base: Path, topology: str, number: int, *, as_lines: bool) -> None:
+def show_letter(base: Path, topology: str, number: int, *, reveal: bool, as_lines: bool) -> None:
     """Prints everything about one letter."""
     letters = Letters(base, topology)
     stored = letters.one(number)
+    masker = None if reveal else letters.masker(stored)
     if as_lines:
-        return typer.echo(json.dumps(as_json(stored, whole=True), indent=2))
+        return typer.echo(json.dumps(as_json(stored, masker, whole=True), indent=2))
     letter = stored.letter
     lines = [
         f"dead letter {number} of {topology}: {state_of(stored, letters.is_running())}{_why(stored)}",
@@ -151,13 +170,13 @@ def show_letter(base: Path, topology: str, number: int, *, as_lines: bool) -> No
         *([f"  replay of: letter {letter.replay_of}"] if letter.replay_of else []),
         *(f"  on the way: {one}" for one in stored.tries),
         f"  input: {letter.source}/{letter.stream}",
-        *(f"    {name} = {shown(value)}" for name, value in zip(letter.fields, letter.values, strict=False)),
-        *_root(stored),
+        *(f"    {line}" for line in _inputs(stored, masker, " = ")),
+        *_root(stored, masker),
         f"  replayable: {'yes' if stored.replayable else 'no, not all of its values are kept'}",
         f"  error: {letter.error}",
         letter.traceback.rstrip(),
     ]
-    typer.echo("\n".join(lines))
+    typer.echo(harmless("\n".join(lines)))
 
 
 def _tries(count: int) -> str:
@@ -181,14 +200,18 @@ def _linked(stored: Stored, letters: Iterable[Stored]) -> str:
     return f", with letters {', '.join(numbers[:LINKED])}{' and more' if len(numbers) > LINKED else ''}"
 
 
-def _root(stored: Stored) -> list[str]:
+def _root(stored: Stored, masker: Masker | None) -> list[str]:
     letter = stored.letter
+
+    def seen(values: Sequence[Any]) -> str:
+        return row(tuple(_seen(name, one, masker) for name, one in zip(letter.root_names(), values, strict=False)))
+
     where = f"  root: {letter.spout}/{letter.spout_stream}"
     if stored.root_values is None:
-        return [f"{where} id {shown(letter.message_id)}"]
+        return [f"{where} id {shown(_seen('', letter.message_id, masker))}"]
     if stored.edited is None:
-        return [f"{where} {row(stored.root_values)}"]
-    return [f"{where} {row(letter.root_values or ())}", f"    edited: {row(stored.edited)}"]
+        return [f"{where} {seen(stored.root_values)}"]
+    return [f"{where} {seen(letter.root_values or ())}", f"    edited: {seen(stored.edited)}"]
 
 
 def row(values: tuple[object, ...]) -> str:

@@ -72,10 +72,11 @@ def _state(now: Figures) -> Text:
 
 def _latencies(now: Figures) -> list[Text]:
     lines: list[Text] = []
-    for key, word in (("execute_ms", "call"), ("process_ms", "until acked"), ("complete_ms", "complete")):
-        if now[key]["count"]:
-            figures = "   ".join(f"{figure} {ms(now[key], figure)}" for figure in ("p50", "p99", "p999", "max"))
-            lines.append(Text.assemble(("  ms   ", "dim"), f"{word:<12} {figures}"))
+    for name, word in (("execute", "call"), ("process", "until acked"), ("complete", "complete")):
+        for key, over in ((f"recent_{name}_ms", "lately"), (f"{name}_ms", "in all")):
+            if now[key]["count"]:
+                figures = "   ".join(f"{figure} {ms(now[key], figure)}" for figure in ("p50", "p99", "p999", "max"))
+                lines.append(Text.assemble(("  ms   ", "dim"), f"{word:<12} ", (f"{over} ", "dim"), figures))
     return lines
 
 

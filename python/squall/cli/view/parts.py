@@ -56,9 +56,9 @@ def _totals(event: Event) -> Text:
 
 
 def _latency(event: Event) -> Text:
-    complete = event["complete_ms"]
+    complete = event["recent_complete_ms"]
     figures = (("complete p50", "p50"), ("p99", "p99"), ("p999", "p999"), ("max", "max"))
-    return _row(tuple((word, ms(complete, figure)) for word, figure in figures)).append(" ms", "dim")
+    return _row(tuple((word, ms(complete, figure)) for word, figure in figures)).append(" ms, lately", "dim")
 
 
 def blame(components: Mapping[str, Any]) -> list[Text]:
@@ -162,7 +162,7 @@ def help_lines() -> list[Text]:
         ("capacity", "share of its time that a component is at work: near 1 it is the bottleneck"),
         ("held up", "share of its time that it could go on but has to wait for another one, over the last seconds"),
         ("queue", "tuples that wait before it"),
-        ("p50, p99", "of the time of one call, in milliseconds, sampled; – : none was measured yet"),
-        ("complete", "from a tuple's emission until all that came of it is done"),
+        ("p50, p99", "of the time of one call in the last 10 to 20 s, in milliseconds, sampled; – : none was measured"),
+        ("complete", "from a tuple's emission until all that came of it is done; lately: in the last 10 to 20 s"),
     )
     return [*lines, Text(""), *(Text.assemble((f"{name:>9}  ", "bold"), told) for name, told in figures)]

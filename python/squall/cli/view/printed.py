@@ -1,7 +1,7 @@
 """What sinks print, on a terminal that also has the live view: it comes through a pipe and scrolls by above.
 
 Bound: the pipe; a terminal that does not keep up holds up the sinks, and no line is left out. Order is as it was
-written. A line that has no end yet waits for it.
+written. A line that has no end yet waits for it, up to 1 MiB: what is longer is shown in parts, a line each.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import os
 from collections.abc import Callable
 
 READ_BYTES = 1 << 16
+LONGEST_BYTES = 1 << 20
+"""Bytes of a line without an end at which what there is of it is shown."""
 
 
 class Printed:
@@ -34,6 +36,9 @@ class Printed:
         whole, feed, self._rest = (self._rest + data).rpartition(b"\n")
         if feed:
             self._show(whole + feed)
+        if len(self._rest) >= LONGEST_BYTES:
+            self._show(self._rest + b"\n")
+            self._rest = b""
         return bool(data)
 
     def close(self) -> None:

@@ -17,6 +17,7 @@ from squall.cli.view.state import Known, Pane
 from squall.cli.view.words import one_line
 
 LEAST_WIDTH = 40
+"""Columns that the parts are made for, at least; a narrower terminal shows their left."""
 NARROW = str.maketrans("─│┬├╰▶×…–↺·", "-|+++>x~-@.")
 """What stands for the characters that a terminal without UTF-8 does not have."""
 EMPTY = Part([Text("")], 10)
@@ -29,10 +30,10 @@ def screen(known: Known, width: int, height: int, now_s: float, *, keys: bool, n
         keys: keys are taken, so they are named.
         narrow: the terminal has no UTF-8.
     """
-    width = max(width, LEAST_WIDTH)
+    wide = max(width, LEAST_WIDTH)
     head = Part(parts.head(known, now_s), 0, 3)
-    foot = Part(parts.foot(known, width, keys=keys), 1)
-    middle = _middle(known, width) if known.shown is not None else []
+    foot = Part(parts.foot(known, wide, keys=keys), 1)
+    middle = _middle(known, wide) if known.shown is not None else []
     lines = _without_gaps(fitted([head, *middle, foot], height))
     for line in lines:
         line.truncate(width, overflow="ellipsis")

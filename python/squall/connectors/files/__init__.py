@@ -1,11 +1,15 @@
-"""Files as sinks: `sink` is the bolt, `formats` and `parquet` make rows into bytes, `layout` says into which file,
+"""Files, as a source and as a sink: `spout`, `sink`, and `formats`, which both can be given.
 
-`staging` writes a file that is not published yet, `publishing` makes it visible, `recovery` does so after a crash.
+`reading` is what makes the spout: which files, their bytes and records, how far they have ended. `writing` is what
+makes the sink: rows as bytes, into which file, and how that appears whole.
 """
 
-from squall.connectors.files.formats import Csv, JsonLines, Text
-from squall.connectors.files.layout import Rotation
-from squall.connectors.files.parquet import Parquet
+from squall.connectors.files.formats.csv import Csv
+from squall.connectors.files.formats.json_lines import JsonLines
+from squall.connectors.files.formats.parquet import Parquet
+from squall.connectors.files.formats.text import Text
 from squall.connectors.files.sink import FileSink
+from squall.connectors.files.spout import FileSpout
+from squall.connectors.files.writing.layout import Rotation
 
-__all__ = ["Csv", "FileSink", "JsonLines", "Parquet", "Rotation", "Text"]
+__all__ = ["Csv", "FileSink", "FileSpout", "JsonLines", "Parquet", "Rotation", "Text"]

@@ -12,12 +12,14 @@ from typing import Any, cast
 from squall._core import Tuple
 from squall.api.components import Bolt
 from squall.connectors.extras import need
-from squall.connectors.files.formats import Format, Row, StartAnew, Text, unwritable
-from squall.connectors.files.layout import Layout, Rotation
-from squall.connectors.files.open_files import OpenFiles, Plan
-from squall.connectors.files.options import refused
-from squall.connectors.files.publishing import SUFFIXES, Compression, compressing
-from squall.connectors.files.staging import WAITS, Appended
+from squall.connectors.files.compression import Compression, is_compression, packing_of, suffix_for
+from squall.connectors.files.formats.text import Text
+from squall.connectors.files.writing.layout import Layout, Rotation
+from squall.connectors.files.writing.open_files import OpenFiles, Plan
+from squall.connectors.files.writing.options import refused
+from squall.connectors.files.writing.rows import Row, StartAnew, WrittenFormat, unwritable
+from squall.connectors.files.writing.staged import Staged
+from squall.connectors.files.writing.staging import WAITS, Appended
 from squall.connectors.framing import is_count
 from squall.errors import RetryTuple, repr_of
 
@@ -34,9 +36,9 @@ class FileSink(Bolt):
         task takes nothing for a second, then what failed is tried again, uncounted, until there is room; a
         half-written batch is taken back.
     Files: without `rotate` rows are appended to one file, which can be read while it grows; a loss of power may cut its
-        last row. With `rotate` a file has a hidden name (`.NAME.open`) until it is full or old, and then appears whole,
-        as `NAME-TIME-TASK.SUFFIX`, by a rename. What a process that died had written of it, each acked row, appears
-        when the sink is next opened.
+        last row. With `rotate` a file has a hidden name (`.NAME.KIND.open`) until it is full or old, and then
+        appears whole, as `NAME-TIME-TASK.SUFFIX`, by a rename. What a process that died had written of it, each acked
+        row, appears when a sink of the same path is next opened, whatever its format, compression, suffix and rotation.
     Bound: `max_open_files` files are open; the one that was longest without a row is closed, and published.
     Metrics: counters `rows`, `bytes` (before compression) and `files` (published), gauge `open files`.
     Threading: on a thread of its own, so that a slow disk holds up nothing else.
@@ -44,14 +46,16 @@ class FileSink(Bolt):
         path: made if it is not there, its folder too. Fields in braces part the rows:
             `out/{country}/{day:%Y-%m-%d}/part.csv`; a value cannot leave its folder, its slashes are written as `%2F`.
             With several tasks each writes its own: `name.N.suffix`.
-        format: `Text()`, `Csv()`, `JsonLines()` or `Parquet()`.
-        rotate: when files are closed and published. `Parquet` and `compress` always do, by `Rotation()` if not given.
-        compress: "gzip" or "zstd" (`pip install "squall[zstd]"`); adds `.gz` or `.zst` to the names.
+        format: `Text`, `Csv`, `JsonLines` or `Parquet`.
+        rotate: when files are closed and published. Parquet and compressed files always are, by `Rotation()` if not
+            given.
+        compression: "auto": by the path's suffix (`.gz`, `.zst`); None; or "gzip" or "zstd", which adds the suffix
+            (`pip install "squall[zstd]"`).
         fsync: False acks when the operating system has the row: faster, and as safe unless the machine itself fails.
         max_open_files: with fields in the path.
 
     Raises:
-        TopologyError: `file_option` or `extra_missing`.
+        TopologyError: `file_option`, `file_format` or `extra_missing`.
     """
 
     blocking = True
@@ -62,49 +66,48 @@ class FileSink(Bolt):
         self,
         path: str | Path,
         *,
-        format: Format | None = None,
+        format: WrittenFormat | None = None,
         rotate: Rotation | None = None,
-        compress: Compression | None = None,
+        compression: Compression = "auto",
         fsync: bool = True,
         max_open_files: int = DEFAULT_MAX_OPEN,
     ) -> None:
-        self._format: Format = Text() if format is None else format
-        self._compress: Compression | None = compress
+        self._format: WrittenFormat = Text() if format is None else format
         self._fsync, self._max_open = fsync, max_open_files
-        if compress is not None and (not isinstance(cast("object", compress), str) or compress not in SUFFIXES):
-            raise refused(f"FileSink has compress={repr_of(compress)}", 'give "gzip" or "zstd"')
-        if isinstance(self._format, type) or not hasattr(type(self._format), "seal"):
+        if isinstance(self._format, type) or not callable(getattr(type(self._format), "encoder", None)):
             raise refused(f"FileSink has format={repr_of(format)}", "give Text(), Csv() or another format")
-        if compress and self._format.seal:
-            raise refused(
-                f"FileSink has compress={repr_of(compress)} beside {self._format}", "Parquet(compression=...)"
-            )
-        if not is_count(max_open_files):
-            raise refused(f"FileSink has max_open_files={repr_of(max_open_files)}", "give a whole number from 1")
-        if self._format.extra:
-            need(*self._format.extra, f"FileSink with {type(self._format).__name__}")
-        if compress == "zstd":
-            need("zstd", "zstandard", 'FileSink with compress="zstd"')
-        if not isinstance(cast("object", path), str | Path):
-            raise refused(f"FileSink has path={repr_of(path)}", "give a text or a Path")
-        if rotate is not None and not isinstance(cast("object", rotate), Rotation):
-            raise refused(f"FileSink has rotate={repr_of(rotate)}", "give Rotation(…)")
-        self._rotate = rotate or (Rotation() if compress or self._format.seal else None)
-        self._layout = Layout(str(path), SUFFIXES[compress] if compress else "")
+        self._format.check_written()
+        for name, value, is_right, fix in (
+            ("path", path, isinstance(cast("object", path), str | Path), "give a text or a Path"),
+            ("compression", compression, is_compression(compression), 'give "auto", "gzip", "zstd" or None'),
+            ("max_open_files", max_open_files, is_count(max_open_files), "give a whole number from 1"),
+            ("rotate", rotate, rotate is None or isinstance(cast("object", rotate), Rotation), "give Rotation(…)"),
+        ):
+            if not is_right:
+                raise refused(f"FileSink has {name}={repr_of(value)}", fix)
+        packing = packing_of(str(path), compression)
+        if self._format.seal and packing:
+            message = f"FileSink has compression={repr_of(compression)} for {str(path)!r}, beside {repr_of(format)}"
+            fix = "leave it and the suffix out: Parquet(compression=…) is that of its columns"
+            raise refused(message, fix)
+        if packing == "zstd":
+            need("zstd", "zstandard", "FileSink that compresses with zstd")
+        self._staged = Staged(self._format.log, packing or self._format.seal)
+        self._rotate = rotate or (Rotation() if self._staged.seal else None)
+        self._layout = Layout(str(path), suffix_for(str(path), packing))
 
     def open(self, context: Any) -> None:
         """Publishes what a run that was killed had left, and opens the file if it is one."""
-        seal = compressing(self._compress) if self._compress else self._format.seal
         limits = self._rotate.limits() if self._rotate else None
-        plan = Plan(self._layout, self._format, seal, limits, self._fsync, self._max_open)
+        plan = Plan(self._layout, self._format, self._staged, limits, self._fsync, self._max_open)
         self._files = OpenFiles(plan, context, context.task_index, context.report_error)
         self._own_name = f".{context.task_index}" if limits is None and context.task_count > 1 else ""
         self._rows, self._bytes = context.counter("rows"), context.counter("bytes")
         self._published = context.counter("files")
         context.gauge("open files", lambda: len(self._files))
+        self._files.recover()
+        self._count()
         if self._rotate is not None:
-            self._files.recover()
-            self._count()
             context.every(self._rotate.look_every_s, self._finish_old)
         if not self._layout.is_partitioned:
             self._files.get(self._place({}))  # what cannot be written ends the run now

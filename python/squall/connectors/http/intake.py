@@ -221,7 +221,8 @@ def _busy(why: str, *headers: tuple[str, str]) -> Refused:
 
 def _hint(scope: Scope) -> bytes:
     host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "HOST:PORT")
-    return f"POST records here, for example: curl -d 'a record' http://{host}{scope['path']}\n".encode()
+    address = f"{scope.get('scheme', 'http')}://{host}{scope['path']}"
+    return f"POST records here, for example: curl -d 'a record' {address}\n".encode()
 
 
 async def _send(

@@ -21,6 +21,8 @@ from squall.model.durations import Seconds, seconds_or_none
 
 DEFAULT_TIMEOUT_S = 30.0
 DEFAULT_MAX_IN_FLIGHT = 32
+READ_BYTES = 64 << 10
+"""Bytes of an answer that are read."""
 GRACE_S = 10.0
 """How much longer than its requests may take a batch is held before the engine gives it up."""
 
@@ -39,7 +41,7 @@ class HttpSink(Bolt):
         404, …) goes to the dead letters with the answer's text.
     Batches: with `batch` above 1 a body is an array of up to so many objects, or one object a line with `lines=True`.
         One that fails or is refused is sent again row by row, so that only the row that is to blame fails.
-    Bound: `max_in_flight` requests at a time.
+    Bound: `max_in_flight` requests at a time; 64 KiB of an answer are read.
     Metrics: counters `requests` and `rows`.
     Args:
         url: with fields in braces if wanted: `https://example.org/{country}/orders`; rows of one batch that differ in
@@ -95,7 +97,9 @@ class HttpSink(Bolt):
             import ssl
 
             verify = ssl.create_default_context(cafile=self._verify)
-        headers = {"content-type": self._content_type(), **resolved(self._headers, f'bolt "{context.component}"')}
+        # What is read of an answer is bounded, so it must not be one that grows when it is unpacked.
+        headers = httpx.Headers({"content-type": self._content_type(), "accept-encoding": "identity"})
+        headers.update(resolved(self._headers, f'bolt "{context.component}"'))
         limits = httpx.Limits(max_connections=self.max_in_flight, max_keepalive_connections=self.max_in_flight)
         self._client = httpx.AsyncClient(headers=headers, timeout=None, limits=limits, verify=verify)
         self._unreachable, self._broken = httpx.ConnectError, (httpx.HTTPError, TimeoutError)
@@ -138,12 +142,12 @@ class HttpSink(Bolt):
         where = f"{self._method} {_without_query(url)}"
         try:
             async with asyncio.timeout(self._timeout_s):
-                answer = await self._client.request(self._method, url, content=self._body(rows))
+                answer, said = await self._asked(url, self._body(rows))
         except self._unreachable as error:
             return self._wait(WAIT_S, f"{where}: {error}")
         except self._broken as error:
             return HttpAnswer(f"{where}: no answer: {type(error).__name__} {error}".rstrip())
-        text = shown(answer.status_code, answer.text)
+        text = shown(answer.status_code, said)
         match meaning(answer.status_code, answer.headers, self.context.now()):
             case Taken():
                 self._rows.add(len(rows))
@@ -154,6 +158,16 @@ class HttpSink(Bolt):
                 return DeadLetter(f"{where}: {text}")
             case Refused() | Failed():
                 return HttpAnswer(f"{where}: {text}")
+
+    async def _asked(self, url: str, body: bytes) -> tuple[Any, str]:
+        """An answer, and the beginning of its text; a connection with more of it is closed."""
+        async with self._client.stream(self._method, url, content=body) as answer:
+            raw = b""
+            async for part in answer.aiter_raw():
+                raw += part
+                if len(raw) >= READ_BYTES:
+                    break
+            return answer, raw[:READ_BYTES].decode(answer.encoding, "replace")
 
     def _body(self, rows: list[bytes]) -> bytes:
         if self._lines:

@@ -15,6 +15,7 @@ from squall.connectors.addresses import bound, parse_address
 from squall.connectors.extras import need
 from squall.connectors.http.intake import Intake, Rules, Waiting
 from squall.connectors.http.options import check_count, check_one_of, refused
+from squall.connectors.tls import Tls, check_tls
 from squall.errors import repr_of
 from squall.model.addresses import address_of
 
@@ -30,24 +31,24 @@ class HttpSpout(Spout):
 
     Out: one field, `record` if not named otherwise.
     Answers: 202 with `{"records": 1}` when the records are taken. With `receipts="processed"` 200 with
-        `{"records": 1, "dead": 0}` when each has ended: acked, or safe in the dead letters. Refused are: no record or
-        one that cannot be decoded 400, another path 404, another method 405, a body of which nothing comes for 30 s
-        408, a long one 413, a compressed one 415, all with problem JSON that says why, and nothing of the request
-        taken. GET shows how to send.
+        `{"records": 1, "dead": 0}` when each has ended: acked, dropped, or safe in the dead letters. Refused are: no
+        record or one that cannot be decoded 400, another path 404, another method 405, a body of which nothing comes
+        for 30 s 408, a long one 413, a compressed one 415, all with problem JSON that says why, and nothing of the
+        request taken. GET shows how to send.
     Delivery: with `receipts="processed"` at least once, if clients send again what was not answered by 200. A record
         answered by 202 is lost if the worker dies before it has ended, since HTTP cannot be rewound.
     Bound: `max_queued` records, and one body more, wait for the topology; a request that finds no room gets 503 with
         `Retry-After`, so the senders feel it. Bodies that are being received hold 64 MiB, and the last one more.
-        A client that opens connections and sends no request holds them; where clients are not trusted, put a proxy
-        before it.
+        A connection on which no whole head of a request comes for 30 s is closed.
     Threading: the server has a thread of its own.
     """
 
     outputs: ClassVar[Any] = ()
     idle_wait = 0.1  # a request ends the pause, unless it comes in the moment before it
 
-    def __init__(self, host: str, port: int, rules: Rules, field: str, max_connections: int) -> None:
+    def __init__(self, host: str, port: int, rules: Rules, field: str, max_connections: int, tls: Tls | None) -> None:
         self.host, self.port, self.rules, self.max_connections = host, port, rules, max_connections
+        self._tls = tls
         self.outputs = (field,)  # pyright: ignore[reportAttributeAccessIssue]  # of this spout alone
         self._fd: int | None = None
         self._wake: Callable[[], object] = lambda: None
@@ -63,6 +64,7 @@ class HttpSpout(Spout):
         decode: Decode = "text",
         field: str = "record",
         receipts: Literal["taken", "processed"] = "taken",
+        tls: Tls | None = None,
         max_body: int = DEFAULT_MAX_BODY,
         max_queued: int = DEFAULT_MAX_QUEUED,
         max_connections: int = DEFAULT_MAX_CONNECTIONS,
@@ -76,12 +78,13 @@ class HttpSpout(Spout):
                 is answered by 400.
             field: the name of the field.
             receipts: whether a request is answered when its records are taken, or when they have ended.
+            tls: HTTPS; with `client_ca` only for clients that show a certificate.
             max_body: longest body, in bytes.
             max_queued: records that wait for the topology.
             max_connections: more than this at a time get 503.
 
         Raises:
-            TopologyError: `tcp_address`, `http_option` or `extra_missing`.
+            TopologyError: `tcp_address`, `http_option`, `tls_invalid` or `extra_missing`.
         """
         host, port = parse_address(address)
         need("http", "uvicorn", "HttpSpout")
@@ -93,9 +96,12 @@ class HttpSpout(Spout):
             check_one_of("HttpSpout.listen", "decode", decode, ("text", "json", "bytes"))
         for name, value in (("max_body", max_body), ("max_queued", max_queued), ("max_connections", max_connections)):
             check_count("HttpSpout.listen", name, value)
+        check_tls("HttpSpout.listen", tls)
+        if tls is not None:
+            tls.check_server("HttpSpout.listen")
         decoder = decode if callable(decode) else DECODERS[decode]
         rules = Rules(path, WORDS[records], decoder, receipts == "processed", max_body, max_queued)
-        return cls(host, port, rules, field, max_connections)
+        return cls(host, port, rules, field, max_connections, tls)
 
     @property
     def address(self) -> str:
@@ -128,7 +134,11 @@ class HttpSpout(Spout):
     # -- life ----------------------------------------------------------------------------------------------------
 
     def open(self, context: Any) -> None:
-        """Begins to serve."""
+        """Begins to serve.
+
+        Raises:
+            ClusterError: `tls_unusable`.
+        """
         from squall.connectors.http.server import ServerThread
 
         self._ids = count()
@@ -136,7 +146,7 @@ class HttpSpout(Spout):
         self.app = Intake(self.rules, self._wake)
         context.gauge("queued", lambda: self.app.queued)
         listener = self.bind() if self._fd is None else socket.socket(fileno=self._fd)
-        self._server = ServerThread(self.app, listener, self.max_connections)
+        self._server = ServerThread(self.app, listener, self.max_connections, self._tls)
 
     def next_batch(self, limit: int) -> object:
         """The next records."""

@@ -98,7 +98,7 @@ class Exchange:
 
     def _tell(self) -> None:
         with self._outbox.lock:
-            self._outbox.lock.notify_all()
+            self._outbox.tell()
             receipted = self._kept.receipted
         self._on_receipt(receipted)
 

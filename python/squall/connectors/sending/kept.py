@@ -58,23 +58,25 @@ class Kept:
 
     def add(self, record: bytes) -> None:
         """Adds one record."""
-        batch = self._open
+        batch, size = self._open, len(record)
         if batch is None or len(batch.records) >= BATCH_RECORDS or batch.bytes >= BATCH_BYTES:
             batch = self._open = Batch([])
             self._batches.append(batch)
-        batch.records.append(record)
-        batch.bytes += len(record)
+        # An interrupt comes after a call: the one that adds it is the last step, here as in `extend`.
+        batch.bytes += size
         self.added += 1
-        self.bytes += len(record)
+        self.bytes += size
+        batch.records.append(record)
 
     def extend(self, records: list[bytes]) -> None:
         """Adds records, which are not changed any more, as a batch of their own."""
         if not records:
             return
-        batch, self._open = Batch(records), None
-        self._batches.append(batch)
-        self.added += len(records)
+        batch, count = Batch(records), len(records)
+        self._open = None
+        self.added += count
         self.bytes += batch.bytes
+        self._batches.append(batch)
 
     def opened(self) -> None:
         """A new connection: it is given everything that is not receipted, and counts from here."""

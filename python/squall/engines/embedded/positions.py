@@ -20,6 +20,8 @@ from squall.model.graph import Graph, Kind
 from squall.runtime.positions import FROM_START, StoredPosition
 
 LOCK = ".lock"
+FORGOTTEN = ".forgotten"
+"""While it is there, the positions beside it count for nothing: they were to be removed, and not all may be."""
 VERSION = 1
 
 
@@ -44,7 +46,7 @@ class PositionStore:
         if not self._folder.exists():
             return []
         self._take()
-        if from_start:
+        if from_start or (self._folder / FORGOTTEN).exists():
             self.forget()
         stored = [self._read(path) for path in sorted(self._folder.glob("*/*")) if path.name.isdecimal()]
         for one in stored:
@@ -82,12 +84,21 @@ class PositionStore:
         self._newest[position.component, position.task] = position
 
     def forget(self) -> None:
-        """The next run begins at the start of its sources."""
+        """The next run begins at the start of all its sources, or of none if the machine dies before the first step.
+
+        Raises:
+            OSError: they are forgotten, but not all are removed, which the next run does; or none is.
+        """
         if self._lock is None:
             return
+        forgotten = self._folder / FORGOTTEN
+        forgotten.touch(mode=0o600)
+        _sync_folder(self._folder)
         for folder in self._folder.iterdir():
             if folder.is_dir():
                 shutil.rmtree(folder)
+        _sync_folder(self._folder)
+        forgotten.unlink()
         _sync_folder(self._folder)
 
     def close(self) -> None:

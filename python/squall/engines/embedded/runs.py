@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,22 @@ def running(base: Path) -> dict[str, Path]:
 def topology_of(key: str) -> str:
     """The topology's name in a key of `running`."""
     return key.rpartition("-")[0]
+
+
+def pid_of(key: str) -> int:
+    """The process of `squall run` in a key of `running`."""
+    return int(key.rpartition("-")[2])
+
+
+def stopped_process(key: str) -> int | None:
+    """A process of a run that a signal has stopped (SIGSTOP, Ctrl-Z, a debugger), if there is one."""
+    parent = pid_of(key)
+    with suppress(OSError):
+        children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+        for pid in (parent, *map(int, children)):
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][:1] in ("T", "t"):
+                return pid
+    return None
 
 
 def _folders(base: Path) -> list[Path]:

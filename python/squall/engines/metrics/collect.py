@@ -23,8 +23,10 @@ SUFFIXES = {
 
 
 def families(reading: Reading) -> list[Family]:
-    """Everything that is known of a run; families without a sample are left out."""
-    common = {"topology": reading.started.get("topology", "")}
+    """Everything that is known of a run; families without a sample are left out, and all before it says its name."""
+    if not reading.started:
+        return []
+    common = {"topology": reading.started["topology"]}
     own = (_family(metric, reading, common) for metric in METRICS)
     return [family for family in (*own, *_users(reading, common)) if family.samples]
 

@@ -258,7 +258,7 @@ METRICS = (
         "Time that a spout with something to give waited for others on the loop.",
         partial(_figure, "waited_ms", kind="spout", scale=_MS),
     ),
-    _latency("execute", "execute_ms", "How long calls took."),
+    _latency("execute", "execute_ms", "How long calls took; a tuple of a batch has its share of the call."),
     _latency("process", "process_ms", "From a tuple's arrival at a bolt to its ack."),
     _latency("complete", "complete_ms", "From the emission of a root to the end of its tree."),
     # -- native sources

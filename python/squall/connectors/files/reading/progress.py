@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from squall.connectors.file_source.chunks import START, Place
-from squall.connectors.file_source.found import Head
+from squall.connectors.files.reading.chunks import START, Place
+from squall.connectors.files.reading.found import Head
 
 VERSION = 1
 DONE = Struct("<QQHIQQ")

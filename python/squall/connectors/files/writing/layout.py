@@ -11,7 +11,8 @@ from pathlib import Path
 from string import Formatter
 from typing import Any, TypeAlias
 
-from squall.connectors.files.options import refused, size_bytes
+from squall.connectors.files.compression import SUFFIXES
+from squall.connectors.files.writing.options import refused, size_bytes
 from squall.model.durations import Seconds, seconds
 
 
@@ -116,15 +117,8 @@ class Layout:
         root, self.segments = _split(pieces)
         self.root = Path(root)
         self.is_partitioned = any(piece.field is not None for piece in pieces)
-        name = self.segments[-1]
-        stem, dot, suffix = name[-1].text.rpartition(".") if name[-1].field is None else ("", "", "")
-        if dot and (stem or len(name) > 1):
-            self._stem: Segment = (*name[:-1], Piece(stem))
-            self._suffix = f".{suffix}"
-        else:
-            self._stem, self._suffix = name, ""
-        if added_suffix and self._suffix != added_suffix:
-            self._suffix += added_suffix
+        self._stem, suffix = _suffix_apart(self.segments[-1])
+        self._suffix = suffix + added_suffix
 
     def place(self, values: Mapping[str, Any]) -> Path:
         """The path of a row's file without what tells files of one place apart."""
@@ -137,9 +131,25 @@ class Layout:
         return place.with_name(f"{stem}{addition}{self._suffix}")
 
     def patterns(self, addition: str) -> list[re.Pattern[str]]:
-        """What folders and files of the sink are called, from the root on; `addition`: as in `numbered`, a pattern."""
+        """What folders and files of the sink are called, from the root on, whatever their suffix.
+
+        Args:
+            addition: as in `numbered`, a pattern.
+        """
         folders = [_pattern(segment) for segment in self.segments[:-1]]
-        return [*folders, re.compile(f"{_pattern(self._stem).pattern}{addition}{re.escape(self._suffix)}")]
+        return [*folders, re.compile(f"{_pattern(self._stem).pattern}{addition}(\\..+)?")]
+
+
+def _suffix_apart(name: Segment) -> tuple[Segment, str]:
+    """A file's name without its suffix, and that; of a compressed file both suffixes: `.csv.gz`."""
+    stem, dot, suffix = name[-1].text.rpartition(".") if name[-1].field is None else ("", "", "")
+    if not dot or not (stem or len(name) > 1):
+        return name, ""
+    apart = (*name[:-1], Piece(stem))
+    if f".{suffix}" not in SUFFIXES:
+        return apart, f".{suffix}"
+    stem_of_all, inner = _suffix_apart(apart)
+    return stem_of_all, f"{inner}.{suffix}"
 
 
 def _pattern(segment: Segment) -> re.Pattern[str]:

@@ -11,23 +11,40 @@ from __future__ import annotations
 import gzip
 import os
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
-from squall.connectors.files.formats import Seal
-from squall.connectors.files.staging import hidden, sync_folder
+from squall.connectors.files.writing.arrow_rows import to_parquet
+from squall.connectors.files.writing.staged import ARROW, Staged
+from squall.connectors.files.writing.staging import hidden, sync_folder
 
-Compression: TypeAlias = Literal["gzip", "zstd"]
-SUFFIXES = {"gzip": ".gz", "zstd": ".zst"}
+Seal: TypeAlias = Callable[[Path, Any], None]
+"""Makes the published file, open for writing, from the hidden one."""
 SEALING = ".seal"
 """No longer than the addition of the hidden file: a name that could be written can be published."""
 GZIP_LEVEL, ZSTD_LEVEL = 6, 3
 CHUNK = 1 << 20
 
 
-def compressing(compression: Compression) -> Seal:
-    """Makes the compressed file."""
-    return _to_gzip if compression == "gzip" else _to_zstd
+def seal_of(staged: Staged) -> Seal | None:
+    """What makes the published file; None: it is the hidden one.
+
+    Raises:
+        ValueError: its name says something that this squall does not know.
+    """
+    if staged.log == ARROW:
+        return partial(to_parquet, staged.seal)
+    match staged.seal:
+        case "":
+            return None
+        case "gzip":
+            return _to_gzip
+        case "zstd":
+            return _to_zstd
+        case other:
+            raise ValueError(f'"{other}" is no compression that this squall knows')
 
 
 def _to_gzip(source: Path, sealed: Any) -> None:
@@ -42,9 +59,9 @@ def _to_zstd(source: Path, sealed: Any) -> None:
         zstandard.ZstdCompressor(level=ZSTD_LEVEL).copy_stream(raw, sealed, size=source.stat().st_size)
 
 
-def publish(target: Path, seal: Seal | None, sync: bool) -> None:
+def publish(target: Path, staged: Staged, sync: bool) -> None:
     """Gives the hidden file of a target, which is on disk, its own name; may be called again after any failure."""
-    source = hidden(target)
+    source, seal = hidden(target, staged), seal_of(staged)
     if seal is None:
         source.rename(target)
     else:

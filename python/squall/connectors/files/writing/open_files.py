@@ -12,11 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from squall.connectors.files.formats import Format, Seal
-from squall.connectors.files.layout import Layout, Limits
-from squall.connectors.files.publishing import publish
-from squall.connectors.files.recovery import leftovers, recover
-from squall.connectors.files.staging import WAITS, Appended, hidden, open_hidden, open_visible
+from squall.connectors.files.writing.layout import Layout, Limits
+from squall.connectors.files.writing.publishing import publish
+from squall.connectors.files.writing.recovery import leftovers, recover
+from squall.connectors.files.writing.rows import WrittenFormat
+from squall.connectors.files.writing.staged import Staged
+from squall.connectors.files.writing.staging import WAITS, Appended, hidden, open_hidden, open_visible, shown
 
 TRIES = 1000
 """Names that are tried for a file before giving up."""
@@ -29,8 +30,8 @@ class Plan:
     """How a sink's files are written; `limits` None: one file that is read while it grows."""
 
     layout: Layout
-    format: Format
-    seal: Seal | None
+    format: WrittenFormat
+    staged: Staged
     limits: Limits | None
     sync: bool
     max_open: int
@@ -61,13 +62,19 @@ class OpenFiles:
         return len(self._files)
 
     def recover(self) -> None:
-        """Publishes what earlier runs left, as far as nobody else writes it."""
-        plan = self._plan
-        for target in list(leftovers(plan.layout.root, plan.layout.patterns(STAMP))):
+        """Publishes what earlier runs left, as far as nobody else writes it, whatever their format and compression."""
+        layout = self._plan.layout
+        try:
+            found = list(leftovers(layout.root, layout.patterns(STAMP)))
+        except OSError as error:  # a folder may be written to that cannot be listed
+            error.add_note(f"whether a run that was killed left files in {layout.root} cannot be seen")
+            return self._report(error)
+        for path in found:
             try:
-                self.published += recover(target, plan.format, plan.seal, plan.sync)
+                target, tag = shown(path)
+                self.published += recover(target, Staged.of_tag(tag), self._plan.sync)
             except Exception as error:
-                self._say(error, target)
+                self._say(error, path)
 
     def get(self, place: Path) -> Appended:
         """The open file of a place.
@@ -135,37 +142,35 @@ class OpenFiles:
         while self._finished:
             file = self._finished[0]
             try:
-                self._publish(file)
+                if file.target is not None:
+                    self._publish(file.target, file.rows)
             except Exception as error:
                 if isinstance(error, OSError) and error.errno in WAITS:
                     raise
-                self._say(error, file.target)
+                self._say(error, hidden(file.target or Path(), self._plan.staged))
             self._finished.remove(file)
             file.close()
 
-    def _say(self, error: Exception, target: Path | None) -> None:
+    def _say(self, error: Exception, path: Path) -> None:
         """Reports a file that stays hidden until the sink is next opened; its rows are safe, and nothing else stops."""
-        if target is not None:
-            error.add_note(f"{hidden(target)} cannot be published for now")
+        error.add_note(f"{path} cannot be published for now")
         self._report(error)
 
-    def _publish(self, file: Appended) -> None:
-        if file.target is None:
+    def _publish(self, target: Path, rows: int) -> None:
+        if not rows:
+            hidden(target, self._plan.staged).unlink(missing_ok=True)
             return
-        if not file.rows:
-            hidden(file.target).unlink(missing_ok=True)
-            return
-        publish(file.target, self._plan.seal, self._plan.sync)
+        publish(target, self._plan.staged, self._plan.sync)
         self.published += 1
 
     def _opened(self, place: Path) -> Appended:
         plan, now_s = self._plan, self._clock.monotonic()
         if plan.limits is None:
-            fd = open_visible(place, plan.format.ending, plan.sync)
+            fd = open_visible(place, plan.format.log.ending, plan.sync)
             return Appended(fd, plan.format.encoder(is_begun=os.fstat(fd).st_size > 0), now_s, None)
         for number in range(1, TRIES):
             target = plan.layout.numbered(place, self._addition(number))
-            if (fd := open_hidden(target, plan.sync)) is not None:
+            if (fd := open_hidden(target, plan.staged, plan.sync)) is not None:
                 return Appended(fd, plan.format.encoder(is_begun=False), now_s, target)
         raise FileExistsError(f"{place}: no name is free for another file")
 

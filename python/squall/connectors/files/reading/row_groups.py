@@ -8,7 +8,7 @@ from importlib import import_module
 from itertools import islice
 from typing import Any
 
-from squall.connectors.file_source.chunks import Chunk, Place
+from squall.connectors.files.reading.chunks import Chunk, Place
 
 ROWS = 2048
 """Rows of a chunk."""

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from squall.api.context import TopologyContext
-from squall.connectors.file_source.chunks import START, Chunk, Place
-from squall.connectors.file_source.formats import Format, Opening
-from squall.connectors.file_source.found import (
+from squall.connectors.files.reading.chunks import START, Chunk, Place
+from squall.connectors.files.reading.format import Opening, ReadFormat
+from squall.connectors.files.reading.found import (
     HEAD_BYTES,
     Found,
     Head,
@@ -20,8 +20,8 @@ from squall.connectors.file_source.found import (
     is_part_of,
     renamed,
 )
-from squall.connectors.file_source.progress import Progress
-from squall.connectors.file_source.tracked import Tracked
+from squall.connectors.files.reading.progress import Progress
+from squall.connectors.files.reading.tracked import Tracked
 from squall.errors import Defect, StateError
 
 OPEN_FILES = 256
@@ -37,7 +37,7 @@ class Wanted:
 
     patterns: Sequence[str]
     order: Order
-    format: Format
+    format: ReadFormat
     opening: Opening
     look_every_s: float
 

@@ -8,12 +8,13 @@ from typing import Any, ClassVar
 
 from squall.api.components import Spout
 from squall.api.context import TopologyContext
-from squall.connectors.file_source.formats import Format, Lines, Opening
-from squall.connectors.file_source.found import Order, check_patterns, found_by
-from squall.connectors.file_source.outgoing import Outgoing
-from squall.connectors.file_source.progress import Progress
-from squall.connectors.file_source.raw import Compression
-from squall.connectors.file_source.task_files import TaskFiles, Wanted
+from squall.connectors.files.compression import Compression, is_compression
+from squall.connectors.files.formats.text import Text
+from squall.connectors.files.reading.format import Opening, ReadFormat
+from squall.connectors.files.reading.found import Order, check_patterns, found_by
+from squall.connectors.files.reading.outgoing import Outgoing
+from squall.connectors.files.reading.progress import Progress
+from squall.connectors.files.reading.task_files import TaskFiles, Wanted
 from squall.connectors.framing import is_count
 from squall.errors import Defect, Exhausted, TopologyError, repr_of
 from squall.model.durations import seconds_or_none
@@ -25,7 +26,7 @@ DEFAULT_MAX_RECORD = 16 << 20
 class FileSpout(Spout):
     """Emits what files hold, each record a tuple.
 
-    Out: as the format says; one field `line` for lines.
+    Out: as the format says; one field `line` for text.
     Delivery: at least once, over restarts too: a run goes on at the record where the last one stopped, whatever ended
         it. A file is known again by its inode and its first bytes, so it may be renamed. When all files are read and
         all is done, the next run begins anew. What cannot be read (a record, a file, or the rest of one) becomes a dead
@@ -37,7 +38,7 @@ class FileSpout(Spout):
     Args:
         files: paths or patterns (`*`, `?`, `[…]`, `**` for folders in folders, `~`).
             A file that several match is read once.
-        format: `Lines`, `Csv`, `JsonLines` or `Parquet`.
+        format: `Text`, `Csv`, `JsonLines` or `Parquet`.
         follow: also wait for new files and for what is added to them, as `tail -F` does. A renamed file is read on; one
             that got shorter is reported and read from its start. A line waits for its line feed. Files that cannot
             grow (compressed, Parquet) are read once: move them there whole.
@@ -60,17 +61,16 @@ class FileSpout(Spout):
         files: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
         /,
         *,
-        format: Format | None = None,
+        format: ReadFormat | None = None,
         follow: bool = False,
         compression: Compression = "auto",
         order: Order = "name",
         max_record: int = DEFAULT_MAX_RECORD,
         look_every: float = 1.0,
     ) -> None:
-        patterns, format = _patterns(files), Lines() if format is None else format
-        is_known = compression is None or _is_one_of(compression, "auto", "gzip", "zstd")
+        patterns, format = _patterns(files), Text() if format is None else format
         for name, value, is_right, fix in (
-            ("compression", compression, is_known, "give auto, gzip, zstd or None"),
+            ("compression", compression, is_compression(compression), "give auto, gzip, zstd or None"),
             ("order", order, _is_one_of(order, "name", "age"), "give name or age"),
             ("max_record", max_record, is_count(max_record), "give bytes, from 1"),
             ("look_every", look_every, _is_number_above_0(look_every), "give seconds, above 0"),
@@ -78,7 +78,7 @@ class FileSpout(Spout):
             if not is_right:
                 raise _wrong(f"FileSpout has {name}={repr_of(value)}", fix)
         if isinstance(format, type) or not callable(getattr(type(format), "outputs", None)):
-            fix = "give Lines(), Csv() or another format of this module"
+            fix = "give Text(), Csv() or another format of this module"
             raise _wrong(f"FileSpout has format={repr_of(format)}", fix)
         opening = Opening(compression, max_record, follow)
         self._wanted = Wanted(patterns, order, format, opening, look_every)

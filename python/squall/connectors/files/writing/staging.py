@@ -1,7 +1,8 @@
 """A file that rows are added to: what is added is in it whole or not at all.
 
-A file that will be published has a hidden name in its folder, `.NAME.open`, and a lock on it for as long as its writer
-lives. So whoever finds such a file without a lock knows that its writer is gone, also after a `kill -9`.
+A file that will be published has a hidden name in its folder, `.NAME.KIND.open` (`staged` says what kinds there are),
+and a lock on it for as long as its writer lives. So whoever finds such a file without a lock knows that its writer is
+gone, also after a `kill -9`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from squall.connectors.files.formats import Encoder
+from squall.connectors.files.writing.rows import Encoder
+from squall.connectors.files.writing.staged import Staged
 
 WAITS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 """What ends without anything being done to the topology: a full disk, no more open files."""
@@ -133,15 +135,21 @@ def open_visible(path: Path, ending: Callable[[mmap.mmap], bytes], sync: bool) -
     return fd
 
 
-def hidden(target: Path) -> Path:
+def hidden(target: Path, staged: Staged) -> Path:
     """The name that a file has until it is published."""
-    return target.with_name(f".{target.name}{OPEN}")
+    return target.with_name(f".{target.name}.{staged.tag}{OPEN}")
 
 
-def open_hidden(target: Path, sync: bool) -> int | None:
+def shown(path: Path) -> tuple[Path, str]:
+    """The target of a hidden file, and the kind that its name says."""
+    name, _, tag = path.name[1 : -len(OPEN)].rpartition(".")
+    return path.with_name(name or tag), tag
+
+
+def open_hidden(target: Path, staged: Staged, sync: bool) -> int | None:
     """Makes and locks the hidden file of a target; None if the name is taken."""
     make_folder(target.parent, sync)
-    path = hidden(target)
+    path = hidden(target, staged)
     if target.exists():
         return None
     try:

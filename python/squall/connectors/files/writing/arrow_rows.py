@@ -1,4 +1,4 @@
-"""Parquet files, made of a log of rows in Arrow's own format.
+"""Rows as Arrow batches, and Parquet files, made of a log of rows in Arrow's own format.
 
 A Parquet file can be read only when it is finished. So the rows go into an Arrow stream first, in which each batch
 stands for itself: it can be synced, and cut at its last whole batch after a crash. The Parquet file is made of it when
@@ -7,7 +7,6 @@ it is published. The alternative, to ack rows only then, keeps all rows of a fil
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
@@ -15,9 +14,9 @@ from decimal import Decimal
 from importlib import import_module
 from operator import index
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, TypeAlias
 
-from squall.connectors.files.formats import Encoder, Refused, Row, StartAnew, unwritable
+from squall.connectors.files.writing.rows import Refused, Row, StartAnew, picked, unwritable
 
 ColumnType: TypeAlias = type | str | Any
 """A Python type, the name of an Arrow type (`"int32"`, `"timestamp[us]"`), or an Arrow type."""
@@ -42,62 +41,21 @@ def _arrow() -> Any:
     return import_module("pyarrow")
 
 
-@dataclass(frozen=True, slots=True)
-class Parquet:
-    """Apache Parquet; needs `pip install "squall[parquet]"`.
+def to_parquet(compression: str, source: Path, sealed: Any) -> None:
+    """Makes the Parquet file of a log of rows. `compression`: of its columns."""
+    pa, parquet = _arrow(), import_module("pyarrow.parquet")
 
-    Args:
-        schema: the columns, names to types: Python types, names of Arrow types (`"int32"`), or Arrow types. These
-            fields are written, in this order, and no others. Without it all fields are, and each file's types are those
-            of its first rows; a column that was only null, or only whole numbers, and gets another type begins
-            a new file.
-        compression: of the columns.
-
-    A row that does not fit into the columns goes to the dead letters, alone.
-    """
-
-    schema: Mapping[str, ColumnType] | None = None
-    compression: Literal["zstd", "snappy", "gzip", "none"] = "zstd"
-
-    extra: ClassVar[tuple[str, str] | None] = ("parquet", "pyarrow")
-
-    def encoder(self, is_begun: bool) -> Encoder:
-        """The encoder of a file."""
-        return _ArrowRows(None if self.schema is None else _schema(self.schema))
-
-    def whole(self, data: mmap.mmap) -> int:
-        """Up to the last whole batch."""
-        pa = _arrow()
-
-        source = pa.BufferReader(pa.py_buffer(data))
-        end, batches = 0, 0
-        while True:
-            try:
-                message = pa.ipc.read_message(source)
-            except (EOFError, OSError, pa.ArrowInvalid):
-                return end if batches else 0
-            batches += message.type == "record batch"
-            end = source.tell()
-
-    def ending(self, data: mmap.mmap) -> bytes:
-        """Nothing: its files are never added to by another process."""
-        return b""
-
-    def seal(self, source: Path, sealed: Any) -> None:
-        """Makes the Parquet file of a log of rows."""
-        pa, parquet = _arrow(), import_module("pyarrow.parquet")
-
-        with (
-            pa.OSFile(str(source), "rb") as file,
-            pa.ipc.open_stream(file) as batches,
-            parquet.ParquetWriter(sealed, batches.schema, compression=self.compression) as writer,
-        ):
-            group = _Group()
-            for batch in batches:
-                if group.add(batch):
-                    writer.write_table(group.taken(batches.schema))
-            if group.rows:
+    with (
+        pa.OSFile(str(source), "rb") as file,
+        pa.ipc.open_stream(file) as batches,
+        parquet.ParquetWriter(sealed, batches.schema, compression=compression) as writer,
+    ):
+        group = _Group()
+        for batch in batches:
+            if group.add(batch):
                 writer.write_table(group.taken(batches.schema))
+        if group.rows:
+            writer.write_table(group.taken(batches.schema))
 
 
 @dataclass
@@ -123,7 +81,8 @@ class _Group:
         return table.combine_chunks()
 
 
-def _schema(columns: Mapping[str, ColumnType]) -> Any:
+def schema_of(columns: Mapping[str, ColumnType]) -> Any:
+    """The Arrow schema of named types."""
     pa = _arrow()
 
     return pa.schema([pa.field(name, _arrow_type(kind)) for name, kind in columns.items()])
@@ -141,15 +100,25 @@ def _arrow_type(kind: ColumnType) -> Any:
     return pa.type_for_alias(kind) if isinstance(kind, str) else kind
 
 
-class _ArrowRows:
-    """The rows of one file as Arrow batches."""
+class ArrowRows:
+    """The rows of one file as Arrow batches.
 
-    def __init__(self, schema: Any) -> None:
-        self._schema, self._is_given = schema, schema is not None
+    Args:
+        schema: the columns with their types; None: those of the first rows.
+        wanted: then, which fields are written; None: all.
+    """
+
+    def __init__(self, schema: Any, wanted: tuple[str, ...] | None = None) -> None:
+        self._schema, self._wanted, self._is_given = schema, wanted, schema is not None
         self._new_schema: Any = None
         self._is_begun = False
 
     def encode(self, fields: tuple[str, ...], rows: Sequence[Row]) -> tuple[bytes, Refused]:
+        """The bytes of the rows as a batch, after those of the schema if it is missing."""
+        try:
+            fields, rows = self._wanted or fields, picked(self._wanted, fields, rows)
+        except ValueError as error:
+            return b"", {place: unwritable(error) for place in range(len(rows))}
         schema = self._schema if self._schema is not None else _common(fields, rows)
         failures: Refused = {}
         batch = self._batch(schema, fields, rows)
@@ -163,6 +132,7 @@ class _ArrowRows:
         return head + batch.serialize().to_pybytes(), failures
 
     def written(self) -> None:
+        """The schema is there."""
         self._schema, self._is_begun = self._new_schema, True
 
     def _fits(self, schema: Any, fields: tuple[str, ...], row: Row, place: int, failures: Refused) -> bool:

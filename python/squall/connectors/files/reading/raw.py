@@ -6,12 +6,11 @@ import os
 from collections.abc import Callable
 from importlib import import_module
 from io import UnsupportedOperation
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Protocol
 
 from squall.connectors.extras import need
+from squall.connectors.files.compression import Compression, packing_of
 
-Compression: TypeAlias = Literal["auto", "gzip", "zstd"] | None
-SUFFIXES = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd"}
 SKIP_BYTES = 1 << 20
 PIECE_BYTES = 64 << 10
 
@@ -36,19 +35,13 @@ class Raw(Protocol):
         ...
 
 
-def compression_of(path: str, compression: Compression) -> Literal["gzip", "zstd"] | None:
-    """How a file is compressed: as was said, or by its suffix."""
-    named: Any = SUFFIXES.get(os.path.splitext(path)[1]) if compression == "auto" else compression
-    return named
-
-
 def open_raw(path: str, compression: Compression, offset: int) -> Raw:
     """Opens a file at an offset of its uncompressed bytes.
 
     Raises:
         OSError: it cannot be opened.
     """
-    match compression_of(path, compression):
+    match packing_of(path, compression):
         case None:
             return PlainFile(path, offset)
         case "gzip":

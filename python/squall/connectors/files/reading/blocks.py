@@ -10,8 +10,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-from squall.connectors.file_source.chunks import Bad, Chunk, Place, bad_record
-from squall.connectors.file_source.raw import Raw
+from squall.connectors.files.reading.chunks import Bad, Chunk, Place, bad_record
+from squall.connectors.files.reading.raw import Raw
 
 BLOCK_BYTES = 256 << 10
 SHOWN_BYTES = 1 << 10

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 
-from squall.connectors.file_source.chunks import START, Chunk, Place, Reader, bad_file
-from squall.connectors.file_source.formats import Format, Opening
-from squall.connectors.file_source.found import Found
+from squall.connectors.files.reading.chunks import START, Chunk, Place, Reader, bad_file
+from squall.connectors.files.reading.format import Opening, ReadFormat
+from squall.connectors.files.reading.found import Found
 
 PASSING = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 """Errors that are of the machine, not of a file: it is tried again."""
@@ -18,7 +18,7 @@ class Tracked:
     `skip`: how many of its next outputs have ended already.
     """
 
-    def __init__(self, found: Found, place: Place, format_: Format, opening: Opening) -> None:
+    def __init__(self, found: Found, place: Place, format_: ReadFormat, opening: Opening) -> None:
         self.found, self.place, self.skip = found, place._replace(skip=0), place.skip
         self._format, self._opening = format_, opening
         self._reader: Reader | None = None

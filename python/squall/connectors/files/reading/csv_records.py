@@ -8,8 +8,8 @@ from io import StringIO
 from itertools import chain, islice
 from typing import Any
 
-from squall.connectors.file_source.blocks import BOM, Blocks
-from squall.connectors.file_source.chunks import Bad, Chunk, Place, bad_record
+from squall.connectors.files.reading.blocks import BOM, Blocks
+from squall.connectors.files.reading.chunks import Bad, Chunk, Place, bad_record
 
 ROWS = 1000
 """Records of a chunk."""

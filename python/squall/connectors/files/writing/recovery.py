@@ -1,6 +1,7 @@
 """Publishes what a sink whose process died had not published yet; every acked row of it is whole.
 
-Any task of any run of the sink may do so: a file's lock says whether its writer lives.
+Any task of any run of the sink may do so, whatever its format: a file's lock says whether its writer lives, its name
+what is in it.
 """
 
 from __future__ import annotations
@@ -11,13 +12,20 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from squall.connectors.files.formats import Format, Seal
-from squall.connectors.files.publishing import SEALING, publish
-from squall.connectors.files.staging import OPEN, hidden, is_same, locked
+from squall.connectors.files.writing.publishing import SEALING, publish
+from squall.connectors.files.writing.staged import Staged
+from squall.connectors.files.writing.staging import OPEN, hidden, is_same, locked, shown
 
 
 def leftovers(root: Path, patterns: Sequence[re.Pattern[str]]) -> Iterator[Path]:
-    """The targets of hidden files below a folder; `patterns`: names of folders and files, from the root on."""
+    """The hidden files below a folder.
+
+    Args:
+        patterns: what folders, and files that are published, are called, from the root on.
+
+    Raises:
+        OSError: a folder cannot be listed.
+    """
     try:
         entries = list(os.scandir(root))
     except (FileNotFoundError, NotADirectoryError):
@@ -28,14 +36,14 @@ def leftovers(root: Path, patterns: Sequence[re.Pattern[str]]) -> Iterator[Path]
             if pattern.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
                 yield from leftovers(Path(entry.path), below)
         elif entry.name.startswith(".") and entry.name.endswith(OPEN):
-            name = entry.name[1 : -len(OPEN)]
-            if pattern.fullmatch(name):
-                yield root / name
+            path = root / entry.name
+            if pattern.fullmatch(shown(path)[0].name):
+                yield path
 
 
-def recover(target: Path, format: Format, seal: Seal | None, sync: bool) -> bool:
+def recover(target: Path, staged: Staged, sync: bool) -> bool:
     """Publishes a leftover if its writer is gone and it has rows; whether it did."""
-    path = hidden(target)
+    path = hidden(target, staged)
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -46,23 +54,23 @@ def recover(target: Path, format: Format, seal: Seal | None, sync: bool) -> bool
         if target.exists():  # the writer died between the rename and this
             path.unlink()
             return False
-        return _repaired(fd, target, format, seal, sync)
+        return _repaired(fd, target, staged, sync)
     finally:
         os.close(fd)
 
 
-def _repaired(fd: int, target: Path, format: Format, seal: Seal | None, sync: bool) -> bool:
+def _repaired(fd: int, target: Path, staged: Staged, sync: bool) -> bool:
     size = os.fstat(fd).st_size
     whole = 0
     if size:
         with mmap.mmap(fd, size, access=mmap.ACCESS_READ) as data:
-            whole = format.whole(data)
+            whole = staged.log.whole(data)
     if not whole:
-        hidden(target).unlink()
+        hidden(target, staged).unlink()
         target.with_name(f".{target.name}{SEALING}").unlink(missing_ok=True)
         return False
     if whole < size:
         os.ftruncate(fd, whole)
     os.fsync(fd)
-    publish(target, seal, sync)
+    publish(target, staged, sync)
     return True

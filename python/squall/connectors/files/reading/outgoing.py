@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from squall.api.context import TopologyContext
-from squall.connectors.file_source.chunks import Bad, Chunk
+from squall.connectors.files.reading.chunks import Bad, Chunk
 
 
 class Outgoing:
