@@ -492,9 +492,7 @@ def decode_values(data: bytes, /, *, pickle: bool = False) -> tuple[Any, ...]:
         EmissionError: `value_not_decodable`.
     """
 
-def register_codec(
-    cls: type, name: str, encode: Callable[[Any], object], decode: Callable[[Any], object], /
-) -> None:
+def register_codec(cls: type, name: str, encode: Callable[[Any], object], decode: Callable[[Any], object], /) -> None:
     """Says how instances of exactly `cls` travel, and by which name. A name has one type, the last one."""
 
 def time_codec(rows: Sequence[tuple[object, ...]], per_frame: int) -> tuple[float, float, float]:

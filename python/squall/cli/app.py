@@ -131,6 +131,7 @@ def run(
     ] = None,
     settings: Settings = None,
     parameters: Parameters = None,
+    workers: Workers = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print events as JSON lines: started, progress each second, summary.")
     ] = False,
@@ -161,7 +162,7 @@ def run(
 ) -> None:
     """Runs a topology on this machine until its sources end, --for is over, or Ctrl-C.
 
-    Ctrl-C stops the sources and lets everything pending end; a second one kills. The next run goes on where the sources
+    A worker that dies is replaced, and what it had not ended is sent again. Ctrl-C stops the sources and lets everything pending end; a second one kills. The next run goes on where the sources
     of this one stopped, if they have positions (files do); --from-start forgets that.
 
     Exit codes: 0 done, 1 the topology failed or did not drain, 2 wrong use or definition, 130 killed.
@@ -171,6 +172,8 @@ def run(
       squall run examples/word_count.py --for 20s
 
       squall run shop.py:orders -p region=eu -c topology.max.spout.pending=1000 --json
+
+      squall run examples/word_count.py -w 4
 
       zcat orders.gz | squall run shop.py
 
@@ -191,6 +194,7 @@ def run(
         log_format=log_format,
         metrics=metrics,
         otel=otel,
+        workers=workers,
     )
     raise typer.Exit(run_topology(asked))
 

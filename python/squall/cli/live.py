@@ -6,7 +6,7 @@ import os
 import sys
 
 from squall.cli.streams import STDOUT
-from squall.cli.texts import Event, failed_text, listening, stuck_text, summary_lines
+from squall.cli.texts import Event, failed_text, listening, lost_text, processes, stuck_text, summary_lines
 from squall.cli.view.board import Board, Steering
 from squall.cli.view.keyboard import Keyboard, usable
 from squall.cli.view.painter import Painter
@@ -62,9 +62,11 @@ class LiveView:
         """Shows one event."""
         match event["event"]:
             case "started":
-                where = f": process {event['workers'][0]['pid']}{listening(event)}; log {event['log']}"
+                where = f" {processes(event)}{listening(event)}; log {event['log']}"
                 self._painter.text_above(event["topology"] + where, "bold")
                 self._board.take(event)
+            case "worker" if event["state"] == "lost":
+                self._complain(lost_text(event), "yellow")
             case "resumed":
                 self._painter.text_above(event["text"], "")
             case "progress":

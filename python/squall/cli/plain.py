@@ -6,7 +6,16 @@ import sys
 from typing import TextIO
 
 from squall.cli.streams import STDOUT
-from squall.cli.texts import Event, failed_text, listening, progress_line, stuck_text, summary_lines
+from squall.cli.texts import (
+    Event,
+    failed_text,
+    listening,
+    lost_text,
+    processes,
+    progress_line,
+    stuck_text,
+    summary_lines,
+)
 from squall.cli.view.words import harmless
 
 
@@ -26,8 +35,10 @@ class PlainView:
         """Shows one event."""
         match event["event"]:
             case "started":
-                where = f"in process {event['workers'][0]['pid']}{listening(event)}; log: {event['log']}"
+                where = f"{processes(event)}{listening(event)}; log: {event['log']}"
                 self._say(f'running "{event["topology"]}" {where}')
+            case "worker" if event["state"] == "lost":
+                _complain(lost_text(event))
             case "resumed":
                 self._say(event["text"])
             case "progress":

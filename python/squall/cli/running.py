@@ -10,8 +10,10 @@ from typing import Any
 
 from squall.cli.audience import Audience, Helm, SummaryFile, View
 from squall.cli.exits import exits_told
+from squall.cli.placing import with_workers, workers_asked
 from squall.cli.streams import STDERR, STDOUT, prints_kept_back
 from squall.cli.texts import Event
+from squall.cluster.placement import place
 from squall.config.load import Given, load
 from squall.engines.embedded.parent import EmbeddedRun, Order
 from squall.errors import ConfigError, Defect
@@ -38,6 +40,7 @@ class Asked:
     log_format: str | None = None
     metrics: str | None = None
     otel: bool = False
+    workers: str | None = None
 
 
 def duration(option: str, text: str | None) -> float | None:
@@ -63,14 +66,14 @@ def run_topology(asked: Asked) -> int:
             what a run told, after it.
     """
     file, name = split_target(asked.target)
-    settings = _settings(asked)
+    settings, asked_workers = _settings(asked), workers_asked(asked.workers)
     for_s, drain_s = duration("--for", asked.for_), duration("--drain", asked.drain)
     json_view = JsonView() if asked.as_json else None  # before user code runs, which may print
     with prints_kept_back(), exits_told():
         graph = validate(load_topology(file, name, asked.parameters), settings)
-    if graph.workers > 1:
-        warning = f"topology.workers is {graph.workers}, but this version runs all tasks in 1 worker for now"
-        print(f"warning: {warning}", file=sys.stderr)
+    graph_for, _ = with_workers(graph, asked_workers)
+    if note := place(graph, graph_for.workers).note:
+        print(f"warning: {note}", file=sys.stderr)
     summary = SummaryFile(asked.summary) if asked.summary is not None else None
     view = json_view or _view(graph)
     order = Order(
@@ -82,6 +85,7 @@ def run_topology(asked: Asked) -> int:
         drain_s=drain_s if drain_s is not None else graph.settings["topology.drain.secs"],
         stdout_fd=view.stdout_fd,
         from_start=asked.from_start,
+        workers=graph_for.workers,
     )
     audience = Audience(view, summary)
     try:

@@ -15,6 +15,17 @@ def listening(event: Event) -> str:
     return "".join([*spouts, *(f"; metrics on {url}" for url in event["metrics"].values())])
 
 
+def processes(event: Event) -> str:
+    """The worker processes of a run that has started."""
+    pids = [str(worker["pid"]) for worker in event["workers"]]
+    return f"in process {pids[0]}" if len(pids) == 1 else f"in processes {', '.join(pids)}"
+
+
+def lost_text(event: Event) -> str:
+    """A worker that was lost."""
+    return f"{event['cause']}; another process takes its place"
+
+
 def rates(event: Event, last: Event | None) -> tuple[float, float]:
     """Roots that came in, and tuples that the last bolts took, a second since the report before."""
     since_s = event["uptime_s"] - (last["uptime_s"] if last else 0.0)

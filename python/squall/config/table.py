@@ -101,7 +101,7 @@ SETTINGS: Mapping[str, Setting] = {
             "topology.workers",
             1,
             _T,
-            "Worker processes that the tasks are spread over; one runs them all for now.",
+            "Worker processes that the tasks are spread over.",
             at_least=1,
             at_most=1024,
         ),

@@ -202,7 +202,8 @@ def _configure_spout(worker: _core.Worker, task: Task, *, is_counted: bool) -> N
         rate_per_s=instance.rate_per_s if is_component else None,
         idle_wait=idle_wait,
         max_pending=settings["topology.max.spout.pending"],
-        ordered=callbacks["fail"] is None and (_callback(instance, "position") is not None if is_component else is_counted),
+        ordered=callbacks["fail"] is None
+        and (_callback(instance, "position") is not None if is_component else is_counted),
         submit=task.offloader.submit if task.offloader else None,
         **callbacks,
     )

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 from squall import _core
 from squall.errors import Exhausted, SquallError
 from squall.model.graph import DEAD_LETTERS
-from squall.runtime.build import Built, FarTask, Task
 from squall.runtime import far_failures
+from squall.runtime.build import Built, FarTask, Task
 from squall.runtime.failures import FarError, classify, summary, traceback_text
 from squall.runtime.far_failures import FarInput, Input
 from squall.runtime.letters import Letter

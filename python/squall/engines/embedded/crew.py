@@ -124,7 +124,9 @@ class Crew:
         self._ended: dict[str, int] = {}
         self._components = [*(spout.name for spout in plan.graph.spouts), *plan.graph.order]
         specs = plan.graph.components
-        self.totals = Totals({name: stats.empty(specs[name].kind.value, specs[name].tasks) for name in self._components})
+        self.totals = Totals(
+            {name: stats.empty(specs[name].kind.value, specs[name].tasks) for name in self._components}
+        )
         self._settling: Settling | None = None
         self._drains: set[str] = set()
         self._stopping = False
@@ -275,7 +277,9 @@ class Crew:
             secret=self._secret,
             link=seat.listener,
             listeners={name: one for name, one in self._inputs.listeners().items() if name in names},
-            stdin=self._inputs.standard_input() if any(self._plan.graph.components[name].reads_stdin for name in names) else None,
+            stdin=self._inputs.standard_input()
+            if any(self._plan.graph.components[name].reads_stdin for name in names)
+            else None,
             positions=[one for one in self._inputs.positions() if (one["component"], one["task"]) in places],
             ended=self._ended,
         )

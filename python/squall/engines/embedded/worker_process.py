@@ -114,7 +114,7 @@ class WorkerProcess:
             boot.write(path)
         inputs = [fd for fd in (boot.stdin_fd, boot.link_fd) if fd is not None]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "squall.runtime.worker", str(path)],
+            [sys.executable, "-P", "-m", "squall.runtime.worker", str(path)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
