@@ -264,8 +264,8 @@ class Worker:
     def standing(self) -> dict[str, Any]:
         """How the worker stands, all of one moment.
 
-        Keys: `activity` (grows when something was done) · `in_call` · `moving` · `exhausted` · `only_polls` (what is not
-        exhausted waits for its last poll) · `pending` · `held` · `kept` (held where there is no `drain`) · `due` (s on
+        Keys: `activity` (grows when something was done) · `in_call` · `moving` · `exhausted` · `only_polls` (what is
+        not exhausted waits for its last poll) · `pending` · `held` · `kept` (held where there is no `drain`) · `due` (s on
         the worker's clock, or None) · `sent`, `received` (frames that may bring work, by incarnation).
         """
         ...
@@ -533,6 +533,12 @@ def page_read(fd: int, /) -> tuple[int, int]:
 
 def page_totals(fd: int, /) -> tuple[int, int, int]:
     """(emitted, acked, failed) of a shared page: tries of roots so far, over all spouts of the worker."""
+
+def page_prefixes(fd: int, /) -> list[int]:
+    """How many outputs of each spout's task have ended with all before them, by a shared page; in the tasks' order."""
+
+def page_suspects(fd: int, /) -> list[int]:
+    """The roots of the tuples that the last call on the worker's loop worked on, by a shared page."""
 
 current_call: Any
 """ContextVar[Call | None]: the offloaded call that the current coroutine or thread is running."""
