@@ -134,6 +134,8 @@ class Crew:
         self._drains: set[str] = set()
         self._stopping = False
         self._questions: dict[int, Question] = {}
+        self._taps: dict[int, tuple[Event, set[int]]] = {}
+        """Taps that were asked for, with the incarnations that know of them: a life that comes later opens them too."""
         self.seats: dict[int, Seat] = {}
         for number in self._numbers:
             life, _ = worker_life.begun(number, limits)
@@ -167,6 +169,8 @@ class Crew:
 
     def tell(self, command: Event, *, may_be_lost: bool = False) -> None:
         """Gives all workers a command that needs no answer."""
+        if command.get("cmd") == "untap":
+            self._taps.pop(command["tap"], None)
         for seat in self._living():
             seat.process.tell(command, may_be_lost=may_be_lost)
 
@@ -177,8 +181,11 @@ class Crew:
 
     def ask(self, request: Event) -> None:
         """Gives all workers a command with an `id`; `News.answered` gets what they say, as one answer."""
-        asked = [seat for seat in self._living() if seat.was_ready] or list(self._living())
-        self._questions[request["id"]] = Question(request["cmd"], {seat.incarnation for seat in asked})
+        asked = [seat for seat in self._living() if seat.was_ready] or self._living()
+        incarnations_of = {seat.incarnation for seat in asked}
+        self._questions[request["id"]] = Question(str(request.get("cmd")), incarnations_of)
+        if request.get("cmd") == "tap":
+            self._taps[request["id"]] = request, {*incarnations_of}
         for seat in asked:
             seat.process.tell(request, may_be_lost=True)
 
@@ -297,6 +304,10 @@ class Crew:
 
     def _introduce(self, seat: Seat, incarnation: int) -> None:
         """A worker is ready: it and all others that are get to know each other."""
+        for tap, known in self._taps.values():
+            if incarnation not in known:
+                known.add(incarnation)
+                self.tell_worker(seat.number, tap)
         for other in self._living():
             if other is not seat and other.life.phase is worker_life.Phase.READY:
                 self._introduce_two(seat, other)
