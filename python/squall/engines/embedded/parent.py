@@ -289,7 +289,7 @@ class EmbeddedRun:
             case "progress" if worker == self._crew.first():
                 self._progress()
             case "position":
-                self._store(worker, StoredPosition.of_json(event["record"]), event["number"])
+                self._store(worker, StoredPosition.of_json(event["record"]), event["number"], event["ended"])
             case "ended":
                 self._ended(worker, event)
             case "stuck":
@@ -360,7 +360,7 @@ class EmbeddedRun:
         if self._control is not None:
             self._control.tell_stuck(component, event["running_s"])
 
-    def _store(self, worker: int, position: StoredPosition, number: int) -> None:
+    def _store(self, worker: int, position: StoredPosition, number: int, ended: int | None) -> None:
         """Makes a position durable, or says why not; the worker tries again."""
         done = False
         try:
@@ -379,6 +379,8 @@ class EmbeddedRun:
         except ClusterError as error:
             self._step(outcome.Failed(error.defects[0]))
             self._step(outcome.Interrupted())
+        if done and ended is not None:
+            self._crew.positioned(worker, position.component, position.task, ended)
         stored = {"component": position.component, "task": position.task, "number": number, "done": done}
         self._crew.tell_worker(worker, {"cmd": "position-stored", **stored})
 
