@@ -17,7 +17,8 @@ from squall.cluster.incarnations import Incarnations
 from squall.cluster.settling import Settling
 from squall.cluster.totals import Totals
 from squall.cluster.worker_life import WorkerLife
-from squall.engines.embedded import answers, sockets
+from squall.engines.embedded import sockets
+from squall.engines.embedded.questions import Questions
 from squall.engines.embedded.suspicion import Suspicion
 from squall.engines.embedded.tail import Tail
 from squall.engines.embedded.worker_process import Wanted, WorkerProcess
@@ -87,15 +88,6 @@ class Seat:
     suspicion: Suspicion = field(default_factory=Suspicion)
 
 
-@dataclass
-class Question:
-    """A command that not all workers have answered. `of`: the incarnations that have not."""
-
-    command: str
-    of: set[int]
-    answers: dict[int, Event] = field(default_factory=dict[int, Event])
-
-
 class Crew:
     """The workers of one run.
 
@@ -133,9 +125,7 @@ class Crew:
         self._settling: Settling | None = None
         self._drains: set[str] = set()
         self._stopping = False
-        self._questions: dict[int, Question] = {}
-        self._taps: dict[int, tuple[Event, set[int]]] = {}
-        """Taps that were asked for, with the incarnations that know of them: a life that comes later opens them too."""
+        self._questions = Questions(news.answered, lambda: totals.merged(self.totals))
         self.seats: dict[int, Seat] = {}
         for number in self._numbers:
             life, _ = worker_life.begun(number, limits)
@@ -170,7 +160,7 @@ class Crew:
     def tell(self, command: Event, *, may_be_lost: bool = False) -> None:
         """Gives all workers a command that needs no answer."""
         if command.get("cmd") == "untap":
-            self._taps.pop(command["tap"], None)
+            self._questions.untap(command["tap"])
         for seat in self._living():
             seat.process.tell(command, may_be_lost=may_be_lost)
 
@@ -182,10 +172,7 @@ class Crew:
     def ask(self, request: Event) -> None:
         """Gives all workers a command with an `id`; `News.answered` gets what they say, as one answer."""
         asked = [seat for seat in self._living() if seat.was_ready] or self._living()
-        incarnations_of = {seat.incarnation for seat in asked}
-        self._questions[request["id"]] = Question(str(request.get("cmd")), incarnations_of)
-        if request.get("cmd") == "tap":
-            self._taps[request["id"]] = request, {*incarnations_of}
+        self._questions.ask(request, (seat.incarnation for seat in asked))
         for seat in asked:
             seat.process.tell(request, may_be_lost=True)
 
@@ -304,10 +291,8 @@ class Crew:
 
     def _introduce(self, seat: Seat, incarnation: int) -> None:
         """A worker is ready: it and all others that are get to know each other."""
-        for tap, known in self._taps.values():
-            if incarnation not in known:
-                known.add(incarnation)
-                self.tell_worker(seat.number, tap)
+        for tap in self._questions.missed(incarnation):
+            self.tell_worker(seat.number, tap)
         for other in self._living():
             if other is not seat and other.life.phase is worker_life.Phase.READY:
                 self._introduce_two(seat, other)
@@ -365,7 +350,7 @@ class Crew:
                 self.totals = totals.reported(self.totals, seat.incarnation, event)
                 self._news.said(seat.number, event)
             case None if "id" in event:
-                self._answered(seat.number, seat.incarnation, event)
+                self._questions.answer(seat.number, seat.incarnation, event)
             case _:
                 self._news.said(seat.number, event)
 
@@ -408,7 +393,7 @@ class Crew:
         process.close()
         seat.process = None
         self._incarnations = incarnations.lost(self._incarnations, seat.incarnation)
-        self._forget_questions(seat.incarnation)
+        self._questions.lost(seat.incarnation)
         if seat.life.phase is worker_life.Phase.ENDED:
             return
         self.totals = totals.lost(self.totals, seat.incarnation, counted)
@@ -478,29 +463,6 @@ class Crew:
         for seat in self._living():
             if seat.incarnation in incarnations:
                 seat.process.tell(command)
-
-    # -- questions ---------------------------------------------------------------------------------------------------
-
-    def _answered(self, number: int, incarnation: int, answer: Event) -> None:
-        question = self._questions.get(answer["id"])
-        if question is None or incarnation not in question.of:
-            return
-        question.of.discard(incarnation)
-        question.answers[number] = answer
-        self._close_question(answer["id"])
-
-    def _forget_questions(self, incarnation: int) -> None:
-        for number, question in list(self._questions.items()):
-            question.of.discard(incarnation)
-            self._close_question(number)
-
-    def _close_question(self, number: int) -> None:
-        question = self._questions[number]
-        if question.of:
-            return
-        del self._questions[number]
-        answered = question.answers or {0: {"id": number, "error": "the worker was lost before it answered"}}
-        self._news.answered(answers.merged(question.command, answered, totals.merged(self.totals)))
 
 
 class _Living(Seat):
