@@ -10,6 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from squall.cli.letters.viewing import as_json
+from squall.runtime.dead_log import log_path
+from squall.runtime.stored import read
+
 from .conftest import Running, Squall, wait_until
 
 KEEP = """
@@ -71,10 +75,8 @@ def lost(run: Running) -> list[dict[str, Any]]:
 
 
 def letters(squall: Squall, topology: str) -> list[dict[str, Any]]:
-    """The dead letters, as JSON."""
-    listed = squall.done("dead", "list", topology, "--json").out.splitlines()
-    numbers = [json.loads(line)["number"] for line in listed]
-    return [json.loads(squall.done("dead", "show", topology, number, "--json").out) for number in numbers]
+    """The dead letters, as `squall dead show --json` prints them."""
+    return [as_json(letter, None, whole=True) for letter in read(log_path(squall.state, topology))]
 
 
 def files_left(squall: Squall) -> list[Path]:

@@ -6,12 +6,11 @@ import os
 import signal
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
 
 from .conftest import Running, Squall, is_alive, wait_until
-from .over_workers import count, kept, kill, letters, lost, pid, files_left, with_keep
+from .over_workers import count, files_left, kept, kill, letters, lost, pid, with_keep
 
 NUMBERS = 20_000
 PENDING = 200
@@ -307,12 +306,3 @@ def test_standard_input_comes_again_from_what_had_not_ended(squall: Squall, work
         assert run.end() == 0, run.err
     assert set(count(squall)) == set(range(NUMBERS))
     assert run.summary()["dead"] == 0
-
-
-def socket_of(squall: Squall, worker: int) -> Path:
-    """Where the other workers call one."""
-
-    def found() -> Path | None:
-        return next((squall.state / "runs").glob(f"*/worker-{worker}.sock"), None)
-
-    return wait_until(found, what="its socket")

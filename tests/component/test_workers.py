@@ -395,11 +395,11 @@ def test_commands_reach_all_workers(squall: Squall) -> None:
     """Semantics 28. `tap`, `stacks`, `log-level` and `metrics` are of the whole topology."""
     run = squall.run(with_keep(squall, LOOKED_AT), "-w", 2)
     pids = {pid(run, 1), pid(run, 2)}
-    tap = squall.start("tap", "looked", "work", "--json")
+    tap = squall.start("tap", "work", "--json")
 
     def tapped() -> set[int]:
-        rows = [json.loads(line) for line in tap.out.splitlines(keepends=True) if line.endswith("\n")]
-        return {row["fields"]["pid"] for row in rows if "pid" in row.get("fields", {})}
+        lines = [line for line in tap.out.splitlines(keepends=True) if line.endswith("\n")]
+        return {json.loads(line)["values"]["pid"] for line in lines}
 
     wait_until(lambda: tapped() == pids, what="rows of both workers")
     stacks = squall.done("stacks", "looked").out
