@@ -16,7 +16,7 @@ use squall_core::cell::Local;
 use squall_core::flow::{PendingBytes, PendingLimit, RateLimit};
 use squall_core::held_up::Culprit;
 use squall_core::ids::MAX_SLOTS;
-use squall_net::tcp::Receipts;
+use squall_net::tcp::Ends;
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -267,33 +267,33 @@ impl SpoutState {
 
     /// The slot of a connection whose records are counted.
     pub fn slot_of(&self, connection: u64) -> u32 {
-        self.with_receipts(|receipts| receipts.slot(connection)).unwrap_or(0)
+        self.with_ends(|ends| ends.slot(connection)).unwrap_or(0)
     }
 
     /// The outputs that follow are those of the next record of a connection.
     pub fn begin_record(&self, slot: u32) {
-        self.with_receipts(|receipts| receipts.begin_record(slot));
+        self.with_ends(|ends| ends.begin_record(slot));
     }
 
     /// All outputs of the record are sent.
     pub fn end_record(&self) {
-        self.with_receipts(Receipts::end_record);
+        self.with_ends(Ends::end_record);
     }
 
     /// A record of a connection was skipped.
     pub fn skip_record(&self, slot: u32) {
-        self.with_receipts(|receipts| receipts.skip(slot));
+        self.with_ends(|ends| ends.skip(slot));
     }
 
     /// Nothing more comes from a connection.
     pub fn close_connection(&self, connection: u64) {
-        self.with_receipts(|receipts| receipts.close(connection));
+        self.with_ends(|ends| ends.close(connection));
     }
 
     #[inline(always)]
-    fn with_receipts<R>(&self, f: impl FnOnce(&mut Receipts) -> R) -> Option<R> {
+    fn with_ends<R>(&self, f: impl FnOnce(&mut Ends) -> R) -> Option<R> {
         self.order.with(|order| match order {
-            Some(Order::Receipts(receipts)) => Some(f(receipts)),
+            Some(Order::Records(ends)) => Some(f(ends)),
             _ => None,
         })
     }
