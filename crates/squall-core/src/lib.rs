@@ -6,8 +6,8 @@
 
 pub mod ack;
 pub mod cell;
-pub mod credit;
 pub mod codec;
+pub mod credit;
 pub mod flow;
 pub mod frame;
 pub mod framing;

@@ -154,7 +154,8 @@ impl Task {
     /// Whether a tree that the output would belong to is still open; true for an output that belongs to none.
     fn is_alive(&self, anchor: Anchor<'_>) -> bool {
         let core = self.core();
-        let any_open = |pairs: &[(RootId, u64)]| pairs.is_empty() || pairs.iter().any(|(root, _)| core.may_be_open(*root));
+        let any_open =
+            |pairs: &[(RootId, u64)]| pairs.is_empty() || pairs.iter().any(|(root, _)| core.may_be_open(*root));
         match anchor {
             Anchor::Cur(cur) => any_open(&core.pairs_of(cur.root.get(), 0)),
             Anchor::Tuples([]) => true,

@@ -12,14 +12,14 @@ use pyo3::types::{PyBytes, PyDict};
 use squall_core::ack::AckFrame;
 use squall_core::cell::Local;
 use squall_core::credit::Inflow;
+use squall_core::frame::MAX_FRAME_BYTES;
 use squall_core::frame::{Body, Grant, Header, Items, MAX_DETAIL_BYTES, Row, Rows, write_items};
 use squall_core::ids::{Incarnation, RootId, Token};
 use squall_core::link::{Came, Limits, LinkIn, LinkOut, Silence, Violation, Violations};
 use squall_core::mailbox::Msg;
 use squall_core::retry;
-use squall_core::frame::MAX_FRAME_BYTES;
-use squall_net::wake::Waiter;
 use squall_net::link::{self as net, Address, Broken, Gate, GateOptions, Identity, LinkEvent, Secret, Socket};
+use squall_net::wake::Waiter;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
@@ -44,8 +44,8 @@ const EPOCH: u64 = 1;
 /// How long a peer may say nothing of what it was sent before another stream is tried.
 const SILENT_NS: u64 = 5_000_000_000;
 /// Deaths of workers on a root's tuples from which it is tried alone, and from which it is given up.
-const ALONE_FROM: u8 = 2;
-const DEAD_FROM: u8 = 3;
+pub const ALONE_FROM: u8 = 2;
+pub const DEAD_FROM: u8 = 3;
 /// How long a stream may be gone before the link is given up (semantics 20).
 const RESUME_WITHIN: Duration = Duration::from_secs(1);
 
@@ -147,10 +147,13 @@ impl Links {
     /// Writes what the link to a peer has, as far as the socket takes it.
     fn write(&self, waiter: &Waiter, peer: &Peer) {
         let Some(mut socket) = peer.socket.replace(None) else { return };
-        let (before, written) = (socket.wants_write(), peer.link.with(|link| match link {
-            Some(link) if link.out.has_unsent() => socket.write(&mut link.out),
-            _ => Ok(()),
-        }));
+        let (before, written) = (
+            socket.wants_write(),
+            peer.link.with(|link| match link {
+                Some(link) if link.out.has_unsent() => socket.write(&mut link.out),
+                _ => Ok(()),
+            }),
+        );
         match written {
             Ok(()) => {
                 if socket.wants_write() != before {
@@ -343,7 +346,7 @@ impl Core {
         }
         if deaths >= DEAD_FROM {
             let task = self.tasks_of_worker(worker).next().map_or(spout, |(task, _)| task.index);
-            let error = fault::worker_killer(worker, deaths).into_value(py).into_any();
+            let error = fault::worker_killer(deaths).into_value(py).into_any();
             let verdict = retry::Failure { action: retry::Action::Dead, counts: true, after_ns: None };
             let (number, task) = (self.next_failure(), self.task(task));
             let failure = Failure { number, task, error, verdict, input: None, together: false };
@@ -389,7 +392,8 @@ impl Core {
 
     /// How many frames that may bring work went to and came from each life of other workers.
     pub fn frames_of_work(&self) -> (BTreeMap<u16, u64>, BTreeMap<u16, u64>) {
-        let peers = || self.links().into_iter().flat_map(|links| &links.peers).filter(|peer| peer.incarnation.get() != 0);
+        let peers =
+            || self.links().into_iter().flat_map(|links| &links.peers).filter(|peer| peer.incarnation.get() != 0);
         let by = |count: fn(&Peer) -> u64| peers().map(|peer| (peer.incarnation.get(), count(peer))).collect();
         (by(|peer| peer.sent.get()), by(|peer| peer.received.get()))
     }
@@ -516,7 +520,8 @@ impl Core {
 
     #[inline]
     fn take_row(&self, py: Python<'_>, task: &Rc<Task>, row: &Row<'_>) {
-        let stream = self.task_with_id(row.place.source).and_then(|source| source.streams.get(row.place.stream as usize));
+        let stream =
+            self.task_with_id(row.place.source).and_then(|source| source.streams.get(row.place.stream as usize));
         let (root, edge) = match row.trees.len() {
             0 => (RootId::NONE, 0),
             1 => row.trees.iter().next().expect("one"),

@@ -137,6 +137,9 @@ class WorkerProcess:
         self.hints = Hints(graph.components.values())
         stored = [StoredPosition.of_json(record) for record in boot.positions]
         self.positions = Positions(self.built, stored, self.tell_position, self.hooks.error)
+        for task in self.built.tasks:
+            for place, deaths in boot.suspects.get(f"{task.spec.name}/{task.task.index}", {}).items():
+                self.worker.suspect(task.index, int(place), deaths)
         self.running = Running(self.worker.current_component, self.built)
         self.recent = Recent()
         self.taps.attach(self.built)
@@ -251,9 +254,9 @@ class WorkerProcess:
         """Tells that there is no way any more to another worker that is alive."""
         self.send("link-lost", worker=worker, incarnation=incarnation, session=session)
 
-    def tell_position(self, position: StoredPosition, number: int) -> None:
+    def tell_position(self, position: StoredPosition, number: int, ended: int | None) -> None:
         """Has the parent store a position."""
-        self.send("position", number=number, record=position.json())
+        self.send("position", number=number, record=position.json(), ended=ended)
 
     def _open_all(self) -> None:
         try:

@@ -97,6 +97,7 @@ class EmbeddedRun:
         self._bound: dict[str, Any] = {}
         self._listeners: dict[str, socket.socket] = {}
         self._stdin: StandardInput | None = None
+        self._unkept: StoredPosition | None = None
         self._stuck: dict[int, Stuck] = {}
         self._followers = Followers()
         self._control: Control | None = None
@@ -211,11 +212,11 @@ class EmbeddedRun:
 
     def standard_input(self) -> socket.socket | None:
         """Where it is passed on, if a spout reads it."""
-        return None if self._stdin is None else self._stdin.theirs
+        return None if self._stdin is None else self._stdin.connect()
 
     def positions(self) -> list[dict[str, Any]]:
         """Where the spouts had got to."""
-        return [position.json() for position in self._positions.newest()]
+        return [position.json() for position in self._positions.newest() + ([self._unkept] if self._unkept else [])]
 
     @contextmanager
     def _exporting(self, wanted: Wanted) -> Generator[None]:
@@ -288,7 +289,7 @@ class EmbeddedRun:
             case "progress" if worker == self._crew.first():
                 self._progress()
             case "position":
-                self._store(worker, StoredPosition.of_json(event["record"]), event["number"])
+                self._store(worker, StoredPosition.of_json(event["record"]), event["number"], event["ended"])
             case "ended":
                 self._ended(worker, event)
             case "stuck":
@@ -359,11 +360,16 @@ class EmbeddedRun:
         if self._control is not None:
             self._control.tell_stuck(component, event["running_s"])
 
-    def _store(self, worker: int, position: StoredPosition, number: int) -> None:
+    def _store(self, worker: int, position: StoredPosition, number: int, ended: int | None) -> None:
         """Makes a position durable, or says why not; the worker tries again."""
         done = False
         try:
-            self._positions.put(position)
+            if self._stdin is not None and self._graph.components[position.component].reads_stdin:
+                if position.task == 0:  # the one that reads it
+                    self._stdin.ended(position.position)
+                    self._unkept = position
+            else:
+                self._positions.put(position)
             done = True
             self._unstored.discard(position.component)
         except OSError as error:
@@ -373,6 +379,8 @@ class EmbeddedRun:
         except ClusterError as error:
             self._step(outcome.Failed(error.defects[0]))
             self._step(outcome.Interrupted())
+        if done and ended is not None:
+            self._crew.positioned(worker, position.component, position.task, ended)
         stored = {"component": position.component, "task": position.task, "number": number, "done": done}
         self._crew.tell_worker(worker, {"cmd": "position-stored", **stored})
 

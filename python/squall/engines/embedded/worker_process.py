@@ -54,6 +54,7 @@ class WorkerProcess:
         link: where the others call, if there are others; `secret`: what they know each other by.
         positions: where its spouts go on, as JSON.
         ended: how many outputs of generators are not to be made again, by component and index.
+        suspects: how often a worker died on outputs that will come, by their places, likewise.
 
     Bound: 1 MiB of commands waits for a worker that takes none (it was stopped, or writes stacks); what others ask
         beyond that is left out. So it holds up neither its parent nor its end.
@@ -72,6 +73,7 @@ class WorkerProcess:
         stdin: socket.socket | None,
         positions: Sequence[Mapping[str, Any]],
         ended: Mapping[str, int],
+        suspects: Mapping[str, Mapping[int, int]],
     ) -> None:
         log_file = wanted.log_of(number)
         self._oom_kills = _oom_kills()
@@ -108,6 +110,7 @@ class WorkerProcess:
             link_fd=link.fileno() if link is not None else None,
             secret=secret.hex(),
             ended=dict(ended),
+            suspects={key: {str(place): deaths for place, deaths in of.items()} for key, of in suspects.items()},
         )
         path = wanted.run_dir / f"worker-{number}.json"
         with usable(path):
@@ -126,6 +129,8 @@ class WorkerProcess:
         for fd in (log, stdout, dump):
             os.close(fd)
         theirs.close()
+        if stdin is not None:
+            stdin.close()
 
     @property
     def pid(self) -> int:
@@ -173,9 +178,16 @@ class WorkerProcess:
         """How many outputs of each of its spouts' tasks have ended with all before them; they outlive it."""
         return _core.page_prefixes(self._page)
 
-    def suspects(self) -> list[int]:
-        """The roots of the tuples that its loop's last call worked on; they outlive it."""
+    def suspects(self) -> list[tuple[int, int, int]]:
+        """The tuples that its loop's last call worked on; they outlive it.
+
+        Out: (root, number of the spout's task, place of the output), the last two if the root is its own.
+        """
         return _core.page_suspects(self._page)
+
+    def on_loop(self) -> int:
+        """The number, from 1, of the component whose code ran on its loop; 0: none."""
+        return _core.page_read(self._page)[0]
 
     def out_of_memory(self) -> bool:
         """Whether the kernel has killed a process for memory since this one was started."""
