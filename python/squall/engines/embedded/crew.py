@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeGuard
 
 from squall.cluster import incarnations, settling, totals, worker_life
-from squall.cluster.causes import Cause, cause_of, told
+from squall.cluster.causes import Cause, cause_of, not_started, told
 from squall.cluster.incarnations import Incarnations
 from squall.cluster.settling import Settling
 from squall.cluster.totals import Totals
@@ -22,7 +22,7 @@ from squall.engines.embedded.questions import Questions
 from squall.engines.embedded.suspicion import Suspicion
 from squall.engines.embedded.tail import Tail
 from squall.engines.embedded.worker_process import Wanted, WorkerProcess
-from squall.errors import Defect
+from squall.errors import ClusterError, Defect
 from squall.model.graph import Plan
 from squall.runtime import stats
 
@@ -124,7 +124,7 @@ class Crew:
         )
         self._settling: Settling | None = None
         self._drains: set[str] = set()
-        self._stopping = False
+        self._stopping = self._is_begun = False
         self._questions = Questions(news.answered, lambda: totals.merged(self.totals))
         self.seats: dict[int, Seat] = {}
         for number in self._numbers:
@@ -139,6 +139,7 @@ class Crew:
         self._settling = settling.settling(self._numbers, ())
         for seat in self.seats.values():
             self._start(seat)
+        self._is_begun = True
 
     def stop(self) -> None:
         """Has the sources stopped and the run drained."""
@@ -263,10 +264,26 @@ class Crew:
     def _start(self, seat: Seat) -> None:
         self._incarnations, incarnation = incarnations.given(self._incarnations)
         assert incarnation is not None  # 65,534 lives that someone remembers: there are not so many workers
-        own = [task for task in self._plan.tasks if task.worker == seat.number]
-        places = {(task.component, task.index) for task in own}
-        names = {task.component for task in own}
-        seat.process = WorkerProcess(
+        names = {task.component for task in self._plan.tasks_in(seat.number)}
+        try:
+            process = seat.process = self._process(seat, incarnation, names)
+        except (OSError, ClusterError) as error:
+            if not self._is_begun:
+                raise
+            self._incarnations = incarnations.lost(self._incarnations, incarnation)
+            return self._step(seat, worker_life.Died(told(not_started(self._who(seat), error))), time.monotonic())
+        seat.incarnation, seat.said, seat.lines, seat.is_exited = incarnation, None, sockets.LineBuffer(), False
+        self.totals = totals.begun(self.totals, incarnation, names)
+        self._step(seat, worker_life.Started(incarnation), time.monotonic())
+        self._selector.register(process.session, selectors.EVENT_READ, lambda: self._hear(seat, process))
+        self._selector.register(process.pidfd, selectors.EVENT_READ, lambda: self._bury(seat, process))
+        self._news.changed(seat.number, process.pid, "started", None)
+
+    def _process(self, seat: Seat, incarnation: int, names: set[str]) -> WorkerProcess:
+        """The process of a new life, which runs tasks of these components."""
+        places = {(task.component, task.index) for task in self._plan.tasks_in(seat.number)}
+        reads_stdin = any(self._plan.graph.components[name].reads_stdin for name in names)
+        return WorkerProcess(
             self._wanted,
             number=seat.number,
             workers=len(self._numbers),
@@ -274,20 +291,11 @@ class Crew:
             secret=self._secret,
             link=seat.listener,
             listeners={name: one for name, one in self._inputs.listeners().items() if name in names},
-            stdin=self._inputs.standard_input()
-            if any(self._plan.graph.components[name].reads_stdin for name in names)
-            else None,
+            stdin=self._inputs.standard_input() if reads_stdin else None,
             positions=[one for one in self._inputs.positions() if (one["component"], one["task"]) in places],
             ended=self._ended,
             suspects=seat.suspicion.to_come(),
         )
-        seat.incarnation, seat.said, seat.lines, seat.is_exited = incarnation, None, sockets.LineBuffer(), False
-        self.totals = totals.begun(self.totals, incarnation, names)
-        self._step(seat, worker_life.Started(incarnation), time.monotonic())
-        process = seat.process
-        self._selector.register(process.session, selectors.EVENT_READ, lambda: self._hear(seat, process))
-        self._selector.register(process.pidfd, selectors.EVENT_READ, lambda: self._bury(seat, process))
-        self._news.changed(seat.number, process.pid, "started", None)
 
     def _introduce(self, seat: Seat, incarnation: int) -> None:
         """A worker is ready: it and all others that are get to know each other."""
