@@ -157,8 +157,7 @@ pub struct Scan {
 ///
 /// Cost: one pass; behind damage one look at each byte more.
 pub fn scan(segment: &[u8], head: Head) -> Scan {
-    let mut scan =
-        Scan { groups: Vec::new(), sound_bytes: HEAD_BYTES, next: head.first, ended: 0, tail: Tail::Clean };
+    let mut scan = Scan { groups: Vec::new(), sound_bytes: HEAD_BYTES, next: head.first, ended: 0, tail: Tail::Clean };
     while let Some(group) = sound_group(segment, scan.sound_bytes, head.salt).filter(|group| group.first == scan.next) {
         scan.sound_bytes = group.body.end;
         scan.next += group.count;

@@ -188,6 +188,13 @@ impl Tally {
         }
     }
 
+    /// Where the record of a ticket stands among all records (the low half), if that is kept.
+    #[inline]
+    pub fn place_of(&self, ticket: u32) -> Option<u32> {
+        let record = self.tickets[ticket as usize];
+        (self.whole.is_some() && record != NOBODYS).then_some(record.whole)
+    }
+
     fn one_less(&mut self, record: Record) -> Option<Grown> {
         let count = self.under_way.get_mut(&record)?;
         *count -= 1;
@@ -277,7 +284,9 @@ mod tests {
             tally.ended_prefix()
         };
         assert_eq!([prefix_after(1), prefix_after(0), prefix_after(2)], [0, 2, 3]);
-        let stray = tally.begin();
+        assert_eq!([1, 0, 2].map(|ticket: usize| tally.place_of(tickets[ticket])), [None; 3], "void by now");
+        let (stray, next) = (tally.begin(), sent(&mut tally, a));
+        assert_eq!((tally.place_of(stray), tally.place_of(next)), (None, Some(3)));
         tally.end(stray);
         assert_eq!(tally.ended_prefix(), 3);
     }

@@ -208,12 +208,7 @@ impl Source {
     /// first those of it that had not ended.
     ///
     /// An error of the kind `InvalidInput` says that nothing can be split by these options.
-    pub fn start(
-        origin: Origin,
-        options: StreamOptions,
-        journal: Option<Journal>,
-        wake: Wake,
-    ) -> io::Result<Source> {
+    pub fn start(origin: Origin, options: StreamOptions, journal: Option<Journal>, wake: Wake) -> io::Result<Source> {
         let splitter = Splitter::new(options.framing.clone(), options.max_record)
             .map_err(|defect| io::Error::new(ErrorKind::InvalidInput, defect))?;
         if let Origin::Listen(fd) = &origin {

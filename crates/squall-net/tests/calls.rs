@@ -1,7 +1,7 @@
 //! A source that calls servers.
 
 use squall_core::framing::Framing;
-use squall_net::tcp::{HANDSHAKE, REST_BYTES, CallOptions, News, Origin, Receipts, Server, Source, StreamOptions};
+use squall_net::tcp::{CallOptions, HANDSHAKE, News, Origin, REST_BYTES, Receipts, Server, Source, StreamOptions};
 use squall_net::tls::Tls;
 use squall_net::wake::Waiter;
 use std::io::Write;

@@ -1,7 +1,7 @@
 //! A process that has no descriptors left. In a process of its own, as the limit is the whole process's.
 
 use squall_core::framing::Framing;
-use squall_net::tcp::{HANDSHAKE, REST_BYTES, Chunk, Origin, Receipts, Source, StreamOptions};
+use squall_net::tcp::{Chunk, HANDSHAKE, Origin, REST_BYTES, Receipts, Source, StreamOptions};
 use squall_net::wake::Waiter;
 use std::fs;
 use std::io::Write;
@@ -83,7 +83,8 @@ fn a_source_that_ends_without_descriptors_waits_quietly_for_the_last_receipts() 
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = listener.local_addr().unwrap();
     let waiter = Waiter::new().unwrap();
-    let listen = Source::start(Origin::Listen(listener.into()), options(Receipts::Processed), None, waiter.waker()).unwrap();
+    let listen =
+        Source::start(Origin::Listen(listener.into()), options(Receipts::Processed), None, waiter.waker()).unwrap();
     let mut client = TcpStream::connect(at).unwrap();
     client.write_all(b"line\n").unwrap();
     assert_eq!(take(&listen, &waiter).record(0), b"line");

@@ -352,7 +352,8 @@ fn dropping_the_source_ends_its_connections_also_while_it_waits_for_room() {
 fn framings_that_could_never_split_are_refused() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let options = StreamOptions { framing: Framing::Delimiter(Vec::new()), ..options() };
-    let error = Reading::start(Origin::Listen(listener.into()), options, None, Waiter::new().unwrap().waker()).err().unwrap();
+    let error =
+        Reading::start(Origin::Listen(listener.into()), options, None, Waiter::new().unwrap().waker()).err().unwrap();
     assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
     assert_eq!(error.to_string(), "the delimiter has 0 bytes; it has from 1 to 65536");
 }

@@ -30,6 +30,15 @@ impl Order {
         }
     }
 
+    /// What an output, by its place, is known by over all lives of the worker, if it comes again from the next.
+    #[inline(always)]
+    pub fn origin(&self, place: u32) -> Option<u32> {
+        match self {
+            Order::Whole(_) => Some(place),
+            Order::Records(ends) => ends.origin(place),
+        }
+    }
+
     /// How many outputs have ended such that all before them have, if that is kept.
     pub fn ended_prefix(&self) -> Option<u64> {
         match self {

@@ -84,7 +84,7 @@ pub struct SpoutState {
     pub number: Cell<u32>,
     /// On some of its outputs a worker died before.
     pub is_suspected: Cell<bool>,
-    /// These outputs by their places, with how often.
+    /// These outputs by their origins, with how often.
     suspected: Local<HashMap<u32, u8>>,
     /// Bolts' tasks that this spout's tuples can reach, loops left out.
     pub reach: Local<Vec<Rc<Task>>>,
@@ -270,16 +270,23 @@ impl SpoutState {
         });
     }
 
-    /// Workers died so often while tuples of the output at this place were executed.
-    pub fn suspect(&self, place: u32, deaths: u8) {
-        self.is_suspected.set(true);
-        self.suspected.with(|suspected| suspected.insert(place, deaths));
+    /// What the output at a place is known by over all lives of the worker, if it comes again from the next.
+    #[inline(always)]
+    pub fn origin(&self, place: u32) -> Option<u32> {
+        self.order.with(|order| order.as_ref().and_then(|order| order.origin(place)))
     }
 
-    /// How often workers died on the output at a place.
+    /// Workers died so often while tuples of the output of this origin were executed.
+    pub fn suspect(&self, origin: u32, deaths: u8) {
+        self.is_suspected.set(true);
+        self.suspected.with(|suspected| suspected.insert(origin, deaths));
+    }
+
+    /// How often workers died on the output at a place. A record may have several outputs.
     #[cold]
     pub fn suspicions_of(&self, place: u32) -> u8 {
-        self.suspected.with(|suspected| suspected.remove(&place)).unwrap_or(0)
+        let origin = self.origin(place);
+        self.suspected.with(|suspected| origin.and_then(|origin| suspected.get(&origin).copied())).unwrap_or(0)
     }
 
     /// How many outputs have ended such that all before them have (semantics 31); None: the order is not kept.

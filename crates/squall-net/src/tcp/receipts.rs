@@ -114,6 +114,12 @@ impl Ends {
         self.tally.begin()
     }
 
+    /// The number in the journal (its low half) of the record whose output has a ticket.
+    #[inline]
+    pub fn origin(&self, ticket: u32) -> Option<u32> {
+        Some(self.kept.as_ref()?.number(self.tally.place_of(ticket)?))
+    }
+
     /// The output of a ticket ended for good.
     #[inline]
     pub fn end(&mut self, ticket: u32) {

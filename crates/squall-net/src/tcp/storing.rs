@@ -14,7 +14,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Bytes of one commit, and a chunk more.
 const GROUP_BYTES: usize = 16 << 20;
@@ -39,6 +39,12 @@ impl Kept {
     #[inline]
     pub fn ended(&self, prefix: u64) {
         self.ended.store(self.began + prefix, Ordering::Release);
+    }
+
+    /// The number, as far as its low half goes, of a record by its place among those that the loop took.
+    #[inline]
+    pub fn number(&self, place: u32) -> u32 {
+        place.wrapping_add(self.began as u32)
     }
 
     fn now(&self) -> u64 {
@@ -77,6 +83,7 @@ pub(super) struct Storing {
     /// The loop sends receipts, so it is to know whose a record is.
     by_connection: bool,
     is_stuck: bool,
+    looked_at: Instant,
 }
 
 impl Storing {
@@ -90,7 +97,16 @@ impl Storing {
         by_connection: bool,
     ) -> Storing {
         let receipts = board.map(|board| StoredReceipts { board, connections: HashMap::new() });
-        let storing = Storing { journal, kept, queue, status, receipts, by_connection, is_stuck: false };
+        let storing = Storing {
+            journal,
+            kept,
+            queue,
+            status,
+            receipts,
+            by_connection,
+            is_stuck: false,
+            looked_at: Instant::now(),
+        };
         storing.count();
         storing
     }
@@ -123,6 +139,9 @@ impl Storing {
                     self.status.counts.replayed.fetch_add(group.records.len() as u64, Ordering::Relaxed);
                     let buffer = Buffer { data: group.data, records: group.records };
                     self.queue.push_past(JOURNAL, buffer, Beside::default());
+                    if self.looked_at.elapsed() >= LOOK_EVERY {
+                        self.look();
+                    }
                 }
                 Err(error) => {
                     if !self.stuck(&error) {
@@ -171,8 +190,9 @@ impl Storing {
         true
     }
 
-    /// Nothing comes: what has ended meanwhile is marked.
+    /// Nothing is stored: what has ended meanwhile is marked.
     fn look(&mut self) {
+        self.looked_at = Instant::now();
         let ended = self.kept.now();
         if ended > self.journal.marked() {
             let _ = self.journal.mark(ended); // the next try, or the next commit, says it too
