@@ -217,7 +217,7 @@ class WorkerProcess:
         return self._end(failures, drained)
 
     def _through_stages(self, drain: life.Drain) -> bool:
-        """Runs until nothing is left but to close, the drain's time is up, or nobody reads the output; False: it died."""
+        """Runs until there is nothing left but to close, or no time, or nobody who reads the output; False: it died."""
         while not self._output_closed and self.worker.monotonic() < self.stages.deadline:
             if (stage := self.stages.next()) is not None:
                 self._begin(stage, drain)

@@ -84,7 +84,7 @@ class EmbeddedRun:
 
     def __init__(self, order: Order, graph: Graph, tell: Callable[[Event], None]) -> None:
         self._order, self._graph, self._audience = order, graph, tell
-        self._components = [*(spout.name for spout in graph.spouts), *graph.order]
+        self._components: list[str] = [*(spout.name for spout in graph.spouts), *graph.order]
         self._began_s = time.monotonic()
         self._run = Run(order.drain_s)
         self._placement = place(graph, order.workers)
@@ -352,7 +352,8 @@ class EmbeddedRun:
             self._step(outcome.Ended())
 
     def _stuck_call(self, worker: int, event: Event) -> None:
-        component = self._components[event["component"] - 1]
+        number: int = event["component"]
+        component = self._components[number - 1]
         since_s = time.monotonic() - event["running_s"]
         self._stuck[worker] = Stuck(component, self._crew.calls(worker), since_s)
         on_loop = self._graph.components[component].mode is Mode.LOOP
