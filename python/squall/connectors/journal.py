@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 from squall.connectors.framing import is_count
 from squall.errors import Defect, StateError, TopologyError, repr_of
@@ -56,7 +57,7 @@ def journal_of(who: str, directory: object, most_bytes: object) -> Journal | Non
     if directory is None:
         return None
     if isinstance(directory, str | os.PathLike):
-        path = os.fspath(directory)
+        path: object = os.fspath(cast("str | os.PathLike[Any]", directory))
         if isinstance(path, str) and path and "\0" not in path:
             return Journal(Path(path).absolute(), most_bytes)
     fix = 'name a directory: journal="orders-journal"'
