@@ -61,4 +61,4 @@ def journal_of(who: str, directory: object, most_bytes: object) -> Journal | Non
         if isinstance(path, str) and path and "\0" not in path:
             return Journal(Path(path).absolute(), most_bytes)
     fix = 'name a directory: journal="orders-journal"'
-    raise TopologyError(Defect("tcp_journal", f"{who} has journal={repr_of(directory)}", (), fix))
+    raise TopologyError(Defect("tcp_journal", f"{who} has journal={repr_of(cast(object, directory))}", (), fix))
