@@ -135,7 +135,7 @@ class WorkerProcess:
         self.hooks.replays = self.replays = Replays(
             Path(boot.dead_log), self.built, self.worker.replay, lambda change: self._log_of_letters().change(change)
         )
-        self.hints = Hints(task.spec for task in self.built.tasks)
+        self.hints = Hints(graph.components.values())
         stored = [StoredPosition.of_json(record) for record in boot.positions]
         self.positions = Positions(self.built, stored, self.tell_position, self.hooks.error)
         for task in self.built.tasks:

@@ -42,9 +42,9 @@ def folder_of_run(path: Path) -> Generator[None]:
     path.mkdir(parents=True, exist_ok=True, mode=0o700)
     # Workers may be about to end, and still make files: then it is not gone at once.
     sweep = 'read -r _; rm -rf -- "$1" || { sleep 1; rm -rf -- "$1"; }'
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     command = ["/bin/sh", "-c", sweep, "squall-sweep", str(path.absolute())]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, cwd="/", **quiet):
+    none = subprocess.DEVNULL
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=none, stderr=none, start_new_session=True, cwd="/"):
         try:
             yield
         finally:
