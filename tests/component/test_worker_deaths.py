@@ -16,12 +16,19 @@ NUMBERS = 20_000
 PENDING = 200
 
 COPYING = """
+    def numbers():
+        "Gives the last third of the numbers when its test has done what it wanted to do meanwhile."
+        for n in range(20_000):
+            while n >= 13_000 and not (FOLDER / "go").exists():
+                yield None
+            yield n, os.getpid()
+
     class Slow(Keep):
         def process(self, n: int, source: int):
             keep(n, source)
 
     topology = Topology("copying", settings={"topology.max.spout.pending": 200})
-    numbers = topology.spout("numbers", lambda: ((n, os.getpid()) for n in range(20_000)), outputs=("n", "pid"))
+    numbers = topology.spout("numbers", numbers, outputs=("n", "pid"))
     topology.bolt("slow", Slow).shuffle(numbers, rename={"pid": "source"})
 """
 
@@ -33,6 +40,7 @@ def copied_to(squall: Squall, run: Running, most: int) -> None:
 
 def ended_well(squall: Squall, run: Running, deaths: int) -> None:
     """Every number was kept, few twice, and the totals add up."""
+    (squall.folder / "go").touch()
     assert run.end() == 0, run.err
     seen = count(squall)
     assert set(seen) == set(range(NUMBERS))
@@ -89,6 +97,7 @@ def test_a_worker_that_stands_still_for_a_while_loses_nothing(squall: Squall, wo
     until_s = time.monotonic() + stopped_s
     wait_until(lambda: time.monotonic() > until_s, what="the time")
     os.kill(process, signal.SIGCONT)
+    (squall.folder / "go").touch()
     assert run.end() == 0, run.err
     seen = count(squall)
     assert set(seen) == set(range(NUMBERS))
@@ -255,7 +264,7 @@ def test_death_in_a_drain_begins_the_drain_anew(squall: Squall, workers: int) ->
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_kill_of_the_parent_leaves_no_process_and_no_file(squall: Squall, workers: int) -> None:
-    run = squall.run(with_keep(squall, COPYING.replace("20_000", "10**9")), "-w", workers)
+    run = squall.run(with_keep(squall, COPYING), "-w", workers)
     pids = [pid(run, worker) for worker in range(1, min(workers, 2) + 1)]
     copied_to(squall, run, 100)
     run.process.kill()
@@ -266,9 +275,15 @@ def test_kill_of_the_parent_leaves_no_process_and_no_file(squall: Squall, worker
 FILE = """
     from squall.connectors.files import FileSpout
 
+    def hold(n):
+        "Takes the last third of the numbers when its test has done what it wanted to do meanwhile."
+        while n >= 13_000 and not (FOLDER / "go").exists():
+            time.sleep(0.01)
+        keep(n)
+
     topology = Topology("file", settings={"topology.max.spout.pending": 200})
     lines = topology.spout("lines", FileSpout(str(FOLDER / "lines.txt")))
-    topology.bolt("keep", lambda line: keep(int(line))).shuffle(lines)
+    topology.bolt("keep", lambda line: hold(int(line))).shuffle(lines)
 """
 
 
@@ -279,6 +294,7 @@ def test_a_file_is_gone_on_with_where_it_had_got_to(squall: Squall) -> None:
     for death in range(1, 3):
         copied_to(squall, run, death * 5000)
         kill(run, 1)
+    (squall.folder / "go").touch()
     assert run.end() == 0, run.err
     seen = count(squall)
     assert set(seen) == set(range(NUMBERS))
@@ -288,9 +304,15 @@ def test_a_file_is_gone_on_with_where_it_had_got_to(squall: Squall) -> None:
 STDIN = """
     from squall.connectors.stdin import StdinSpout
 
+    def hold(n):
+        "Takes the last third of the numbers when its test has done what it wanted to do meanwhile."
+        while n >= 13_000 and not (FOLDER / "go").exists():
+            time.sleep(0.01)
+        keep(n)
+
     topology = Topology("piped", settings={"topology.max.spout.pending": 200})
     lines = topology.spout("lines", StdinSpout())
-    topology.bolt("keep", lambda line: keep(int(line))).shuffle(lines)
+    topology.bolt("keep", lambda line: hold(int(line))).shuffle(lines)
 """
 
 
@@ -303,6 +325,7 @@ def test_standard_input_comes_again_from_what_had_not_ended(squall: Squall, work
         for death in range(1, 3):
             copied_to(squall, run, death * 5000)
             kill(run, 1)
+        (squall.folder / "go").touch()
         assert run.end() == 0, run.err
     assert set(count(squall)) == set(range(NUMBERS))
     assert run.summary()["dead"] == 0

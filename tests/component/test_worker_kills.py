@@ -84,6 +84,7 @@ def test_kills_of_every_role_under_load_lose_no_number(squall: Squall) -> None:
 
     def started() -> Running:
         run = squall.start("run", file, "-w", WORKERS, "--json", "--drain", "60s")
+        run.event("started", WITHIN_S)
         for worker in range(1, WORKERS + 1):
             pid(run, worker)
         return run

@@ -6,6 +6,7 @@
 //! Bound: 64 commands wait for the lock; further ones are refused.
 
 use crate::worker::Worker;
+use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
 use squall_net::session::{self, id_of, refusal};
 use squall_net::watch::{Limits, Watch};
@@ -94,6 +95,9 @@ impl Session {
     }
 }
 
+/// How a worker ends that cannot take commands for lack of memory (ENOMEM; `python/squall/cluster/causes.py` knows it).
+const NO_MEMORY: i32 = 12;
+
 /// Commands on their way to the Python handler.
 struct Asked {
     queue: Sender<Vec<u8>>,
@@ -126,6 +130,9 @@ fn ask_python(handler: Py<PyAny>, sender: session::Sender) -> PyResult<Asked> {
                 let answer = handler.call1(py, (pyo3::types::PyBytes::new(py, &request),));
                 match answer.and_then(|answer| answer.extract::<Option<Vec<u8>>>(py)) {
                     Ok(answer) => answer,
+                    // What it cannot do, or even say, its parent would wait for; another life may have room.
+                    // SAFETY: ends the process at once, as a kill would.
+                    Err(error) if error.is_instance_of::<PyMemoryError>(py) => unsafe { libc::_exit(NO_MEMORY) },
                     Err(error) => {
                         error.write_unraisable(py, None);
                         None

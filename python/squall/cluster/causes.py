@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from enum import Enum
 
 from squall.errors import Defect
-from squall.model import exits
 
+NO_MEMORY = 12
+"""How a worker exits that cannot take commands for lack of memory; as in crates/squall-py/src/session.rs."""
 MEMORY_FIX = "use less memory in this component, or give the machine more"
 
 
@@ -51,7 +52,7 @@ def cause_of(status: int, components: Sequence[str], out_of_memory: bool, who: s
     """
     ran = " and ".join(f'"{name}"' for name in components)
     during = f" while {ran} {'was' if len(components) == 1 else 'were'} running" if ran else ""
-    if status == exits.NO_MEMORY:
+    if status == NO_MEMORY:
         message = f"{who} had no memory left to go on{during}"
         return Cause(Kind.OUT_OF_MEMORY, Defect("worker_out_of_memory", message, (), MEMORY_FIX))
     if status >= 0:
