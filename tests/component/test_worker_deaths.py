@@ -162,6 +162,17 @@ def test_a_limit_of_memory_fails_the_tuple_that_meets_it(squall: Squall) -> None
     run.summary()
 
 
+def test_a_worker_without_memory_for_anything_is_replaced(squall: Squall) -> None:
+    """It cannot take its parent's words any more, and the run must not wait for it."""
+    how = "resource.setrlimit(resource.RLIMIT_AS, (1 << 20, 1 << 20)); [bytearray(4096) for _ in range(1 << 20)]"
+    run = squall.run(with_keep(squall, CRASHING.replace("HOW", how)), "-w", 3)
+    assert run.end() == 0, run.err
+    assert set(count(squall)) == set(range(2000))
+    (death,) = lost(run)
+    assert death["code"] in ("worker_out_of_memory", "worker_crashed")
+    run.summary()
+
+
 KILLER = """
     class Killer(Bolt):
         outputs = ("n",)
