@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
+from collections import deque
 from io import UnsupportedOperation
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, NamedTuple, cast
 
 from squall.api.components import Spout
 from squall.api.context import TopologyContext
@@ -12,7 +13,7 @@ from squall.connectors.files.formats.checks import check_read
 from squall.connectors.files.formats.json_lines import JsonLines
 from squall.connectors.files.formats.text import Text
 from squall.connectors.files.reading.blocks import Blocks
-from squall.connectors.files.reading.chunks import START
+from squall.connectors.files.reading.chunks import START, Chunk, Place
 from squall.connectors.files.reading.format import Opening
 from squall.connectors.files.reading.outgoing import Outgoing
 from squall.connectors.files.spout import DEFAULT_MAX_RECORD
@@ -28,10 +29,11 @@ class StdinSpout(Spout):
     """Emits what comes on the run's standard input, each line a tuple; ends when it ends.
 
     Out: one field `line`, or as `JsonLines` says.
-    Delivery: at least once while the worker lives. Standard input cannot be read twice: what a run did not come to
-        before it was stopped is gone. A line that cannot be read becomes a dead letter with its number.
-    Bound: when the topology cannot take more, standard input is not read, so that the writer feels it: beyond what is
-        pending, a block of up to 256 KiB and what the system keeps in between are held.
+    Delivery: at least once in a run, also when workers are lost: the parent keeps what has not ended. Standard input
+        cannot be read twice: what a run did not come to before it was stopped is gone. A line that cannot be read
+        becomes a dead letter with its number.
+    Bound: when the topology cannot take more, standard input is not read, so that the writer feels it: the parent keeps
+        64 MiB of what has not ended, the spout a block of up to 256 KiB beyond what is pending.
     Args:
         format: `squall.connectors.files.Text` or `JsonLines`.
         max_record: longest line, in bytes.
@@ -56,27 +58,65 @@ class StdinSpout(Spout):
         Raises:
             TopologyError: `stdin_missing`.
         """
-        self._outgoing = Outgoing(context)
+        self._context, self._outgoing = context, Outgoing(context)
         if (source := standard_input.SOURCE) is None:
             fix = "use `squall run`; in a test, name the spout in mock_sources"
             raise TopologyError(Defect("stdin_missing", "standard input is there in `squall run` only", (), fix))
         self._raw = _Pipe(source)
-        self._reader = self._format.records(NAME, Blocks(self._raw, 0, self._max_record), START, self._max_record)
+        self._begin(START)
         if context.task_index:
             self._raw.has_ended = True
         context.gauge("bytes_read", self._raw.disk_bytes)
+
+    def _begin(self, place: Place) -> None:
+        """Lines come from a place on."""
+        self._place, self._skip, self._given = place, place.skip, 0
+        self._marks: deque[_Mark] = deque()
+        blocks = Blocks(self._raw, place.offset, self._max_record)
+        self._reader = self._format.records(NAME, blocks, place._replace(skip=0), self._max_record)
+
+    def position(self) -> bytes:
+        """How far all lines have ended: not kept for the next run, but for the next worker of this one."""
+        count = self._context.ended_prefix()
+        while self._marks and self._marks[0].end <= count:
+            self._place = self._marks.popleft().after
+        if self._marks and (mark := self._marks[0]).first < count:
+            self._place = mark.before._replace(skip=mark.before.skip + count - mark.first)
+        return standard_input.Place(*self._place).encode()
+
+    def seek(self, position: bytes) -> None:
+        """Goes on where the worker before was; what had ended does not come again."""
+        self._begin(Place(*standard_input.place_of(position)))
 
     def next_batch(self, limit: int) -> list[Any]:
         """The next lines."""
         while self._outgoing.is_empty:
             has_ended = self._raw.has_ended
             if (chunk := self._reader.read(to_the_end=has_ended)) is not None:
-                self._outgoing.load(chunk)
+                self._load(chunk)
             elif has_ended:
                 raise Exhausted
             elif not self._raw.has_ended:
                 return []
         return self._outgoing.take(limit)
+
+
+    def _load(self, chunk: Chunk) -> None:
+        """Takes the next outputs, without those that had ended before."""
+        skip = min(self._skip, len(chunk.rows))
+        first, self._given = self._given, self._given + len(chunk.rows) - skip
+        self._marks.append(_Mark(first, self._given, chunk.before._replace(skip=skip), chunk.after))
+        self._skip -= skip
+        self._outgoing.load(chunk, skip)
+
+
+class _Mark(NamedTuple):
+    """Outputs of a chunk: `first` and `end` count those of this worker."""
+
+    first: int
+    end: int
+    before: Place
+    after: Place
 
 
 class _Pipe:

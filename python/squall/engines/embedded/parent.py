@@ -97,6 +97,7 @@ class EmbeddedRun:
         self._bound: dict[str, Any] = {}
         self._listeners: dict[str, socket.socket] = {}
         self._stdin: StandardInput | None = None
+        self._unkept: StoredPosition | None = None
         self._stuck: dict[int, Stuck] = {}
         self._followers = Followers()
         self._control: Control | None = None
@@ -211,11 +212,11 @@ class EmbeddedRun:
 
     def standard_input(self) -> socket.socket | None:
         """Where it is passed on, if a spout reads it."""
-        return None if self._stdin is None else self._stdin.theirs
+        return None if self._stdin is None else self._stdin.connect()
 
     def positions(self) -> list[dict[str, Any]]:
         """Where the spouts had got to."""
-        return [position.json() for position in self._positions.newest()]
+        return [position.json() for position in self._positions.newest() + ([self._unkept] if self._unkept else [])]
 
     @contextmanager
     def _exporting(self, wanted: Wanted) -> Generator[None]:
@@ -363,7 +364,12 @@ class EmbeddedRun:
         """Makes a position durable, or says why not; the worker tries again."""
         done = False
         try:
-            self._positions.put(position)
+            if self._stdin is not None and self._graph.components[position.component].reads_stdin:
+                if position.task == 0:  # the one that reads it
+                    self._stdin.ended(position.position)
+                    self._unkept = position
+            else:
+                self._positions.put(position)
             done = True
             self._unstored.discard(position.component)
         except OSError as error:

@@ -1,28 +1,40 @@
-"""Standard input of a run: the parent reads it and passes it on to the worker.
+"""Standard input of a run: the parent reads it, passes it on to a worker, and keeps what has not ended (semantics 31).
 
-A worker is in a session of its own, where it cannot read from the terminal. The parent holds one piece at a time: when
-the worker takes no more, it reads no more.
+A worker is in a session of its own, where it cannot read from the terminal. When the worker is lost, the next one gets
+everything again from where its spout's position stands.
 """
 
 from __future__ import annotations
 
 import os
 import socket
-from threading import Thread
+from collections import deque
+from threading import Condition, Thread
+
+from squall.runtime.standard_input import Place, place_of
 
 STDIN = 0
 PIECE_BYTES = 64 << 10
+KEPT_BYTES = 64 << 20
 HINT = "reading lines from the terminal; Ctrl-D ends them"
 
 
 class StandardInput:
-    """The connection on which a worker gets what is read here.
+    """What was read and has not ended, and the connections on which workers get it.
 
-    Threading: it is read on a thread, as a terminal may give nothing for hours.
+    Threading: it is read on a thread, as a terminal may give nothing for hours; each life of the worker is written to
+        by a thread of its own.
+    Bound: `kept_bytes` are kept, about; with more nothing is read, so that the writer feels it.
     """
 
-    def __init__(self) -> None:
-        self._ours, self.theirs = socket.socketpair()
+    def __init__(self, kept_bytes: int = KEPT_BYTES) -> None:
+        self._most = kept_bytes
+        self._changed = Condition()
+        self._pieces: deque[bytes] = deque()
+        self._place = Place()
+        """Where the first piece begins, and what of it has ended."""
+        self._kept_bytes = 0
+        self._has_ended = False
 
     @property
     def is_terminal(self) -> bool:
@@ -30,14 +42,69 @@ class StandardInput:
         return os.isatty(STDIN)
 
     def start(self) -> None:
-        """Begins to read; the worker has its end by now."""
-        self.theirs.close()
-        Thread(target=self._pass_on, name="squall-stdin", daemon=True).start()
+        """Begins to read."""
+        Thread(target=self._read, name="squall-stdin", daemon=True).start()
 
-    def _pass_on(self) -> None:
-        with self._ours:
+    def connect(self) -> socket.socket:
+        """The end of a new connection for a new life of the worker; what has not ended comes on it."""
+        ours, theirs = socket.socketpair()
+        Thread(target=self._pass_on, args=(ours,), name="squall-stdin-out", daemon=True).start()
+        return theirs
+
+    def ended(self, position: bytes) -> None:
+        """All before a position has ended."""
+        place = place_of(position)
+        with self._changed:
+            self._drop(place.offset - self._place.offset)
+            self._place = place
+            self._changed.notify_all()
+
+    def position(self) -> bytes | None:
+        """Where a new life of the worker goes on; None: at the beginning."""
+        with self._changed:
+            return None if self._place == Place() else self._place.encode()
+
+    def _drop(self, count: int) -> None:
+        self._kept_bytes -= count
+        while count > 0:
+            piece = self._pieces.popleft()
+            if len(piece) > count:
+                self._pieces.appendleft(piece[count:])
+            count -= len(piece)
+
+    def _read(self) -> None:
+        while True:
             try:
-                while piece := os.read(STDIN, PIECE_BYTES):
-                    self._ours.sendall(piece)
-            except OSError:  # the worker takes no more; or there is nothing that could be read
+                piece = os.read(STDIN, PIECE_BYTES)
+            except OSError:  # there is nothing that could be read
+                piece = b""
+            with self._changed:
+                self._has_ended = not piece
+                if piece:
+                    self._pieces.append(piece)
+                    self._kept_bytes += len(piece)
+                self._changed.notify_all()
+                if not piece:
+                    return
+                self._changed.wait_for(lambda: self._kept_bytes < self._most)
+
+    def _pass_on(self, connection: socket.socket) -> None:
+        with connection:
+            try:
+                at = self._place.offset
+                while piece := self._next(at):
+                    connection.sendall(piece)
+                    at += len(piece)
+            except OSError:  # the worker takes no more
                 pass
+
+    def _next(self, at: int) -> bytes:
+        """The bytes from an offset on, as soon as there are some; none at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._has_ended or at < self._place.offset + self._kept_bytes)
+            before = at - self._place.offset
+            for piece in self._pieces:
+                if before < len(piece):
+                    return piece[before:]
+                before -= len(piece)
+            return b""

@@ -126,6 +126,8 @@ class WorkerProcess:
         for fd in (log, stdout, dump):
             os.close(fd)
         theirs.close()
+        if stdin is not None:
+            stdin.close()
 
     @property
     def pid(self) -> int:
