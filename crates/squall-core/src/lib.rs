@@ -6,8 +6,8 @@
 
 pub mod ack;
 pub mod cell;
-pub mod credit;
 pub mod codec;
+pub mod credit;
 pub mod flow;
 pub mod frame;
 pub mod framing;
@@ -20,6 +20,7 @@ pub mod metrics;
 pub mod redial;
 pub mod retry;
 pub mod route;
+pub mod spin;
 pub mod tally;
 pub mod tap;
 pub mod timers;

@@ -43,6 +43,7 @@ def slow_on_loop(names: Iterable[str], components: Mapping[str, Mapping[str, Any
     return [
         name
         for name in names
-        if (mean_ms := components[name]["execute_ms"]["mean"]) > SLOW_MS
+        if name in components  # of another worker else
+        and (mean_ms := components[name]["execute_ms"]["mean"]) > SLOW_MS
         and mean_ms * components[name]["executed"] > SPENT_MS
     ]
