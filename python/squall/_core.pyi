@@ -264,9 +264,9 @@ class Worker:
     def standing(self) -> dict[str, Any]:
         """How the worker stands, all of one moment.
 
-        Keys: `activity` (grows when something was done) · `in_call` · `moving` · `exhausted` · `only_polls` (what is not
-        exhausted waits for its last poll) · `pending` · `held` · `kept` (held where there is no `drain`) · `due` (s on
-        the worker's clock, or None) · `sent`, `received` (frames that may bring work, by incarnation).
+        Keys: `activity` (grows when something was done) · `in_call` · `moving` · `exhausted` · `only_polls` (what is
+        not exhausted waits for its last poll) · `pending` · `held` · `kept` (held where there is no `drain`) · `due`
+        (s on the worker's clock, or None) · `sent`, `received` (frames that may bring work, by incarnation).
         """
         ...
     def add_far_task(
@@ -311,6 +311,8 @@ class Worker:
         """Polls a spout again that rests after it had nothing. Whether it was resting. Any thread."""
     def ended_prefix(self, task: int, /) -> int | None:
         """How many outputs of a spout have ended such that all before them have; None where their order is not kept."""
+    def suspect(self, task: int, place: int, deaths: int, /) -> None:
+        """Workers died so often while tuples of the spout's output at this place were executed."""
     def end_emission(self) -> None:
         """The tasks are about to be closed: from now on `emit` raises."""
     def spout_ended(self, task: int, /) -> bool:
@@ -533,6 +535,15 @@ def page_read(fd: int, /) -> tuple[int, int]:
 
 def page_totals(fd: int, /) -> tuple[int, int, int]:
     """(emitted, acked, failed) of a shared page: tries of roots so far, over all spouts of the worker."""
+
+def page_prefixes(fd: int, /) -> list[int]:
+    """How many outputs of each spout's task have ended with all before them, by a shared page; in the tasks' order."""
+
+def page_suspects(fd: int, /) -> list[tuple[int, int, int]]:
+    """The tuples that the last call on the worker's loop worked on, by a shared page.
+
+    Out: (root, number of the spout's task, place of the output), the last two if the root is the worker's own.
+    """
 
 current_call: Any
 """ContextVar[Call | None]: the offloaded call that the current coroutine or thread is running."""

@@ -75,6 +75,8 @@ NEEDS_THE_WORLD = {
     "worker_crashed",
     "worker_deaths",
     "worker_exited",
+    "worker_killed_by_tuple",
+    "worker_lost",
     "worker_out_of_memory",
     "worker_start_deaths",
 }

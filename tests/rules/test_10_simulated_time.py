@@ -307,7 +307,7 @@ def test_log_stamps_are_virtual_and_name_component_and_task(caplog: pytest.LogCa
         logging.getLogger("mine").warning("event=test")
     for name, seconds in [("seen", 0.0), ("tick", 60.0)]:
         (record,) = records(name)
-        assert (record.component, record.task, record.worker) == ("b", task_id, 0)
+        assert (record.component, record.task, record.worker) == ("b", task_id, 1)
         assert record.created == pytest.approx(BEGAN_AT.timestamp() + seconds)
     assert abs(records("test")[0].created - time.time()) < 60
 

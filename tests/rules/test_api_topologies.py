@@ -210,7 +210,7 @@ def test_a_context_tells_the_place_of_its_task() -> None:
     topology = single(Look, parallelism=3)
     with LocalCluster(topology, mock_sources={"s": []}) as cluster:
         assert [c.task_index for c in contexts] == [0, 1, 2]
-        assert {(c.topology, c.component, c.task_count, c.worker) for c in contexts} == {("t", "b", 3, 0)}
+        assert {(c.topology, c.component, c.task_count, c.worker) for c in contexts} == {("t", "b", 3, 1)}
         assert [c.task_id for c in contexts] == list(contexts[0].tasks("b"))
         assert contexts[0].topology_id == "t-1-0"
         assert len({c.work_dir for c in contexts}) == 3

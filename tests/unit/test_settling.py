@@ -13,6 +13,7 @@ from squall.cluster.settling import (
     Lost,
     Quiet,
     Settling,
+    Stage,
     Stop,
     settling,
     step,
@@ -69,13 +70,13 @@ def test_stage_settles_when_two_waves_agree() -> None:
     ]
 
 
-def test_stages_are_drains_in_topological_order_and_then_close() -> None:
+def test_stages_are_drains_in_topological_order_then_what_is_held_and_then_close() -> None:
     """Semantics 35."""
     state, told = two("split", "count"), []
     while not state.is_over:
         state, actions = settled(state)
         told += [(one.stage.kind, one.stage.component) for one in actions if isinstance(one, Begin)]
-    assert told == [(Kind.DRAIN, "split"), (Kind.DRAIN, "count"), (Kind.CLOSE, None)]
+    assert told == [(Kind.DRAIN, "split"), (Kind.DRAIN, "count"), (Kind.HELD, None), (Kind.CLOSE, None)]
 
 
 def test_frame_on_its_way_settles_nothing() -> None:
@@ -123,7 +124,7 @@ def test_sources_that_are_not_exhausted_keep_the_run_going_until_they_are_stoppe
     assert actions[0].stage.kind is Kind.STOP
     state, _ = after(state, *quiet(state, 11, 12))
     rests = [Answer(11, 2, True, False), answer(12, 2, {}, {}), Answer(11, 3, True, False), answer(12, 3, {}, {})]
-    assert after(state, *rests)[0].is_over
+    assert after(state, *rests)[0].stage.kind is Kind.HELD
 
 
 def test_answer_of_another_wave_is_dropped() -> None:
@@ -186,4 +187,6 @@ def test_a_run_is_stopped_once() -> None:
 def test_one_worker_is_the_simple_case() -> None:
     state, actions = after(settling([1], ()), Joined(1, 1), Quiet(1, 0), Answer(1, 1, True, True))
     assert [type(action) for action in actions] == [Begin, Ask, Ask]
-    assert after(state, Answer(1, 2, True, True))[0].is_over
+    state, _ = after(state, Answer(1, 2, True, True))
+    assert state.stage == Stage(1, Kind.HELD)
+    assert after(state, Quiet(1, 1), Answer(1, 3, True, True), Answer(1, 4, True, True))[0].is_over

@@ -202,9 +202,10 @@ def test_a_gate_refuses_what_is_no_share() -> None:
 class Relay:
     """A control socket with one client."""
 
-    def __init__(self, control: Control, selector: selectors.BaseSelector, client: socket.socket) -> None:
-        self.control, self.selector, self.client = control, selector, client
+    def __init__(self, listener: socket.socket, selector: selectors.BaseSelector, client: socket.socket) -> None:
+        self.selector, self.client = selector, client
         self.asked: list[dict[str, Any]] = []
+        self.control = Control(listener, self.asked.append, self.asked.append, selector, Followers())
 
     def serve(self) -> None:
         for key, _ in self.selector.select(1):
@@ -223,9 +224,7 @@ class Relay:
 @pytest.fixture
 def relay() -> Iterator[Relay]:
     with _listener() as (listener, client), selectors.DefaultSelector() as selector:
-        control = Control(listener, lambda request: relay.asked.append(request), selector, Followers())
-        relay = Relay(control, selector, client)
-        yield relay
+        yield Relay(listener, selector, client)
 
 
 @contextmanager
@@ -326,9 +325,7 @@ class FullListener(socket.socket):
 
 def test_without_descriptors_who_comes_waits_quietly_until_there_is_one() -> None:
     with _listener(FullListener) as (listener, client), selectors.DefaultSelector() as selector:
-        relay = Relay(
-            Control(listener, lambda request: relay.asked.append(request), selector, Followers()), selector, client
-        )
+        relay = Relay(listener, selector, client)
         client.sendall(sockets.line({"cmd": "stacks"}))
         relay.serve()
         assert not selector.get_map()

@@ -12,13 +12,14 @@ from squall.runtime.recent import Recent
 
 ZEROS = {name: stats.empty(kind, 2) for name, kind in (("lines", "spout"), ("count", "bolt"))}
 BOTH = ("lines", "count")
+TOTAL_TIMES = ("complete_ms", "recent_complete_ms")
 
 
 def report(**components: dict[str, Any]) -> dict[str, Any]:
     """A worker's report in which these components differ from zero, with the keys that a worker really sends."""
     figures = {name: {**zero, "tasks": 1, **components.get(name, {})} for name, zero in ZEROS.items()}
     roots = {key: figures["lines"][key] for key in ("emitted", "acked", "failed", "pending", "dead")}
-    whole = {**roots, "out": figures["count"]["executed"], "complete_ms": figures["lines"]["complete_ms"]}
+    whole = {**roots, "out": figures["count"]["executed"], **{key: figures["lines"][key] for key in TOTAL_TIMES}}
     now = {**whole, "components": figures}
     return {**now, **Recent().rates(10.0, now), "uptime_s": 10.0, "cpu_s": 2.5, "errors": {}}
 

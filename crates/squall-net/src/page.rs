@@ -1,4 +1,4 @@
-//! A page of memory that a worker shares with its parent: whose code is running on which tuples, how many calls were
+//! Memory that a worker shares with its parent: whose code is running on which tuples, how many calls were
 //! made, and what became of the roots.
 //!
 //! When the worker is gone without a word (a crash, `os._exit`), the parent reads here which component ran on what, and
@@ -10,7 +10,12 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-const SIZE: usize = 4096;
+/// What both sides write small things on.
+const PAGE_BYTES: usize = 4096;
+/// Behind it a number for each slot of the ledger: which output of which spout the tree in it began with. Only what was
+/// used takes memory.
+const SLOTS: usize = 1 << 20;
+const SIZE: usize = PAGE_BYTES + SLOTS * size_of::<u64>();
 /// Spouts' tasks whose ended outputs are noted.
 pub const SPOUTS: usize = 32;
 /// Roots of one call that are noted.
@@ -133,6 +138,25 @@ impl Page {
         roots.take_while(|root| *root != 0).collect()
     }
 
+    #[inline(always)]
+    fn origin(&self, slot: u32) -> &AtomicU64 {
+        let slot = slot as usize & (SLOTS - 1);
+        // SAFETY: the mapping has so many numbers behind its first page, and lives as long as `self`.
+        unsafe { &*self.0.0.cast::<u8>().add(PAGE_BYTES).cast::<AtomicU64>().add(slot) }
+    }
+
+    /// The tree in this slot of the ledger begins with an output of a spout's task, by its place in their order.
+    #[inline(always)]
+    pub fn set_origin(&self, slot: u32, spout: u32, place: u32) {
+        self.origin(slot).store(u64::from(spout) << 32 | u64::from(place), Ordering::Relaxed);
+    }
+
+    /// Which output of which spout's task the tree in this slot began with.
+    pub fn origin_of(&self, slot: u32) -> (u32, u32) {
+        let origin = self.origin(slot).load(Ordering::Relaxed);
+        ((origin >> 32) as u32, origin as u32)
+    }
+
     /// So many outputs of a spout's task have ended with all before them; of the first [`SPOUTS`] tasks it is noted.
     #[inline]
     pub fn set_prefix(&self, spout: usize, ended: u64) {
@@ -212,6 +236,13 @@ mod tests {
         assert_eq!(page.suspects(), [7, 8]);
         page.suspect(9);
         assert_eq!(page.suspects(), [9]);
+    }
+
+    #[test]
+    fn origins_are_by_slot() {
+        let (page, fd) = Page::create().unwrap();
+        Page::open(fd).unwrap().set_origin(SLOTS as u32 - 1, 3, u32::MAX);
+        assert_eq!((page.origin_of(SLOTS as u32 - 1), page.origin_of(0)), ((3, u32::MAX), (0, 0)));
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! The state that the tasks of a worker share, and what they ask of each other.
 
+use crate::batch::Alone;
 use crate::call::Call;
 use crate::codec::Fallback;
 use crate::fault;
-use crate::batch::Alone;
 use crate::gil::Fixed;
 use crate::links::Links;
 use crate::method::Method;

@@ -3,7 +3,6 @@
 
 mod values;
 
-
 pub use values::{row_too_long, undecodable, undecodable_value, unencodable, unencodable_value};
 
 use crate::raised::{Raised, raised};
@@ -354,10 +353,10 @@ pub fn worker_lost(worker: u32) -> PyErr {
 
 /// Workers died again and again while a tuple was executed.
 #[cold]
-pub fn worker_killer(worker: u32, deaths: u8) -> PyErr {
+pub fn worker_killer(deaths: u8) -> PyErr {
     make(
         "worker_killed_by_tuple",
-        format!("{deaths} workers died while a tuple of this root was executed, the last one was worker {worker}"),
+        format!("workers died {deaths} times while a tuple of this root was executed"),
         &[],
         "see what its values do to the code that ran (native code that crashes, memory, os._exit), and replay it",
     )

@@ -43,6 +43,7 @@ mod worker;
 use pyo3::exceptions::PyImportError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use squall_core::ids::RootId;
 use squall_net::page::Page;
 use std::os::fd::{BorrowedFd, IntoRawFd};
 
@@ -66,10 +67,16 @@ fn page_read(fd: i32) -> PyResult<(u32, u64)> {
     Ok((page.component(), page.calls()))
 }
 
-/// The roots of the tuples that the last call worked on, by a shared page.
+/// (root, number of the spout's task, place of its output) of the tuples that the last call worked on, by a shared page;
+/// the last two mean something for roots of the page's own worker.
 #[pyfunction]
-fn page_suspects(fd: i32) -> PyResult<Vec<u64>> {
-    Ok(page_of(fd)?.suspects())
+fn page_suspects(fd: i32) -> PyResult<Vec<(u64, u32, u32)>> {
+    let page = page_of(fd)?;
+    let with_origin = |root: u64| {
+        let (spout, place) = page.origin_of(RootId(root).slot());
+        (root, spout, place)
+    };
+    Ok(page.suspects().into_iter().map(with_origin).collect())
 }
 
 /// How many outputs of each spout's task have ended with all before them, by a shared page.

@@ -47,8 +47,8 @@ const EPOCH: u64 = 1;
 /// How long a peer may say nothing of what it was sent before another stream is tried.
 const SILENT_NS: u64 = 5_000_000_000;
 /// Deaths of workers on a root's tuples from which it is tried alone, and from which it is given up.
-const ALONE_FROM: u8 = 2;
-const DEAD_FROM: u8 = 3;
+pub const ALONE_FROM: u8 = 2;
+pub const DEAD_FROM: u8 = 3;
 /// How long a stream may be gone before the link is given up (semantics 20).
 const RESUME_WITHIN: Duration = Duration::from_secs(1);
 
@@ -355,7 +355,7 @@ impl Core {
         }
         if deaths >= DEAD_FROM {
             let task = self.tasks_of_worker(worker).next().map_or(spout, |(task, _)| task.index);
-            let error = fault::worker_killer(worker, deaths).into_value(py).into_any();
+            let error = fault::worker_killer(deaths).into_value(py).into_any();
             let verdict = retry::Failure { action: retry::Action::Dead, counts: true, after_ns: None };
             let (number, task) = (self.next_failure(), self.task(task));
             let failure = Failure { number, task, error, verdict, input: None, together: false };

@@ -4,6 +4,7 @@ use crate::core::Replay;
 use crate::emit::Anchor;
 use crate::failures::Failure;
 use crate::fault;
+use crate::links::{ALONE_FROM, DEAD_FROM};
 use crate::raised::{Raised, raised};
 use crate::row::PyRow;
 use crate::task::{Cur, OutStream, Task};
@@ -12,7 +13,7 @@ use crate::weight;
 use pyo3::ffi::*;
 use pyo3::prelude::*;
 use squall_core::ids::RootId;
-use squall_core::retry::Action;
+use squall_core::retry::{self, Action};
 use squall_core::route::Payload;
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
@@ -158,12 +159,14 @@ impl Task {
             return Err(self.ledger_full());
         };
         let place = if state.ordered.get() { state.begin() } else { 0 };
+        self.note_origin(root, place);
+        let suspicions = if state.is_suspected.get() { state.suspicions_of(place) } else { 0 };
         // SAFETY: every field is written, where it stays. See `Mailbox::push_from`.
         unsafe {
             (*entry).spout = self.index;
             (*entry).stream = stream.number;
             (*entry).solo = solo;
-            (*entry).suspicions = 0;
+            (*entry).suspicions = suspicions;
             (*entry).attempt = attempt;
             (*entry).direct = direct;
             (*entry).weight = weight;
@@ -173,6 +176,9 @@ impl Task {
             (*entry).emitted_ns = emitted_ns;
             PyRow::relocate(&raw const *kept, &raw mut (*entry).row);
         }
+        if suspicions > 0 && !self.may_be_tried(root, stream, suspicions) {
+            return Ok(());
+        }
         if solo {
             core.solo.set(core.solo.get() + 1);
         }
@@ -180,11 +186,49 @@ impl Task {
         Ok(())
     }
 
+    /// Notes for the parent with which output a tree begins, in case the worker dies on it.
+    #[inline(always)]
+    fn note_origin(&self, root: RootId, place: u32) {
+        if let Some(page) = &self.core().page {
+            let state = self.spout();
+            page.set_origin(root.slot(), if state.ordered.get() { state.number.get() } else { u32::MAX }, place);
+        }
+    }
+
+    /// An output on which workers died before: whether it is tried again, from the second death on alone (semantics 9).
+    #[cold]
+    fn may_be_tried(&self, root: RootId, stream: &OutStream, deaths: u8) -> bool {
+        let core = self.core();
+        if deaths < DEAD_FROM {
+            let becomes_solo = core.ledger.with(|ledger| {
+                let pending = ledger.entry_mut(root).expect("it was opened just now");
+                let becomes_solo = deaths >= ALONE_FROM && !pending.solo;
+                pending.solo |= becomes_solo;
+                becomes_solo
+            });
+            core.solo.set(core.solo.get() + u32::from(becomes_solo));
+            return true;
+        }
+        let pending = &self.spout().pending;
+        pending.set(pending.get() + 1);
+        stream.emitted.set(stream.emitted.get() + 1); // it counts as a try that failed
+        // SAFETY: the interpreter lock is held wherever tuples move.
+        let py = unsafe { Python::assume_attached() };
+        let error = fault::worker_killer(deaths).into_value(py).into_any();
+        let verdict = retry::Failure { action: Action::Dead, counts: true, after_ns: None };
+        let (number, task) = (core.next_failure(), core.task(self.index));
+        let failure = Failure { number, task, error, verdict, input: None, together: false };
+        core.fail_root(py, root, &failure);
+        false
+    }
+
     /// Opens the root of `pending`, which was opened before, and sends `row`.
     pub fn launch(&self, stream: &OutStream, row: PyRow, pending: Pending) {
         let core = self.core();
         let (solo, direct) = (pending.solo, pending.direct);
+        let place = pending.place;
         let root = core.ledger.with(|ledger| ledger.open(pending)).expect("the caller saw room");
+        self.note_origin(root, place);
         if solo {
             core.solo.set(core.solo.get() + 1);
         }

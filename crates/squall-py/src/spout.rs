@@ -18,6 +18,7 @@ use squall_core::held_up::Culprit;
 use squall_core::ids::MAX_SLOTS;
 use squall_net::tcp::Receipts;
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::rc::Rc;
 
 /// Most roots that one poll opens, so that bolts run between.
@@ -79,6 +80,12 @@ pub struct SpoutState {
     /// Whether the order of its outputs is kept, for a spout with positions or receipts.
     pub ordered: Cell<bool>,
     order: Local<Option<Order>>,
+    /// Its number among the spouts' tasks of the worker.
+    pub number: Cell<u32>,
+    /// On some of its outputs a worker died before.
+    pub is_suspected: Cell<bool>,
+    /// These outputs by their places, with how often.
+    suspected: Local<HashMap<u32, u8>>,
     /// Bolts' tasks that this spout's tuples can reach, loops left out.
     pub reach: Local<Vec<Rc<Task>>>,
 }
@@ -134,6 +141,9 @@ impl SpoutState {
             polled_ns: Cell::new(0),
             ordered: Cell::new(false),
             order: Local::new(None),
+            number: Cell::new(0),
+            is_suspected: Cell::new(false),
+            suspected: Local::default(),
             reach: Local::new(Vec::new()),
         }
     }
@@ -258,6 +268,18 @@ impl SpoutState {
                 order.end(place);
             }
         });
+    }
+
+    /// Workers died so often while tuples of the output at this place were executed.
+    pub fn suspect(&self, place: u32, deaths: u8) {
+        self.is_suspected.set(true);
+        self.suspected.with(|suspected| suspected.insert(place, deaths));
+    }
+
+    /// How often workers died on the output at a place.
+    #[cold]
+    pub fn suspicions_of(&self, place: u32) -> u8 {
+        self.suspected.with(|suspected| suspected.remove(&place)).unwrap_or(0)
     }
 
     /// How many outputs have ended such that all before them have (semantics 31); None: the order is not kept.

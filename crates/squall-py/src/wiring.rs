@@ -43,7 +43,10 @@ impl Core {
         };
         let task = self.add(instance.clone().into_ptr(), Some(context), role, wanted);
         match spout {
-            true => self.spouts.with(|spouts| spouts.push(task.clone())),
+            true => self.spouts.with(|spouts| {
+                task.spout().number.set(spouts.len() as u32);
+                spouts.push(task.clone());
+            }),
             false => self.order.with(|order| order.push(task.clone())),
         }
         task
@@ -56,7 +59,13 @@ impl Core {
         self.add(std::ptr::null_mut(), None, Role::Far(FarState::new(worker, high_water)), wanted)
     }
 
-    fn add(self: &Rc<Self>, instance: *mut PyObject, context: Option<Py<PyAny>>, role: Role, wanted: NewTask) -> Rc<Task> {
+    fn add(
+        self: &Rc<Self>,
+        instance: *mut PyObject,
+        context: Option<Py<PyAny>>,
+        role: Role,
+        wanted: NewTask,
+    ) -> Rc<Task> {
         let index = self.tasks.get().len() as u32;
         let first_channel = self.channels.with(|channels| channels.len() as u32);
         let stream = |(i, (name, fields, direct)): (usize, (String, Vec<String>, bool))| OutStream {

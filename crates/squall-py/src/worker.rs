@@ -399,12 +399,11 @@ impl Worker {
         let core = self.core();
         core.find_reach();
         core.started.set(true);
-        let turns =
-            core.tasks.get().iter().any(|task| {
-                task.streams
-                    .iter()
-                    .any(|stream| stream.outs.get().iter().any(|out| matches!(out.fast, Fast::Turns | Fast::Far)))
-            });
+        let turns = core.tasks.get().iter().any(|task| {
+            task.streams
+                .iter()
+                .any(|stream| stream.outs.get().iter().any(|out| matches!(out.fast, Fast::Turns | Fast::Far)))
+        });
         if core.settings.tree_max_age_ns.is_some() {
             core.sweep_later();
         }
@@ -441,6 +440,11 @@ impl Worker {
 
     fn ended_prefix(&self, task: u32) -> PyResult<Option<u64>> {
         Ok(self.task(task)?.spout().ended_prefix())
+    }
+
+    fn suspect(&self, task: u32, place: u32, deaths: u8) -> PyResult<()> {
+        self.task(task)?.spout().suspect(place, deaths);
+        Ok(())
     }
 
     fn end_emission(&self) {

@@ -162,8 +162,9 @@ def run(
 ) -> None:
     """Runs a topology on this machine until its sources end, --for is over, or Ctrl-C.
 
-    A worker that dies is replaced, and what it had not ended is sent again. Ctrl-C stops the sources and lets everything pending end; a second one kills. The next run goes on where the sources
-    of this one stopped, if they have positions (files do); --from-start forgets that.
+    A worker that dies is replaced, and what it had not ended is sent again. Ctrl-C stops the sources and lets
+    everything pending end; a second one kills. The next run goes on where the sources of this one stopped, if they have
+    positions (files do); --from-start forgets that.
 
     Exit codes: 0 done, 1 the topology failed or did not drain, 2 wrong use or definition, 130 killed.
 

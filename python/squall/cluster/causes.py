@@ -66,6 +66,13 @@ def told(defect: Defect) -> Cause:
     return Cause(Kind.TOLD, defect)
 
 
+def not_started(who: str, error: Exception) -> Defect:
+    """A process that could not be made: the machine has no room for it, perhaps."""
+    facts = (("because", str(error).splitlines()[0] if str(error) else type(error).__name__),)
+    fix = "see how many processes, open files and how much memory the machine allows; it is tried again"
+    return Defect("worker_not_started", f"{who} could not be started again", facts, fix)
+
+
 def _signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name

@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from squall.model.graph import ComponentSpec, Graph, GroupingKind, InputSpec, Mode, Plan
+from squall.model.graph import DEAD_LETTERS, ComponentSpec, Graph, GroupingKind, InputSpec, Mode, Plan
 from squall.planner.plan import plan
 
 FIRST_WORKER = 1
@@ -83,7 +83,11 @@ def place(graph: Graph, workers: int | None = None) -> Placement:
     for name in spread.order:
         spread.add(name)
     spread.even_out()
-    return Placement(used, spread.executors(), spread.reasons(), note)
+    executors_of, reasons = dict(spread.executors()), dict(spread.reasons())
+    if DEAD_LETTERS in graph.components:
+        executors_of[DEAD_LETTERS] = tuple(range(FIRST_WORKER, FIRST_WORKER + used))
+        reasons[DEAD_LETTERS] = "one in each worker, as each has letters of its own"
+    return Placement(used, executors_of, reasons, note)
 
 
 def placed(graph: Graph, workers: int | None = None) -> Plan:

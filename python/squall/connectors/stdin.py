@@ -100,7 +100,6 @@ class StdinSpout(Spout):
                 return []
         return self._outgoing.take(limit)
 
-
     def _load(self, chunk: Chunk) -> None:
         """Takes the next outputs, without those that had ended before."""
         skip = min(self._skip, len(chunk.rows))

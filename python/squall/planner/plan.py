@@ -16,12 +16,14 @@ def plan(graph: Graph, placed: Mapping[str, Sequence[int]] | None = None) -> Pla
     """Numbers the tasks of a graph and puts them into executors and workers.
 
     Args:
-        placed: the worker of each executor, by component; None: one worker runs them all.
+        placed: the worker of each executor, by component; None: one worker runs them all. What belongs to workers
+            (the spout of dead letters) may have more executors there than the graph knows of, a task each.
     """
     tasks: list[TaskSpec] = []
     for name in sorted(graph.components):
         spec = graph.components[name]
-        executors = split(spec.tasks, spec.parallelism)
+        wanted = spec.parallelism if placed is None else len(placed[name])
+        executors = split(max(spec.tasks, wanted), wanted)
         first = len(tasks) + 1
         for index, executor in enumerate(executors):
             worker = placed[name][executor] if placed is not None else ONLY_WORKER

@@ -18,9 +18,11 @@ class Bootstrap:
     the topology as the parent built it. `positions`: where the spouts of the last run stopped. `stdin_fd`: where
     the parent passes standard input on, if a spout reads it.
 
-    `placed`: the worker of each executor, by component. `worker`: its number, from 1, of so many `workers`. `incarnation`: which life, counted over all workers. `link_fd`: where workers with
-    smaller numbers call, if there are any. `secret`: what they know each other by, in hexadecimal. `ended`: how many outputs
-    of each task of a generator ended in the lives before, by component and index ("numbers/0").
+    `placed`: the worker of each executor, by component. `worker`: its number, from 1, of so many `workers`.
+    `incarnation`: which life, counted over all workers. `link_fd`: where workers with smaller numbers call, if there
+    are any. `secret`: what they know each other by, in hexadecimal. `ended`: how many outputs of each task of a
+    generator ended in the lives before, by component and index ("numbers/0"). `suspects`: how often a worker died on an
+    output, by its place among those to come, likewise.
     """
 
     file: str
@@ -48,6 +50,7 @@ class Bootstrap:
     link_fd: int | None
     secret: str
     ended: dict[str, int]
+    suspects: dict[str, dict[str, int]]
 
     def write(self, path: Path) -> None:
         """Writes the file anew."""

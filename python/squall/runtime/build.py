@@ -156,7 +156,7 @@ def _task(
     built = Task(spec, task, index, instance, context, runtime, place)
     if is_spout:
         if not isinstance(instance, Spout) and (ended := (services.ended or {}).get(f"{spec.name}/{task.index}")):
-            built.instance = generators.without(instance, ended)
+            built.instance = generators.without(built.instance, ended)
         if wake_by := _callback(instance, "wake_by"):  # it hears from other threads when it has something
             wake_by(lambda: services.worker.wake_spout(index))
         _configure_spout(services.worker, built, is_counted=services.ended is not None)

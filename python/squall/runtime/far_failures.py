@@ -14,13 +14,24 @@ class Input(Protocol):
     """An input of a task: a `Tuple`, or what another worker told of one."""
 
     @property
-    def source(self) -> str: ...
+    def source(self) -> str:
+        """The component that emitted it."""
+        ...
+
     @property
-    def stream(self) -> str: ...
+    def stream(self) -> str:
+        """The stream that it came on."""
+        ...
+
     @property
-    def fields(self) -> tuple[str, ...]: ...
+    def fields(self) -> tuple[str, ...]:
+        """The names of its values."""
+        ...
+
     @property
-    def values(self) -> tuple[Any, ...]: ...
+    def values(self) -> tuple[Any, ...]:
+        """What it carried."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +63,9 @@ def told(error: BaseException, given: Input | None, most_bytes: int) -> bytes:
 
 def heard(data: bytes) -> tuple[FarError, FarInput | None]:
     """What another worker told of a failure."""
-    record = json.loads(data) if data else {"error": "unknown: it could not be told", "traceback": "", "input": None}
+    if not data:
+        return FarError("unknown: it could not be told", ""), None
+    record: dict[str, Any] = json.loads(data)
     error = FarError(record["error"], record["traceback"])
     if record["input"] is None:
         return error, None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
 from squall._core import Batch
 
@@ -25,14 +25,14 @@ def without(source: Iterator[Any], outputs: int) -> Iterator[Any]:
     return source
 
 
-def _listed(item: object) -> object:
+def _listed(item: Any) -> Any:
     """An output whose iterators are lists, so that it can be looked at twice."""
     if isinstance(item, list) or (isinstance(item, Iterator) and not isinstance(item, tuple)):
-        return [_listed(one) for one in item]
+        return [_listed(one) for one in cast("Iterable[Any]", item)]
     return item
 
 
-def _outputs_of(item: object) -> int:
+def _outputs_of(item: Any) -> int:
     """How many roots one yielded value becomes."""
     match item:
         case None:
@@ -40,7 +40,7 @@ def _outputs_of(item: object) -> int:
         case Batch():
             return len(item.outputs)
         case list():
-            return sum(map(_outputs_of, item))
+            return sum(map(_outputs_of, cast("list[Any]", item)))
         case _:
             return 1
 

@@ -75,7 +75,7 @@ class Positions:
 
     Args:
         stored: where the last run stopped.
-        send: tells the parent a new position and its number.
+        send: tells the parent a new position, its number, and how many outputs had ended there, if that is known.
         report: adds to a task's errors.
 
     Bound: a task has one position under way; what it got to meanwhile goes into the next one.
@@ -85,7 +85,7 @@ class Positions:
         self,
         built: Built,
         stored: Sequence[StoredPosition],
-        send: Callable[[StoredPosition, int], None],
+        send: Callable[[StoredPosition, int, int | None], None],
         report: Callable[[int, str, BaseException], None],
     ) -> None:
         self._built, self._send, self._report = built, send, report
@@ -148,8 +148,11 @@ class Positions:
         with self._changed:
             if tracked.is_under_way and time.monotonic() - tracked.sent_at_s < STORED_WITHIN_S:
                 return
+        worker, index = self._built.worker, tracked.task.index
         try:
+            before = worker.ended_prefix(index)
             position = position_of(tracked.task)
+            ended = before if worker.ended_prefix(index) == before else None
         except Exception as error:
             self._report(tracked.task.index, "position", error)
             return
@@ -159,7 +162,7 @@ class Positions:
             tracked.sent, tracked.sent_at_s = position, time.monotonic()
             tracked.number += 1
             record, number = tracked.record(), tracked.number
-        self._send(record, number)
+        self._send(record, number, ended)
 
     def _commit(self, tracked: _Tracked) -> None:
         position, commit = tracked.stored, getattr(tracked.task.instance, "commit", None)

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from squall.model.graph import UNDECODED, ComponentSpec, StreamId
 from squall.runtime import dead_log
-from squall.runtime.build import Built
+from squall.runtime.build import Built, FarTask
 from squall.runtime.letter_lines import ACKED, AGAIN, ASKED, OPEN, RUNNING, Change
 from squall.runtime.letters import Letter
 from squall.runtime.stored import Stored, read
@@ -51,9 +51,11 @@ class Emit(Protocol):
         ...
 
 
-def root_of(stored: Stored, built: Built) -> Root | Refused:
-    """What a letter's replay emits, in the topology as it is now."""
+def root_of(stored: Stored, built: Built) -> Root | Refused | None:
+    """What a letter's replay emits, in the topology as it is now; None: that is another worker's."""
     letter, tasks = stored.letter, built.of(stored.letter.spout)
+    if any(isinstance(first, FarTask) for first in built.everywhere(letter.spout)[:1]):
+        return None  # the worker of its first task does it
     if why := _not_kept(stored):
         return Refused(stored.number, why)
     if not tasks:
@@ -96,7 +98,8 @@ def _misdirected(letter: Letter, built: Built) -> str | None:
     if letter.direct is None:
         return None
     stream = StreamId(letter.spout, letter.spout_stream)
-    bolts = (task for task in built.tasks if any(one.source == stream for one in task.spec.inputs))
+    everywhere = (*built.tasks, *built.far)
+    bolts = (task for task in everywhere if any(one.source == stream for one in task.spec.inputs))
     if letter.direct in (task.task.task_id for task in bolts):
         return None
     return f'task {letter.direct}, to which it was sent, takes nothing of "{stream}" any more'
@@ -129,7 +132,7 @@ class Replays:
             # A copy from before the log is read: one that ends meanwhile may still be asked for in what is read.
             under_way = self._under_way | self._gone
             asked = [one for one in read(self._path) if one.state in waiting and one.number not in under_way]
-            found = {one.number: root_of(one, self._built) for one in asked}
+            found = {one.number: root_of(one, self._built) for one in asked}  # None: of another worker
             refused = {number: one.why for number, one in found.items() if isinstance(one, Refused)}
             roots = {number: one for number, one in found.items() if isinstance(one, Root)}
             changes = [Change(number, OPEN, why) for number, why in refused.items()]

@@ -34,10 +34,10 @@ class Stages:
     """The worker's side.
 
     Args:
-        say: tells the parent that the worker rests in a stage, with its activity.
+        say: tells the parent that the worker rests in a stage.
 
-    Threading: `begin` and `answer` come from the thread of commands, the rest from the loop's. The core's `standing` is one
-        call under the interpreter lock, so what it says is of one moment.
+    Threading: `begin` and `answer` come from the thread of commands, the rest from the loop's. The core's `standing` is
+        one call under the interpreter lock, so what it says is of one moment.
     """
 
     def __init__(self, worker: _core.Worker, say: Callable[[Stage], None]) -> None:

@@ -137,6 +137,9 @@ class WorkerProcess:
         self.hints = Hints(graph.components.values())
         stored = [StoredPosition.of_json(record) for record in boot.positions]
         self.positions = Positions(self.built, stored, self.tell_position, self.hooks.error)
+        for task in self.built.tasks:
+            for place, deaths in boot.suspects.get(f"{task.spec.name}/{task.task.index}", {}).items():
+                self.worker.suspect(task.index, int(place), deaths)
         self.running = Running(self.worker.current_component, self.built)
         self.recent = Recent()
         self.taps.attach(self.built)
@@ -214,7 +217,7 @@ class WorkerProcess:
         return self._end(failures, drained)
 
     def _through_stages(self, drain: life.Drain) -> bool:
-        """Runs until nothing is left but to close, the drain's time is up, or nobody reads the output; False: it died."""
+        """Runs until there is nothing left but to close, or no time, or nobody who reads the output; False: it died."""
         while not self._output_closed and self.worker.monotonic() < self.stages.deadline:
             if (stage := self.stages.next()) is not None:
                 self._begin(stage, drain)
@@ -251,9 +254,9 @@ class WorkerProcess:
         """Tells that there is no way any more to another worker that is alive."""
         self.send("link-lost", worker=worker, incarnation=incarnation, session=session)
 
-    def tell_position(self, position: StoredPosition, number: int) -> None:
+    def tell_position(self, position: StoredPosition, number: int, ended: int | None) -> None:
         """Has the parent store a position."""
-        self.send("position", number=number, record=position.json())
+        self.send("position", number=number, record=position.json(), ended=ended)
 
     def _open_all(self) -> None:
         try:

@@ -43,5 +43,5 @@ class Stamps:
         if "component" not in fields and (found := self._running()):
             fields["component"], fields["task"] = found
         if "component" in fields:
-            fields.setdefault("worker", 0)
+            fields.setdefault("worker", 1)
         return True

@@ -68,7 +68,11 @@ impl Worker {
                 bytes.clear();
                 write_items(&mut bytes, &fails);
                 let roots = Items::new(&bytes).expect("whole roots");
-                self.send_body(host, place, &Body::Fail { failure: BY_USER_CODE, together: false, task: 0, detail: &[], roots });
+                self.send_body(
+                    host,
+                    place,
+                    &Body::Fail { failure: BY_USER_CODE, together: false, task: 0, detail: &[], roots },
+                );
             }
         }
     }

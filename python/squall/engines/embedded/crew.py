@@ -12,20 +12,23 @@ from pathlib import Path
 from typing import Any, Protocol, TypeGuard
 
 from squall.cluster import incarnations, settling, totals, worker_life
-from squall.cluster.causes import Cause, cause_of, told
+from squall.cluster.causes import Cause, cause_of, not_started, told
 from squall.cluster.incarnations import Incarnations
 from squall.cluster.settling import Settling
 from squall.cluster.totals import Totals
 from squall.cluster.worker_life import WorkerLife
-from squall.engines.embedded import answers, sockets
+from squall.engines.embedded import sockets
+from squall.engines.embedded.questions import Questions
+from squall.engines.embedded.suspicion import Suspicion
 from squall.engines.embedded.tail import Tail
 from squall.engines.embedded.worker_process import Wanted, WorkerProcess
-from squall.errors import Defect
+from squall.errors import ClusterError, Defect
 from squall.model.graph import Plan
 from squall.runtime import stats
 
 Event = dict[str, Any]
-FIRST_WORKER = 1
+INCARNATION_SHIFT = 48
+"""Where a root says which life opened it."""
 
 
 class News(Protocol):
@@ -82,15 +85,7 @@ class Seat:
     said: Cause | None = None
     is_exited: bool = False
     was_ready: bool = False
-
-
-@dataclass
-class Question:
-    """A command that not all workers have answered. `of`: the incarnations that have not."""
-
-    command: str
-    of: set[int]
-    answers: dict[int, Event] = field(default_factory=dict[int, Event])
+    suspicion: Suspicion = field(default_factory=Suspicion)
 
 
 class Crew:
@@ -129,8 +124,8 @@ class Crew:
         )
         self._settling: Settling | None = None
         self._drains: set[str] = set()
-        self._stopping = False
-        self._questions: dict[int, Question] = {}
+        self._stopping = self._is_begun = False
+        self._questions = Questions(news.answered, lambda: totals.merged(self.totals))
         self.seats: dict[int, Seat] = {}
         for number in self._numbers:
             life, _ = worker_life.begun(number, limits)
@@ -144,6 +139,7 @@ class Crew:
         self._settling = settling.settling(self._numbers, ())
         for seat in self.seats.values():
             self._start(seat)
+        self._is_begun = True
 
     def stop(self) -> None:
         """Has the sources stopped and the run drained."""
@@ -164,6 +160,8 @@ class Crew:
 
     def tell(self, command: Event, *, may_be_lost: bool = False) -> None:
         """Gives all workers a command that needs no answer."""
+        if command.get("cmd") == "untap":
+            self._questions.untap(command["tap"])
         for seat in self._living():
             seat.process.tell(command, may_be_lost=may_be_lost)
 
@@ -174,8 +172,8 @@ class Crew:
 
     def ask(self, request: Event) -> None:
         """Gives all workers a command with an `id`; `News.answered` gets what they say, as one answer."""
-        asked = [seat for seat in self._living() if seat.was_ready] or list(self._living())
-        self._questions[request["id"]] = Question(request["cmd"], {seat.incarnation for seat in asked})
+        asked = [seat for seat in self._living() if seat.was_ready] or self._living()
+        self._questions.ask(request, (seat.incarnation for seat in asked))
         for seat in asked:
             seat.process.tell(request, may_be_lost=True)
 
@@ -266,10 +264,26 @@ class Crew:
     def _start(self, seat: Seat) -> None:
         self._incarnations, incarnation = incarnations.given(self._incarnations)
         assert incarnation is not None  # 65,534 lives that someone remembers: there are not so many workers
-        own = [task for task in self._plan.tasks if task.worker == seat.number]
-        places = {(task.component, task.index) for task in own}
-        names = {task.component for task in own}
-        seat.process = WorkerProcess(
+        names = {task.component for task in self._plan.tasks_in(seat.number)}
+        try:
+            process = seat.process = self._process(seat, incarnation, names)
+        except (OSError, ClusterError) as error:
+            if not self._is_begun:
+                raise
+            self._incarnations = incarnations.lost(self._incarnations, incarnation)
+            return self._step(seat, worker_life.Died(told(not_started(self._who(seat), error))), time.monotonic())
+        seat.incarnation, seat.said, seat.lines, seat.is_exited = incarnation, None, sockets.LineBuffer(), False
+        self.totals = totals.begun(self.totals, incarnation, names)
+        self._step(seat, worker_life.Started(incarnation), time.monotonic())
+        self._selector.register(process.session, selectors.EVENT_READ, lambda: self._hear(seat, process))
+        self._selector.register(process.pidfd, selectors.EVENT_READ, lambda: self._bury(seat, process))
+        self._news.changed(seat.number, process.pid, "started", None)
+
+    def _process(self, seat: Seat, incarnation: int, names: set[str]) -> WorkerProcess:
+        """The process of a new life, which runs tasks of these components."""
+        places = {(task.component, task.index) for task in self._plan.tasks_in(seat.number)}
+        reads_stdin = any(self._plan.graph.components[name].reads_stdin for name in names)
+        return WorkerProcess(
             self._wanted,
             number=seat.number,
             workers=len(self._numbers),
@@ -277,22 +291,16 @@ class Crew:
             secret=self._secret,
             link=seat.listener,
             listeners={name: one for name, one in self._inputs.listeners().items() if name in names},
-            stdin=self._inputs.standard_input()
-            if any(self._plan.graph.components[name].reads_stdin for name in names)
-            else None,
+            stdin=self._inputs.standard_input() if reads_stdin else None,
             positions=[one for one in self._inputs.positions() if (one["component"], one["task"]) in places],
             ended=self._ended,
+            suspects=seat.suspicion.to_come(),
         )
-        seat.incarnation, seat.said, seat.lines, seat.is_exited = incarnation, None, sockets.LineBuffer(), False
-        self.totals = totals.begun(self.totals, incarnation, names)
-        self._step(seat, worker_life.Started(incarnation), time.monotonic())
-        process = seat.process
-        self._selector.register(process.session, selectors.EVENT_READ, lambda: self._hear(seat, process))
-        self._selector.register(process.pidfd, selectors.EVENT_READ, lambda: self._bury(seat, process))
-        self._news.changed(seat.number, process.pid, "started", None)
 
     def _introduce(self, seat: Seat, incarnation: int) -> None:
         """A worker is ready: it and all others that are get to know each other."""
+        for tap in self._questions.missed(incarnation):
+            self.tell_worker(seat.number, tap)
         for other in self._living():
             if other is not seat and other.life.phase is worker_life.Phase.READY:
                 self._introduce_two(seat, other)
@@ -350,7 +358,7 @@ class Crew:
                 self.totals = totals.reported(self.totals, seat.incarnation, event)
                 self._news.said(seat.number, event)
             case None if "id" in event:
-                self._answered(seat.number, seat.incarnation, event)
+                self._questions.answer(seat.number, seat.incarnation, event)
             case _:
                 self._news.said(seat.number, event)
 
@@ -388,18 +396,19 @@ class Crew:
             if fd in self._selector.get_map():
                 self._selector.unregister(fd)
         cause = seat.said or cause_of(status, self._ran(process), process.out_of_memory(), self._who(seat))
-        counted, prefixes, suspects = process.totals(), process.prefixes(), process.suspects()
+        counted, prefixes, suspects = process.totals(), process.prefixes(), self._suspects(process)
         pid = process.pid
         process.close()
         seat.process = None
         self._incarnations = incarnations.lost(self._incarnations, seat.incarnation)
-        self._forget_questions(seat.incarnation)
+        self._questions.lost(seat.incarnation)
         if seat.life.phase is worker_life.Phase.ENDED:
             return
         self.totals = totals.lost(self.totals, seat.incarnation, counted)
         self._count_ended(seat.number, prefixes)
+        self._remember(seat, suspects)
         for other in self._living():
-            self._tell_lost(other, seat.number, seat.incarnation, suspects)
+            self._tell_lost(other, seat.number, seat.incarnation, [root for root, _, _ in suspects])
         self._news.changed(seat.number, pid, "lost", cause.defect)
         self._settle(settling.Lost(seat.number, seat.incarnation))
         if not self._stopping:
@@ -413,15 +422,31 @@ class Crew:
 
     def _count_ended(self, number: int, prefixes: Sequence[int]) -> None:
         """What its generators' outputs have ended is not to be made again (semantics 31)."""
-        spouts = [
-            task
-            for spout in self._plan.graph.spouts
-            for task in self._plan.tasks_of(spout.name)
-            if task.worker == number
-        ]
-        for task, prefix in zip(spouts, prefixes, strict=False):
-            place = f"{task.component}/{task.index}"
-            self._ended[place] = self._ended.get(place, 0) + prefix
+        for key, prefix in zip(self._spouts_of(number), prefixes, strict=False):
+            self._ended[key] = self._ended.get(key, 0) + prefix
+
+    def _spouts_of(self, number: int) -> list[str]:
+        """The tasks of spouts that a worker has, in its core's order."""
+        spouts = (task for spout in self._plan.graph.spouts for task in self._plan.tasks_of(spout.name))
+        return [f"{task.component}/{task.index}" for task in spouts if task.worker == number]
+
+    def _suspects(self, process: WorkerProcess) -> list[tuple[int, int, int]]:
+        """On which tuples the process died: those that a bolt worked on; what a spout ran on is nobody's tuple."""
+        number = process.on_loop()
+        is_bolt = number > 0 and self._components[number - 1] in self._plan.graph.order
+        return process.suspects() if is_bolt else []
+
+    def _remember(self, seat: Seat, suspects: Sequence[tuple[int, int, int]]) -> None:
+        """Notes on which of its own outputs a life has died: they come again, as other roots."""
+        keys = self._spouts_of(seat.number)
+        for root, spout, place in suspects:
+            if root >> INCARNATION_SHIFT == seat.incarnation and spout < len(keys):
+                seat.suspicion.died_on(keys[spout], place)
+        seat.suspicion.next_life(self._ended)
+
+    def positioned(self, number: int, component: str, index: int, ended: int) -> None:
+        """A position of a spout's task is stored at which so many outputs of this life had ended."""
+        self.seats[number].suspicion.positioned(f"{component}/{index}", ended)
 
     # -- stages ------------------------------------------------------------------------------------------------------
 
@@ -446,29 +471,6 @@ class Crew:
         for seat in self._living():
             if seat.incarnation in incarnations:
                 seat.process.tell(command)
-
-    # -- questions ---------------------------------------------------------------------------------------------------
-
-    def _answered(self, number: int, incarnation: int, answer: Event) -> None:
-        question = self._questions.get(answer["id"])
-        if question is None or incarnation not in question.of:
-            return
-        question.of.discard(incarnation)
-        question.answers[number] = answer
-        self._close_question(answer["id"])
-
-    def _forget_questions(self, incarnation: int) -> None:
-        for number, question in list(self._questions.items()):
-            question.of.discard(incarnation)
-            self._close_question(number)
-
-    def _close_question(self, number: int) -> None:
-        question = self._questions[number]
-        if question.of:
-            return
-        del self._questions[number]
-        answered = question.answers or {0: {"id": number, "error": "the worker was lost before it answered"}}
-        self._news.answered(answers.merged(question.command, answered, totals.merged(self.totals)))
 
 
 class _Living(Seat):

@@ -73,18 +73,11 @@ class Gone:
 
 
 @dataclass(frozen=True, slots=True)
-class Hanging:
-    """A call does not return, and `topology.stuck.restart` says that its worker is to be ended."""
-
-    failure: Defect
-
-
-@dataclass(frozen=True, slots=True)
 class Tick:
     """Time has passed."""
 
 
-Event = Ready | Draining | Interrupted | Failed | Ended | Gone | Hanging | Tick
+Event = Ready | Draining | Interrupted | Failed | Ended | Gone | Tick
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +121,6 @@ def step(run: Run, event: Event, now_s: float) -> tuple[Run, Do | None]:
             return replace(run, phase=Phase.ENDED, kill_at_s=kill_at_s, failure=run.failure or failure), None
         case Gone(cause), Phase.STARTING | Phase.RUNNING | Phase.DRAINING:
             return replace(run, failure=run.failure or cause), None
-        case Hanging(failure), Phase.STARTING | Phase.RUNNING | Phase.DRAINING:
-            return replace(run, phase=Phase.KILLED, kill_at_s=NEVER, failure=run.failure or failure), Do.KILL
         case Tick(), Phase.STARTING | Phase.RUNNING if now_s >= run.stop_at_s:
             return _draining(run, now_s), Do.STOP
         case Tick(), Phase.DRAINING if now_s >= run.kill_at_s:

@@ -84,7 +84,7 @@ class EmbeddedRun:
 
     def __init__(self, order: Order, graph: Graph, tell: Callable[[Event], None]) -> None:
         self._order, self._graph, self._audience = order, graph, tell
-        self._components = [*(spout.name for spout in graph.spouts), *graph.order]
+        self._components: list[str] = [*(spout.name for spout in graph.spouts), *graph.order]
         self._began_s = time.monotonic()
         self._run = Run(order.drain_s)
         self._placement = place(graph, order.workers)
@@ -289,7 +289,7 @@ class EmbeddedRun:
             case "progress" if worker == self._crew.first():
                 self._progress()
             case "position":
-                self._store(worker, StoredPosition.of_json(event["record"]), event["number"])
+                self._store(worker, StoredPosition.of_json(event["record"]), event["number"], event["ended"])
             case "ended":
                 self._ended(worker, event)
             case "stuck":
@@ -352,7 +352,8 @@ class EmbeddedRun:
             self._step(outcome.Ended())
 
     def _stuck_call(self, worker: int, event: Event) -> None:
-        component = self._components[event["component"] - 1]
+        number: int = event["component"]
+        component = self._components[number - 1]
         since_s = time.monotonic() - event["running_s"]
         self._stuck[worker] = Stuck(component, self._crew.calls(worker), since_s)
         on_loop = self._graph.components[component].mode is Mode.LOOP
@@ -360,7 +361,7 @@ class EmbeddedRun:
         if self._control is not None:
             self._control.tell_stuck(component, event["running_s"])
 
-    def _store(self, worker: int, position: StoredPosition, number: int) -> None:
+    def _store(self, worker: int, position: StoredPosition, number: int, ended: int | None) -> None:
         """Makes a position durable, or says why not; the worker tries again."""
         done = False
         try:
@@ -379,6 +380,8 @@ class EmbeddedRun:
         except ClusterError as error:
             self._step(outcome.Failed(error.defects[0]))
             self._step(outcome.Interrupted())
+        if done and ended is not None:
+            self._crew.positioned(worker, position.component, position.task, ended)
         stored = {"component": position.component, "task": position.task, "number": number, "done": done}
         self._crew.tell_worker(worker, {"cmd": "position-stored", **stored})
 

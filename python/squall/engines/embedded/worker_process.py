@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,9 +52,11 @@ class WorkerProcess:
 
     Args:
         number: the worker's, from 1, of so many `workers`.
+        stdin: is closed here.
         link: where the others call, if there are others; `secret`: what they know each other by.
         positions: where its spouts go on, as JSON.
         ended: how many outputs of generators are not to be made again, by component and index.
+        suspects: how often a worker died on outputs that will come, by their places, likewise.
 
     Bound: 1 MiB of commands waits for a worker that takes none (it was stopped, or writes stacks); what others ask
         beyond that is left out. So it holds up neither its parent nor its end.
@@ -72,62 +75,70 @@ class WorkerProcess:
         stdin: socket.socket | None,
         positions: Sequence[Mapping[str, Any]],
         ended: Mapping[str, int],
+        suspects: Mapping[str, Mapping[int, int]],
     ) -> None:
         log_file = wanted.log_of(number)
         self._oom_kills = _oom_kills()
-        self._page = _core.page_create()
-        self.session, theirs = socket.socketpair()
-        self._commands = Outgoing(self.session, MAX_WAITING_BYTES)
-        dump = os.memfd_create("squall-stacks")
-        with usable(log_file):
-            log = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        stdout = os.dup(wanted.stdout_fd)
-        boot = Bootstrap(
-            file=str(Path(wanted.file).resolve()),
-            name=wanted.name,
-            parameters=wanted.parameters,
-            described=dict(wanted.described),
-            placed={name: list(workers) for name, workers in wanted.placed.items()},
-            settings=dict(wanted.settings),
-            topology_id=wanted.topology_id,
-            worker=number,
-            workers=workers,
-            incarnation=incarnation,
-            seed=secrets.randbits(64),
-            session_fd=theirs.fileno(),
-            page_fd=self._page,
-            dump_fd=dump,
-            stdout_fd=stdout,
-            listen_fds={name: listener.fileno() for name, listener in listeners.items()},
-            log_file=str(log_file),
-            run_dir=str(wanted.run_dir),
-            dead_log=str(wanted.dead_log),
-            drain_s=wanted.drain_s,
-            positions=[dict(position) for position in positions],
-            stdin_fd=stdin.fileno() if stdin is not None else None,
-            link_fd=link.fileno() if link is not None else None,
-            secret=secret.hex(),
-            ended=dict(ended),
-        )
-        path = wanted.run_dir / f"worker-{number}.json"
-        with usable(path):
-            boot.write(path)
-        inputs = [fd for fd in (boot.stdin_fd, boot.link_fd) if fd is not None]
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "squall.runtime.worker", str(path)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            pass_fds=[theirs.fileno(), self._page, dump, stdout, *boot.listen_fds.values(), *inputs],
-            start_new_session=True,
-        )
-        self.pidfd = os.pidfd_open(self._process.pid)
-        self._figures = ProcessFigures(number, self._process.pid)
-        for fd in (log, stdout, dump):
-            os.close(fd)
-        theirs.close()
-        if stdin is not None:
-            stdin.close()
+        with ExitStack() as its, ExitStack() as ours:  # where the process cannot be started nothing stays open
+
+            def opened(fd: int, until: ExitStack) -> int:
+                until.callback(os.close, fd)
+                return fd
+
+            if stdin is not None:
+                its.enter_context(stdin)
+            self._page = opened(_core.page_create(), ours)
+            session, theirs = socket.socketpair()
+            self.session = ours.enter_context(session)
+            its.enter_context(theirs)
+            self._commands = Outgoing(self.session, MAX_WAITING_BYTES)
+            dump = opened(os.memfd_create("squall-stacks"), its)
+            with usable(log_file):
+                log = opened(os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), its)
+            stdout = opened(os.dup(wanted.stdout_fd), its)
+            boot = Bootstrap(
+                file=str(Path(wanted.file).resolve()),
+                name=wanted.name,
+                parameters=wanted.parameters,
+                described=dict(wanted.described),
+                placed={name: list(workers) for name, workers in wanted.placed.items()},
+                settings=dict(wanted.settings),
+                topology_id=wanted.topology_id,
+                worker=number,
+                workers=workers,
+                incarnation=incarnation,
+                seed=secrets.randbits(64),
+                session_fd=theirs.fileno(),
+                page_fd=self._page,
+                dump_fd=dump,
+                stdout_fd=stdout,
+                listen_fds={name: listener.fileno() for name, listener in listeners.items()},
+                log_file=str(log_file),
+                run_dir=str(wanted.run_dir),
+                dead_log=str(wanted.dead_log),
+                drain_s=wanted.drain_s,
+                positions=[dict(position) for position in positions],
+                stdin_fd=stdin.fileno() if stdin is not None else None,
+                link_fd=link.fileno() if link is not None else None,
+                secret=secret.hex(),
+                ended=dict(ended),
+                suspects={key: {str(place): deaths for place, deaths in of.items()} for key, of in suspects.items()},
+            )
+            path = wanted.run_dir / f"worker-{number}.json"
+            with usable(path):
+                boot.write(path)
+            inputs = [fd for fd in (boot.stdin_fd, boot.link_fd) if fd is not None]
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "squall.runtime.worker", str(path)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=[theirs.fileno(), self._page, dump, stdout, *boot.listen_fds.values(), *inputs],
+                start_new_session=True,
+            )
+            self.pidfd = os.pidfd_open(self._process.pid)
+            self._figures = ProcessFigures(number, self._process.pid)
+            ours.pop_all()
 
     @property
     def pid(self) -> int:
@@ -175,9 +186,16 @@ class WorkerProcess:
         """How many outputs of each of its spouts' tasks have ended with all before them; they outlive it."""
         return _core.page_prefixes(self._page)
 
-    def suspects(self) -> list[int]:
-        """The roots of the tuples that its loop's last call worked on; they outlive it."""
+    def suspects(self) -> list[tuple[int, int, int]]:
+        """The tuples that its loop's last call worked on; they outlive it.
+
+        Out: (root, number of the spout's task, place of the output), the last two if the root is its own.
+        """
         return _core.page_suspects(self._page)
+
+    def on_loop(self) -> int:
+        """The number, from 1, of the component whose code ran on its loop; 0: none."""
+        return _core.page_read(self._page)[0]
 
     def out_of_memory(self) -> bool:
         """Whether the kernel has killed a process for memory since this one was started."""
