@@ -81,7 +81,7 @@ property: $(S)/core ## drive random topologies against a model for long (MACHINE
 	  -p no:logging --show-capture=no $(if $(SEED),--hypothesis-seed=$(SEED))
 
 feed-kill: $(S)/core ## feed a million lines while both sides are killed (LINES=1000000)
-	SQUALL_FEED_KILL_LINES=$(LINES) $(BIN)/python -m pytest -s --timeout 900 tests/component/test_feed_kill.py
+	SQUALL_FEED_KILL_LINES=$(LINES) $(BIN)/python -m pytest -s --timeout 900 tests/component/test_feed_kill.py tests/component/test_tcp_journal.py
 
 lint: $(S)/core  ## formats, lints, types, layers
 	cargo fmt --check

@@ -419,7 +419,7 @@ class StreamSettings:
         max_connections: int,
         client_buffer: int,
         tls: TlsSide | None = None,
-        receipts: bool = False,
+        receipts: Literal["processed", "stored"] | None = None,
     ) -> None: ...
 
 class SocketSource:
@@ -430,8 +430,13 @@ class SocketSource:
     """
 
     @staticmethod
-    def listen(fd: int, stream: StreamSettings, decode: object, /) -> SocketSource:
-        """Of a socket that listens already, which is taken over."""
+    def listen(
+        fd: int, stream: StreamSettings, decode: object, /, *, journal: tuple[str, int] | None = None
+    ) -> SocketSource:
+        """Of a socket that listens already, which is taken over.
+
+        `journal`: a directory of this task alone, and the bytes at which it takes no more until records have ended.
+        """
     @staticmethod
     def connect(
         servers: Sequence[tuple[str, int]],

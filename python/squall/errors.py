@@ -139,6 +139,12 @@ def emission_error(code: str, message: str, facts: Sequence[tuple[str, str]], fi
     return EmissionError(Defect(code, message, tuple(facts), fix))
 
 
+def journal_error(code: str, message: str, facts: Sequence[tuple[str, str]], fix: str) -> SquallError:
+    """The error of a journal that cannot be opened; called by the compiled core."""
+    defect = Defect(code, message, tuple(facts), fix)
+    return StateError(defect) if code == "journal_corrupt" else ClusterError(defect)
+
+
 def key_error(error: BaseException, source: str, fields: Sequence[str], target: str | None) -> BaseException:
     """An error about a key's type, with whose key it is; any other as it is. Called by the compiled core."""
     if not isinstance(error, TopologyError) or error.code != "key_type_unstable":

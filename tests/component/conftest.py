@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 
 WITHIN_S = 30.0
+NO_SECOND_LIFE = ("-c", "topology.worker.deaths.max=1", "-c", "topology.worker.start.deaths.max=1")
+"""Arguments with which the first death of a worker ends the run."""
 
 
 def wait_until(condition: Callable[[], Any], within_s: float = WITHIN_S, what: str = "the condition") -> Any:
@@ -83,6 +85,10 @@ class Running:
         self.worker = self.event("started")["workers"][0]["pid"]
         assert self.worker is not None
         return self.worker
+
+    def lost(self) -> list[dict[str, Any]]:
+        """The workers that were lost so far."""
+        return [event for event in self.events("worker") if event["state"] == "lost"]
 
     def interrupt(self) -> None:
         self.process.send_signal(signal.SIGINT)

@@ -1,12 +1,13 @@
-"""Workers that die: named by component, counted, and nothing is left behind."""
+"""Workers that die: named by component, replaced, counted, and nothing is left behind."""
 
 from __future__ import annotations
 
+import os
 import signal
 
 import pytest
 
-from .conftest import Squall, is_alive, wait_until
+from .conftest import NO_SECOND_LIFE, Squall, is_alive, wait_until
 
 CRASHING = """
     import ctypes, os, signal
@@ -49,18 +50,42 @@ CRASHING = """
     ids=["os._exit", "segfault", "abort", "killed"],
 )
 def test_crash_is_named_by_component(squall: Squall, how: str, shown: str) -> None:
-    """Semantics 38. The page says whose code ran; the run ends with exit code 1, its figures add up (semantics 36)."""
+    """Semantics 38, 36. The page says whose code ran; the run goes on, and its figures add up."""
     run = squall.run(CRASHING.format(how=how, attributes="pass"))
+    assert run.end() == 0
+    for lost in run.lost():
+        assert '"crash"' in lost["cause"]
+        assert shown in lost["cause"]
+    summary = run.summary()
+    assert (summary["acked"], summary["dead"], summary["pending"]) == (99_999, 1, 0)
+    assert summary["components"].keys() == {"numbers", "pass", "crash"}
+    assert summary["approximate"] is True
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_tuple_that_kills_its_worker_is_a_dead_letter_after_three_deaths(squall: Squall, workers: int) -> None:
+    """Semantics 9. So a crash loop ends."""
+    run = squall.run(CRASHING.format(how="os._exit(7)", attributes="pass"), "-w", workers)
+    assert run.end() == 0
+    assert len(run.lost()) == 3
+    assert run.summary()["dead"] == 1
+    assert run.summary()["acked"] == 99_999
+    assert "worker_killed_by_tuple" in squall.done("dead", "show", "crashing", "1").out
+
+
+def test_worker_that_died_as_often_as_allowed_ends_the_run(squall: Squall) -> None:
+    run = squall.run(CRASHING.format(how="os._exit(7)", attributes="pass"), *NO_SECOND_LIFE)
     assert run.end() == 1
-    assert '"crash"' in run.err
-    assert shown in run.err
+    assert len(run.lost()) == 1
+    assert 'the worker exited with code 7 while "crash" was running' in run.err
     assert run.summary()["pending"] == 0
-    assert run.summary()["components"].keys() == {"numbers", "pass", "crash"}
 
 
 def test_death_of_a_worker_loses_no_total(squall: Squall) -> None:
     """Semantics 36. What was emitted and acked since the last report is still counted."""
-    run = squall.run(CRASHING.format(how="os._exit(7)", attributes="pass").replace("n == 500", "n == 50_000"))
+    run = squall.run(
+        CRASHING.format(how="os._exit(7)", attributes="pass").replace("n == 500", "n == 50_000"), *NO_SECOND_LIFE
+    )
     assert run.end() == 1
     summary = run.summary()
     assert 40_000 < summary["acked"] <= 50_000 <= summary["emitted"] + 1_000
@@ -70,7 +95,7 @@ def test_death_of_a_worker_loses_no_total(squall: Squall) -> None:
 @pytest.mark.parametrize("how", ["os._exit(7)", "ctypes.string_at(0)"], ids=["os._exit", "segfault"])
 def test_crash_of_a_blocking_component_is_named(squall: Squall, how: str) -> None:
     """Also code that does not run on the loop's thread."""
-    run = squall.run(CRASHING.format(how=how, attributes="blocking = True"))
+    run = squall.run(CRASHING.format(how=how, attributes="blocking = True"), *NO_SECOND_LIFE)
     assert run.end() == 1
     assert '"crash"' in run.err
 
@@ -139,7 +164,7 @@ LIFE = """
 @pytest.mark.parametrize("place", ["init", "prepare", "open", "drain", "close"])
 def test_exit_outside_of_process_is_named_by_component(squall: Squall, place: str, mode: str) -> None:
     """Semantics 38."""
-    run = squall.run(LIFE.format(how="os._exit(7)", place=place, mode=mode))
+    run = squall.run(LIFE.format(how="os._exit(7)", place=place, mode=mode), *NO_SECOND_LIFE)
     assert run.end() == 1
     assert 'exited with code 7 while "ends" was running' in run.err
     run.summary()
@@ -149,7 +174,7 @@ def test_exit_outside_of_process_is_named_by_component(squall: Squall, place: st
 @pytest.mark.parametrize("place", ["init", "open"])
 def test_crash_outside_of_process_is_named_by_component(squall: Squall, place: str, mode: str) -> None:
     """Semantics 38."""
-    run = squall.run(LIFE.format(how="ctypes.string_at(0)", place=place, mode=mode))
+    run = squall.run(LIFE.format(how="ctypes.string_at(0)", place=place, mode=mode), *NO_SECOND_LIFE)
     assert run.end() == 1
     assert '(SIGSEGV) while "ends" was running' in run.err
     run.summary()
@@ -174,6 +199,23 @@ def test_sys_exit_outside_of_process_is_a_failure_of_its_component(
     assert told in run.err
     assert "SystemExit: 4" in run.err
     assert run.summary()["acked"] == (5 if place in ("drain", "close") else 0)
+
+
+def test_worker_that_dies_while_it_closes_has_no_other_life(squall: Squall) -> None:
+    """Everything has ended: another life would have nothing to do."""
+    run = squall.run(LIFE.format(how="os._exit(7)", place="close", mode="sync"))
+    assert run.end() == 1
+    assert [lost["code"] for lost in run.lost()] == ["worker_exited"]
+    assert run.summary()["acked"] == 5
+
+
+def test_worker_that_cannot_open_is_given_up_after_some_deaths(squall: Squall) -> None:
+    arguments = ("-c", "topology.worker.start.deaths.max=3")
+    run = squall.run(LIFE.format(how="os._exit(7)", place="open", mode="sync"), *arguments)
+    assert run.end() == 1
+    assert len(run.lost()) == 3
+    assert "died 3 times running before it was ready" in run.err
+    assert 'exited with code 7 while "ends" was running' in run.err
 
 
 def test_worker_that_builds_another_topology_does_not_run(squall: Squall) -> None:
@@ -214,13 +256,14 @@ def test_crash_takes_the_children_of_the_worker_along(squall: Squall) -> None:
         topology.bolt("child", Child).shuffle(topology.spout("ones", lambda: iter([1]), outputs=("n",)))
         """
     )
-    assert run.end() == 1
-    child = int(run.err.split("child is ")[1].split()[0])
-    wait_until(lambda: not is_alive(child), 2, "the end of the child")
+    assert run.end() == 0
+    children = [int(text.split()[0]) for text in run.err.split("child is ")[1:]]
+    assert len(children) == 4  # three lives that the tuple ended, and the last one
+    wait_until(lambda: not any(map(is_alive, children)), 2, "the end of the children")
 
 
-def test_out_of_memory_or_kill_from_outside_is_told_apart_from_a_failure(squall: Squall) -> None:
-    """A worker that somebody killed is said to have been killed."""
+def test_worker_that_somebody_kills_is_replaced(squall: Squall) -> None:
+    """It is said to have been killed, and the run goes on."""
     run = squall.run(
         """
         from squall import Topology
@@ -235,23 +278,27 @@ def test_out_of_memory_or_kill_from_outside_is_told_apart_from_a_failure(squall:
     )
     worker = run.worker_pid()
     run.event("progress")
-    import os
-
     os.kill(worker, signal.SIGKILL)
-    assert run.end(5) == 1
-    assert "SIGKILL" in run.err
+    lost = wait_until(run.lost, what="the loss")[0]
+    assert (lost["id"], lost["pid"], lost["code"]) == (1, worker, "worker_crashed")
+    assert "SIGKILL" in lost["cause"]
+    told = wait_until(lambda: run.events("worker")[4:5], what="the next life")  # started, ready, lost, started, ready
+    assert told[0]["state"] == "ready"
+    assert told[0]["pid"] != worker
+    run.interrupt()
+    assert run.end() == 0
 
 
-def test_die_ends_the_run(squall: Squall) -> None:
-    """Semantics 13. `on_error = "die"`: the exception ends the worker; it is named with its component."""
+def test_die_ends_the_worker(squall: Squall) -> None:
+    """Semantics 13, 9. The exception ends the worker, which is replaced; what ended it thrice is a dead letter."""
     run = squall.run(CRASHING.format(how="raise KeyError('gone')", attributes='on_error = "die"'))
-    assert run.end() == 1
-    assert '"crash"' in run.err
+    assert run.end() == 0
+    assert [lost["cause"] for lost in run.lost()] == ['"crash" raised what ends its worker'] * 3
     assert "KeyError" in run.err
-    run.summary()
+    assert (run.summary()["acked"], run.summary()["dead"]) == (99_999, 1)
 
 
-def test_die_of_a_spout_ends_the_run(squall: Squall) -> None:
+def test_die_of_a_spout_ends_the_worker(squall: Squall) -> None:
     """Semantics 13. Also when another spout would go on for ever."""
     run = squall.run(
         """
@@ -271,10 +318,11 @@ def test_die_of_a_spout_ends_the_run(squall: Squall) -> None:
         topology = Topology("dying")
         take = topology.bolt("take", lambda n: None).shuffle(topology.spout("dies", Dies))
         take.shuffle(topology.spout("endless", endless, outputs=("n",)))
-        """
+        """,
+        *NO_SECOND_LIFE,
     )
     assert run.end() == 1
-    assert '"dies" raised what ends the topology' in run.err
+    assert '"dies" raised what ends its worker' in run.err
     assert "the source is gone" in run.err
     run.summary()
 
@@ -290,10 +338,11 @@ def test_exception_text_of_any_length_is_cut_and_breaks_no_report(squall: Squall
         topology = Topology("wordy")
         wordy = topology.bolt("fail", fail, on_error="die")
         wordy.shuffle(topology.spout("s", lambda: iter(range(3)), outputs=("n",)))
-        """
+        """,
+        *NO_SECOND_LIFE,
     )
     assert run.end() == 1
-    assert '"fail" raised what ends the topology' in run.err
+    assert '"fail" raised what ends its worker' in run.err
     (failed,) = run.events("failed")
     assert "ValueError: xxxx" in failed["text"]
     assert len(failed["text"]) < 2000

@@ -258,14 +258,14 @@ def test_commands_name_what_is_running(squall: Squall) -> None:
     assert "hanging" in missing.err
 
 
-def test_worker_that_hangs_is_ended_where_settings_say_so(squall: Squall) -> None:
-    """Semantics 16. With `topology.stuck.restart` a call that runs for twice the time-out costs its worker."""
+def test_worker_that_hangs_is_replaced_where_settings_say_so(squall: Squall) -> None:
+    """Semantics 16, 9. A call that runs for twice the time-out costs its worker; thrice, and its tuple is dead."""
     text = HANGING.format(how="hang_in_c").replace('secs": 0.5', 'secs": 0.3, "topology.message.timeout.secs": 0.5')
     run = squall.run(text, "-c", "topology.stuck.restart=true")
-    assert run.end(15) == 1
-    assert "call_hangs" in run.err
-    assert '"hang"' in run.err
-    run.summary()
+    assert run.end() == 0
+    assert [lost["code"] for lost in run.lost()] == ["call_hangs"] * 3
+    assert all('"hang"' in lost["cause"] for lost in run.lost())
+    assert run.summary()["dead"] == 1
 
 
 def test_tuple_of_a_call_that_takes_too_long_fails_but_the_run_goes_on(squall: Squall) -> None:

@@ -31,3 +31,7 @@ def test_hint_comes_once_and_only_for_components_on_the_loop(caplog: pytest.LogC
     assert caplog.text.count("event=slow_on_loop mean_ms=80") == 1
     assert [record.component for record in caplog.records] == ["waits"]  # type: ignore[attr-defined]
     assert "blocking = True" in caplog.text
+
+
+def test_component_that_runs_in_another_worker_is_passed_over() -> None:
+    assert slow_on_loop(["slow", "elsewhere"], {"slow": figures(80, 20)}) == ["slow"]

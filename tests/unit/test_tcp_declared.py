@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -59,12 +60,39 @@ def test_an_address_is_text() -> None:
 
 
 @pytest.mark.parametrize("make", [TcpSpout.listen, TcpSpout.connect, UnixSpout.listen])
-def test_receipts_of_what_is_stored_are_not_there_yet(make: Any) -> None:
-    with pytest.raises(TopologyError, match=r'no journal yet(?s:.*)allowed: "processed"') as caught:
+def test_receipts_of_what_is_stored_need_a_journal(make: Any) -> None:
+    with pytest.raises(TopologyError, match="no journal") as caught:
         make("127.0.0.1:9999", receipts="stored")
     assert caught.value.code == "tcp_receipts"
-    with pytest.raises(TopologyError, match="tcp_receipts"):
+    with pytest.raises(TopologyError, match=r'tcp_receipts|allowed: "processed"'):
         make("127.0.0.1:9999", receipts=True)
+
+
+@pytest.mark.parametrize("make", [TcpSpout.listen, UnixSpout.listen])
+@pytest.mark.parametrize(
+    "given",
+    [
+        *({"journal": value} for value in ("", b"bytes", "nul\0", 5, True)),
+        *({"journal": "here", "journal_max": value} for value in (0, (1 << 20) - 1, 1 << 62, 1.5, "1G", True, None)),
+    ],
+    ids=repr,
+)
+def test_journals_that_nobody_could_write(make: Any, given: dict[str, Any]) -> None:
+    with pytest.raises(TopologyError) as caught:
+        make("127.0.0.1:9999", **given)
+    assert caught.value.code == "tcp_journal"
+
+
+@pytest.mark.parametrize("receipts", [None, "processed", "stored"])
+def test_a_journal_is_in_one_place_wherever_the_worker_runs(
+    receipts: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    spout = TcpSpout.listen("127.0.0.1:0", receipts=receipts, journal="mine")
+    monkeypatch.chdir("/")
+    spout.native_source(1, 2).close()
+    assert {"journal_bytes", "journal_waiting", "replayed"} <= set(spout.figures)
+    assert spout._streams.journal_of(1, 2) == (str(tmp_path / "mine/1"), 1 << 30)
 
 
 @pytest.mark.parametrize("addresses", [(), ("nowhere",), ("127.0.0.1:0",), ("127.0.0.1:1", "127.0.0.1:99999")])

@@ -9,6 +9,7 @@ from squall.cluster.backoff import ALIVE_S, LONGEST_S, pause_s
 from squall.cluster.causes import Kind, cause_of, told
 from squall.cluster.worker_life import (
     Action,
+    Closing,
     Died,
     Ended,
     Event,
@@ -52,6 +53,12 @@ def died(times: int, limits: Limits, *, is_ready: bool) -> tuple[WorkerLife, lis
 def test_worker_begins_with_a_start_at_once() -> None:
     life, actions = begun(2, Limits())
     assert (life.phase, actions) == (Phase.LOST, [Start(0.0)])
+
+
+def test_worker_that_dies_when_everything_has_ended_is_not_replaced() -> None:
+    life, actions = after(Started(7), Ready(), Closing(), CRASH)
+    assert life.phase is Phase.GIVEN_UP
+    assert actions[-1] == GiveUp(CRASH.cause.defect)
 
 
 def test_ready_worker_is_told_to_its_peers() -> None:

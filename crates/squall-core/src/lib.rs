@@ -13,6 +13,7 @@ pub mod frame;
 pub mod framing;
 pub mod held_up;
 pub mod ids;
+pub mod journal;
 pub mod key;
 pub mod link;
 pub mod mailbox;

@@ -4,18 +4,21 @@
 //! of the ledger has room for 32 bits only: the number of a ticket, which names the connection and the record. Tickets
 //! are used again, so their number is that of the outputs under way. A record with several outputs has ended when all
 //! of them have.
+//!
+//! A journal wants to know besides how many have ended in the order in which they came, whoever sent them.
 
 use crate::tracker::Tracker;
 use std::collections::HashMap;
 
 /// A ticket of an output that belongs to no record.
-const NOBODYS: Record = Record { connection: u32::MAX, low: 0 };
+const NOBODYS: Record = Record { connection: u32::MAX, low: 0, whole: 0 };
 
-/// A record: its connection's slot, and the low half of its position there.
+/// A record: its connection's slot, the low halves of its positions there and among all records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Record {
     connection: u32,
     low: u32,
+    whole: u32,
 }
 
 /// How many outputs each record has.
@@ -47,7 +50,7 @@ pub struct Grown {
 
 /// The records of all connections of one source.
 ///
-/// Bound: 8 bytes for each output under way at one time, a tracker for each connection that is open or has one.
+/// Bound: 12 bytes for each output under way at one time, a tracker for each connection that is open or has one.
 pub struct Tally {
     outputs: Outputs,
     slots: HashMap<u64, u32>,
@@ -59,12 +62,24 @@ pub struct Tally {
     current: Record,
     /// Outputs under way of each record, and one more while it is the current one. Of [`Outputs::Any`] only.
     under_way: HashMap<Record, u32>,
+    /// All records in one order, those that were skipped left out, if someone wants to know.
+    whole: Option<Tracker>,
 }
 
 impl Tally {
     /// No connection yet.
     pub fn new(outputs: Outputs) -> Tally {
+        Tally::with(outputs, None)
+    }
+
+    /// No connection yet; the order of all records together is kept, too.
+    pub fn in_one_order(outputs: Outputs) -> Tally {
+        Tally::with(outputs, Some(Tracker::new()))
+    }
+
+    fn with(outputs: Outputs, whole: Option<Tracker>) -> Tally {
         Tally {
+            whole,
             outputs,
             slots: HashMap::new(),
             connections: Vec::new(),
@@ -108,7 +123,8 @@ impl Tally {
     #[inline]
     pub fn begin_record(&mut self, slot: u32) {
         let low = self.connections[slot as usize].records.begin().0 as u32;
-        self.current = Record { connection: slot, low };
+        let whole = self.whole.as_mut().map_or(0, |whole| whole.begin().0 as u32);
+        self.current = Record { connection: slot, low, whole };
         if self.outputs == Outputs::Any {
             self.under_way.insert(self.current, 1);
         }
@@ -128,7 +144,13 @@ impl Tally {
     /// A record ended without having been one, as it was skipped and reported.
     pub fn skip(&mut self, slot: u32) -> Option<Grown> {
         let low = self.connections[slot as usize].records.begin().0 as u32;
-        self.end_of(Record { connection: slot, low })
+        self.end_in_connection(slot, low)
+    }
+
+    /// How many records, of those that were not skipped, have ended such that all that began before them have; 0 if
+    /// their order is not kept.
+    pub fn ended_prefix(&self) -> u64 {
+        self.whole.as_ref().map_or(0, Tracker::ended_prefix)
     }
 
     /// An output of the current record begins; its ticket.
@@ -166,6 +188,13 @@ impl Tally {
         }
     }
 
+    /// Where the record of a ticket stands among all records (the low half), if that is kept.
+    #[inline]
+    pub fn place_of(&self, ticket: u32) -> Option<u32> {
+        let record = self.tickets[ticket as usize];
+        (self.whole.is_some() && record != NOBODYS).then_some(record.whole)
+    }
+
     fn one_less(&mut self, record: Record) -> Option<Grown> {
         let count = self.under_way.get_mut(&record)?;
         *count -= 1;
@@ -177,12 +206,21 @@ impl Tally {
     }
 
     fn end_of(&mut self, record: Record) -> Option<Grown> {
-        let connection = self.connections.get_mut(record.connection as usize)?;
+        if let Some(whole) = &mut self.whole
+            && record != NOBODYS
+        {
+            whole.end_low(record.whole);
+        }
+        self.end_in_connection(record.connection, record.low)
+    }
+
+    fn end_in_connection(&mut self, slot: u32, low: u32) -> Option<Grown> {
+        let connection = self.connections.get_mut(slot as usize)?;
         let before = connection.records.ended_prefix();
-        connection.records.end_low(record.low);
+        connection.records.end_low(low);
         let (ended, number) = (connection.records.ended_prefix(), connection.number);
-        self.free_if_done(record.connection);
-        (ended > before).then_some(Grown { slot: record.connection, connection: number, ended })
+        self.free_if_done(slot);
+        (ended > before).then_some(Grown { slot, connection: number, ended })
     }
 
     fn free_if_done(&mut self, slot: u32) {
@@ -232,6 +270,25 @@ mod tests {
         assert_eq!(tally.skip(slot), None);
         assert_eq!(tally.end(first), grown(slot, 1, 2));
         assert_eq!(tally.skip(slot), grown(slot, 1, 3));
+    }
+
+    // semantics 33
+    #[test]
+    fn the_order_of_all_records_is_kept_beside_that_of_each_connection() {
+        let mut tally = Tally::in_one_order(Outputs::One);
+        let (a, b) = (tally.slot(7), tally.slot(9));
+        let tickets: Vec<u32> = [a, b, a].iter().map(|slot| sent(&mut tally, *slot)).collect();
+        tally.skip(b); // not in the journal
+        let mut prefix_after = |ticket: usize| {
+            tally.end(tickets[ticket]);
+            tally.ended_prefix()
+        };
+        assert_eq!([prefix_after(1), prefix_after(0), prefix_after(2)], [0, 2, 3]);
+        assert_eq!([1, 0, 2].map(|ticket: usize| tally.place_of(tickets[ticket])), [None; 3], "void by now");
+        let (stray, next) = (tally.begin(), sent(&mut tally, a));
+        assert_eq!((tally.place_of(stray), tally.place_of(next)), (None, Some(3)));
+        tally.end(stray);
+        assert_eq!(tally.ended_prefix(), 3);
     }
 
     #[test]

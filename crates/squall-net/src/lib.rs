@@ -2,6 +2,7 @@
 //!
 //! No thread of this crate takes the interpreter lock.
 
+pub mod journal;
 pub mod link;
 pub mod page;
 pub mod session;

@@ -13,12 +13,14 @@ mod news;
 mod queue;
 mod reader;
 mod receipts;
+mod storing;
 
 pub use datagrams::DatagramOptions;
 pub use news::News;
 pub use queue::Chunk;
-pub use receipts::Receipts;
+pub use receipts::Ends;
 
+use crate::journal::Journal;
 use crate::sys;
 use crate::tls::Tls;
 use crate::wake::Wake;
@@ -34,6 +36,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use storing::{Kept, Storing};
 
 /// Most memory of unfinished records if nothing else is asked for.
 pub const REST_BYTES: usize = 64 << 20;
@@ -65,8 +68,19 @@ pub struct StreamOptions {
     pub tls: Option<Tls>,
     /// How long a TLS hand-shake may take.
     pub handshake: Duration,
-    /// A receipt of the records that have ended is sent on each connection (semantics 32).
-    pub receipts: bool,
+    /// What is told on each connection of its records (semantics 32).
+    pub receipts: Receipts,
+}
+
+/// What senders are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Receipts {
+    /// Nothing.
+    None,
+    /// How many of their records have ended.
+    Processed,
+    /// How many of their records are in the journal.
+    Stored,
 }
 
 /// Where a server is.
@@ -163,6 +177,12 @@ counters! {
     unreachable,
     /// Datagrams that the kernel dropped, as nobody read them in time.
     dropped,
+    /// Records of the journal that were taken again, as they had not ended before.
+    replayed,
+    /// Bytes of the journal on disk now.
+    journal_bytes,
+    /// Records in the journal that have not ended, by now or half a second ago.
+    journal_waiting,
 }
 
 /// What the handle and the reader's thread both see, beside the queue.
@@ -178,47 +198,67 @@ pub struct Source {
     status: Arc<Status>,
     command: Arc<OwnedFd>,
     board: Option<Arc<Board>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    receipts: Receipts,
+    kept: Option<Arc<Kept>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Source {
-    /// Starts the reading thread; `wake` is called when chunks come.
+    /// Starts the reading thread; `wake` is called when chunks come. With a journal all records come by way of it, and
+    /// first those of it that had not ended.
     ///
     /// An error of the kind `InvalidInput` says that nothing can be split by these options.
-    pub fn start(origin: Origin, options: StreamOptions, wake: Wake) -> io::Result<Source> {
+    pub fn start(origin: Origin, options: StreamOptions, journal: Option<Journal>, wake: Wake) -> io::Result<Source> {
         let splitter = Splitter::new(options.framing.clone(), options.max_record)
             .map_err(|defect| io::Error::new(ErrorKind::InvalidInput, defect))?;
         if let Origin::Listen(fd) = &origin {
             sys::set_nonblocking(fd.as_fd())?;
         }
-        let mut source = Source::new(options.queue_bytes, wake)?;
-        source.board = options.receipts.then(|| Arc::new(Board::new(source.command.clone())));
+        if options.receipts == Receipts::Stored && journal.is_none() {
+            return Err(io::Error::new(ErrorKind::InvalidInput, "nothing is stored without a journal"));
+        }
+        let mut source = Source::new(options.queue_bytes, wake, journal.is_some())?;
+        source.receipts = options.receipts;
+        source.board = (options.receipts != Receipts::None).then(|| Arc::new(Board::new(source.command.clone())));
         let reader = Reader::new(origin, splitter, options, &source)?;
-        source.run(move || reader.run())
+        if let Some(journal) = journal {
+            let kept = Arc::new(Kept::new(&journal));
+            source.kept = Some(kept.clone());
+            let (queue, status) = (source.queue.clone(), source.status.clone());
+            let board = source.board.clone().filter(|_| source.receipts == Receipts::Stored);
+            let by_connection = source.receipts == Receipts::Processed;
+            let storing = Storing::new(journal, kept, queue, status, board, by_connection);
+            source.run("squall-journal", move || storing.run())?;
+        }
+        source.run("squall-source", move || reader.run())?;
+        Ok(source)
     }
 
     /// Starts the reading thread of a socket that is bound already: each datagram is a record.
     pub fn datagrams(fd: OwnedFd, options: DatagramOptions, wake: Wake) -> io::Result<Source> {
-        let source = Source::new(options.queue_bytes, wake)?;
+        let source = Source::new(options.queue_bytes, wake, false)?;
         let reader = datagrams::Reader::new(fd, options, &source)?;
-        source.run(move || reader.run())
+        source.run("squall-source", move || reader.run())?;
+        Ok(source)
     }
 
-    fn new(queue_bytes: usize, wake: Wake) -> io::Result<Source> {
+    fn new(queue_bytes: usize, wake: Wake, is_journaled: bool) -> io::Result<Source> {
         let command = Arc::new(sys::eventfd()?);
-        let queue = Arc::new(Queue::new(queue_bytes, wake, command.clone()));
-        Ok(Source { queue, status: Arc::default(), command, board: None, thread: Mutex::new(None) })
+        let queue = Arc::new(Queue::new(queue_bytes, wake, command.clone(), is_journaled));
+        let (receipts, threads) = (Receipts::None, Mutex::default());
+        Ok(Source { queue, status: Arc::default(), command, board: None, receipts, kept: None, threads })
     }
 
-    fn run(self, reader: impl FnOnce() + Send + 'static) -> io::Result<Source> {
-        let thread = std::thread::Builder::new().name("squall-source".into()).spawn(reader)?;
-        *self.thread.lock().expect("no thread panics while it holds it") = Some(thread);
-        Ok(self)
+    fn run(&self, name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        let thread = std::thread::Builder::new().name(name.into()).spawn(work)?;
+        self.threads.lock().expect("no thread panics while it holds it").push(thread);
+        Ok(())
     }
 
-    /// What the loop counts by, if receipts are sent.
-    pub fn receipts(&self, outputs: Outputs) -> Option<Receipts> {
-        self.board.as_ref().map(|board| Receipts::new(outputs, board.clone()))
+    /// What the loop counts by, if anybody wants to know what has ended.
+    pub fn ends(&self, outputs: Outputs) -> Option<Ends> {
+        let board = self.board.clone().filter(|_| self.receipts == Receipts::Processed);
+        (board.is_some() || self.kept.is_some()).then(|| Ends::new(outputs, board, self.kept.clone()))
     }
 
     /// The next chunk, if one is there. Cost: one load when none is.
@@ -254,10 +294,10 @@ impl Source {
         self.queue.held_bytes()
     }
 
-    /// Ends: sends the last receipts, closes the connections, and waits for that, two seconds at most.
+    /// Ends: sends the last receipts, closes the connections, and waits for that, two seconds at most, and for the disk.
     pub fn close(&self) {
         self.queue.abandon();
-        if let Some(thread) = self.thread.lock().expect("as in `run`").take() {
+        for thread in self.threads.lock().expect("as in `run`").drain(..) {
             let _ = thread.join();
         }
     }

@@ -1,7 +1,7 @@
 //! A source that calls servers.
 
 use squall_core::framing::Framing;
-use squall_net::tcp::{CallOptions, HANDSHAKE, News, Origin, REST_BYTES, Server, Source, StreamOptions};
+use squall_net::tcp::{CallOptions, HANDSHAKE, News, Origin, REST_BYTES, Receipts, Server, Source, StreamOptions};
 use squall_net::tls::Tls;
 use squall_net::wake::Waiter;
 use std::io::Write;
@@ -32,10 +32,10 @@ fn calling_by(servers: &[(&str, u16)], reconnect: bool, tls: Option<Tls>) -> Cal
         rest_bytes: REST_BYTES,
         tls,
         handshake,
-        receipts: false,
+        receipts: Receipts::None,
     };
     let waiter = Waiter::new().unwrap();
-    let source = Source::start(Origin::Call(calls), options, waiter.waker()).unwrap();
+    let source = Source::start(Origin::Call(calls), options, None, waiter.waker()).unwrap();
     Calling { source, waiter }
 }
 

@@ -1,7 +1,7 @@
 //! A process that has no descriptors left. In a process of its own, as the limit is the whole process's.
 
 use squall_core::framing::Framing;
-use squall_net::tcp::{Chunk, HANDSHAKE, Origin, REST_BYTES, Source, StreamOptions};
+use squall_net::tcp::{Chunk, HANDSHAKE, Origin, REST_BYTES, Receipts, Source, StreamOptions};
 use squall_net::wake::Waiter;
 use std::fs;
 use std::io::Write;
@@ -33,7 +33,7 @@ fn reader_cpu() -> Duration {
     Duration::from_nanos(schedule.split(' ').next().unwrap().parse().unwrap())
 }
 
-fn options(receipts: bool) -> StreamOptions {
+fn options(receipts: Receipts) -> StreamOptions {
     StreamOptions {
         framing: Framing::Lines,
         max_record: 1000,
@@ -64,7 +64,7 @@ fn a_connection_waits_quietly_until_there_are_descriptors_again() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = listener.local_addr().unwrap();
     let waiter = Waiter::new().unwrap();
-    let listen = Source::start(Origin::Listen(listener.into()), options(false), waiter.waker()).unwrap();
+    let listen = Source::start(Origin::Listen(listener.into()), options(Receipts::None), None, waiter.waker()).unwrap();
     let next = fs::File::open("/dev/null").unwrap().as_raw_fd() as u64; // free again at once: the client's
     let before = limit_descriptors(next + 1);
     let mut client = TcpStream::connect(at).unwrap();
@@ -83,7 +83,8 @@ fn a_source_that_ends_without_descriptors_waits_quietly_for_the_last_receipts() 
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = listener.local_addr().unwrap();
     let waiter = Waiter::new().unwrap();
-    let listen = Source::start(Origin::Listen(listener.into()), options(true), waiter.waker()).unwrap();
+    let listen =
+        Source::start(Origin::Listen(listener.into()), options(Receipts::Processed), None, waiter.waker()).unwrap();
     let mut client = TcpStream::connect(at).unwrap();
     client.write_all(b"line\n").unwrap();
     assert_eq!(take(&listen, &waiter).record(0), b"line");

@@ -2,7 +2,7 @@
 
 use squall_core::framing::Framing;
 use squall_core::tally::Outputs;
-use squall_net::tcp::{HANDSHAKE, Origin, REST_BYTES, Receipts, Source, StreamOptions};
+use squall_net::tcp::{Ends, HANDSHAKE, Origin, REST_BYTES, Receipts, Source, StreamOptions};
 use squall_net::wake::Waiter;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 /// A source, and a loop that keeps the tickets of what it took.
 struct Loop {
     source: Source,
-    receipts: Receipts,
+    receipts: Ends,
     waiter: Waiter,
     listener: std::net::SocketAddr,
     tickets: Vec<(String, u32)>,
@@ -23,8 +23,8 @@ fn serving(options: StreamOptions) -> Loop {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = listener.local_addr().unwrap();
     let waiter = Waiter::new().unwrap();
-    let source = Source::start(Origin::Listen(listener.into()), options, waiter.waker()).unwrap();
-    let receipts = source.receipts(Outputs::One).unwrap();
+    let source = Source::start(Origin::Listen(listener.into()), options, None, waiter.waker()).unwrap();
+    let receipts = source.ends(Outputs::One).unwrap();
     Loop { source, receipts, waiter, listener: at, tickets: Vec::new() }
 }
 
@@ -38,7 +38,7 @@ fn options() -> StreamOptions {
         rest_bytes: REST_BYTES,
         tls: None,
         handshake: HANDSHAKE,
-        receipts: true,
+        receipts: Receipts::Processed,
     }
 }
 

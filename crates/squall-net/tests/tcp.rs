@@ -1,7 +1,7 @@
 //! The TCP source against real sockets on loopback.
 
 use squall_core::framing::{Framing, RecordFault};
-use squall_net::tcp::{HANDSHAKE, Origin, REST_BYTES, Source as Reading, StreamOptions};
+use squall_net::tcp::{HANDSHAKE, Origin, REST_BYTES, Receipts, Source as Reading, StreamOptions};
 use squall_net::wake::{Waiter, Wake};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -24,7 +24,7 @@ fn options() -> StreamOptions {
         rest_bytes: REST_BYTES,
         tls: None,
         handshake: HANDSHAKE,
-        receipts: false,
+        receipts: Receipts::None,
     }
 }
 
@@ -35,7 +35,7 @@ fn source(options: StreamOptions) -> Source {
     let at = listener.local_addr().unwrap();
     let waiter = Waiter::new().unwrap();
     let wake: Wake = waiter.waker();
-    Source { listen: Reading::start(Origin::Listen(listener.into()), options, wake).unwrap(), waiter, at }
+    Source { listen: Reading::start(Origin::Listen(listener.into()), options, None, wake).unwrap(), waiter, at }
 }
 
 fn wait_until(condition: impl Fn() -> bool) {
@@ -352,7 +352,8 @@ fn dropping_the_source_ends_its_connections_also_while_it_waits_for_room() {
 fn framings_that_could_never_split_are_refused() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let options = StreamOptions { framing: Framing::Delimiter(Vec::new()), ..options() };
-    let error = Reading::start(Origin::Listen(listener.into()), options, Waiter::new().unwrap().waker()).err().unwrap();
+    let error =
+        Reading::start(Origin::Listen(listener.into()), options, None, Waiter::new().unwrap().waker()).err().unwrap();
     assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
     assert_eq!(error.to_string(), "the delimiter has 0 bytes; it has from 1 to 65536");
 }

@@ -10,13 +10,18 @@ use crate::task::{Out, OutStream, Task};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use squall_core::route::Grouping;
+use squall_net::journal::JournalDefect;
 
 /// An error of the project's tree, made by `squall.errors`.
 fn make(code: &str, message: String, facts: &[(&str, String)], fix: &str) -> PyErr {
+    made_by("emission_error", code, message, facts, fix)
+}
+
+fn made_by(maker: &str, code: &str, message: String, facts: &[(&str, String)], fix: &str) -> PyErr {
     Python::attach(|py| {
         let made = py
             .import("squall.errors")
-            .and_then(|errors| errors.getattr("emission_error")?.call1((code, &message, facts.to_vec(), fix)));
+            .and_then(|errors| errors.getattr(maker)?.call1((code, &message, facts.to_vec(), fix)));
         match made {
             Ok(error) => PyErr::from_value(error),
             Err(_) => PyRuntimeError::new_err(format!("{message}\n  fix: {fix}\n  code: {code}")),
@@ -332,6 +337,38 @@ pub fn record(task: &Task, what: &str) -> PyErr {
 pub fn handshake(task: &Task, what: &str) -> PyErr {
     let fix = "look at the certificates of both sides, and at who calls";
     make("tls_handshake", format!("{}: {what}", who(task)), &[], fix)
+}
+
+/// A journal that cannot be opened.
+pub fn journal(task: &Task, dir: &str, defect: &JournalDefect) -> PyErr {
+    let who = who(task);
+    let (code, message, facts, fix) = match defect {
+        JournalDefect::InUse { holder } => (
+            "journal_in_use",
+            format!("the journal of {who} is in use by {holder}"),
+            vec![("journal", dir.to_owned())],
+            "end the other run, or give each its own directory",
+        ),
+        JournalDefect::Corrupt { file, at, what } => (
+            "journal_corrupt",
+            format!("the journal of {who} is damaged: {what}"),
+            vec![("file", file.display().to_string()), ("byte", at.to_string())],
+            "restore the directory from a copy, or move it away to begin without the records that had not ended",
+        ),
+        JournalDefect::Unusable(error) => (
+            "journal_unusable",
+            format!("the journal of {who} cannot be opened: {error}"),
+            vec![("journal", dir.to_owned())],
+            "give a directory on a local disk that this user may write to",
+        ),
+    };
+    made_by("journal_error", code, message, &facts, fix)
+}
+
+/// The disk of a journal takes nothing.
+pub fn journal_unwritable(task: &Task, what: &str) -> PyErr {
+    let fix = "make room on the disk, or raise `journal_max`; it goes on by itself, and nothing is lost";
+    make("journal_unwritable", format!("{}: {what}", who(task)), &[], fix)
 }
 
 /// The kernel dropped datagrams.

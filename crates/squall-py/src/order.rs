@@ -1,14 +1,14 @@
 //! In which order the outputs of a spout end, where someone wants to know.
 
 use squall_core::tracker::Tracker;
-use squall_net::tcp::Receipts;
+use squall_net::tcp::Ends;
 
 /// What keeps the order of a spout's outputs.
 pub enum Order {
     /// All in one: for positions.
     Whole(Tracker),
-    /// By connection and record: for receipts.
-    Receipts(Receipts),
+    /// By connection and record: for receipts and the journal.
+    Records(Ends),
 }
 
 impl Order {
@@ -17,7 +17,7 @@ impl Order {
     pub fn begin(&mut self) -> u32 {
         match self {
             Order::Whole(tracker) => tracker.begin().0 as u32,
-            Order::Receipts(receipts) => receipts.begin(),
+            Order::Records(ends) => ends.begin(),
         }
     }
 
@@ -26,7 +26,16 @@ impl Order {
     pub fn end(&mut self, place: u32) {
         match self {
             Order::Whole(tracker) => drop(tracker.end_low(place)),
-            Order::Receipts(receipts) => receipts.end(place),
+            Order::Records(ends) => ends.end(place),
+        }
+    }
+
+    /// What an output, by its place, is known by over all lives of the worker, if it comes again from the next.
+    #[inline(always)]
+    pub fn origin(&self, place: u32) -> Option<u32> {
+        match self {
+            Order::Whole(_) => Some(place),
+            Order::Records(ends) => ends.origin(place),
         }
     }
 
@@ -34,7 +43,7 @@ impl Order {
     pub fn ended_prefix(&self) -> Option<u64> {
         match self {
             Order::Whole(tracker) => Some(tracker.ended_prefix()),
-            Order::Receipts(_) => None,
+            Order::Records(_) => None,
         }
     }
 }

@@ -191,7 +191,10 @@ impl Task {
     fn note_origin(&self, root: RootId, place: u32) {
         if let Some(page) = &self.core().page {
             let state = self.spout();
-            page.set_origin(root.slot(), if state.ordered.get() { state.number.get() } else { u32::MAX }, place);
+            match state.origin(place) {
+                Some(origin) => page.set_origin(root.slot(), state.number.get(), origin),
+                None => page.set_origin(root.slot(), u32::MAX, 0),
+            }
         }
     }
 

@@ -16,7 +16,7 @@ use squall_core::cell::Local;
 use squall_core::flow::{PendingBytes, PendingLimit, RateLimit};
 use squall_core::held_up::Culprit;
 use squall_core::ids::MAX_SLOTS;
-use squall_net::tcp::Receipts;
+use squall_net::tcp::Ends;
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -84,7 +84,7 @@ pub struct SpoutState {
     pub number: Cell<u32>,
     /// On some of its outputs a worker died before.
     pub is_suspected: Cell<bool>,
-    /// These outputs by their places, with how often.
+    /// These outputs by their origins, with how often.
     suspected: Local<HashMap<u32, u8>>,
     /// Bolts' tasks that this spout's tuples can reach, loops left out.
     pub reach: Local<Vec<Rc<Task>>>,
@@ -270,16 +270,23 @@ impl SpoutState {
         });
     }
 
-    /// Workers died so often while tuples of the output at this place were executed.
-    pub fn suspect(&self, place: u32, deaths: u8) {
-        self.is_suspected.set(true);
-        self.suspected.with(|suspected| suspected.insert(place, deaths));
+    /// What the output at a place is known by over all lives of the worker, if it comes again from the next.
+    #[inline(always)]
+    pub fn origin(&self, place: u32) -> Option<u32> {
+        self.order.with(|order| order.as_ref().and_then(|order| order.origin(place)))
     }
 
-    /// How often workers died on the output at a place.
+    /// Workers died so often while tuples of the output of this origin were executed.
+    pub fn suspect(&self, origin: u32, deaths: u8) {
+        self.is_suspected.set(true);
+        self.suspected.with(|suspected| suspected.insert(origin, deaths));
+    }
+
+    /// How often workers died on the output at a place. A record may have several outputs.
     #[cold]
     pub fn suspicions_of(&self, place: u32) -> u8 {
-        self.suspected.with(|suspected| suspected.remove(&place)).unwrap_or(0)
+        let origin = self.origin(place);
+        self.suspected.with(|suspected| origin.and_then(|origin| suspected.get(&origin).copied())).unwrap_or(0)
     }
 
     /// How many outputs have ended such that all before them have (semantics 31); None: the order is not kept.
@@ -289,33 +296,33 @@ impl SpoutState {
 
     /// The slot of a connection whose records are counted.
     pub fn slot_of(&self, connection: u64) -> u32 {
-        self.with_receipts(|receipts| receipts.slot(connection)).unwrap_or(0)
+        self.with_ends(|ends| ends.slot(connection)).unwrap_or(0)
     }
 
     /// The outputs that follow are those of the next record of a connection.
     pub fn begin_record(&self, slot: u32) {
-        self.with_receipts(|receipts| receipts.begin_record(slot));
+        self.with_ends(|ends| ends.begin_record(slot));
     }
 
     /// All outputs of the record are sent.
     pub fn end_record(&self) {
-        self.with_receipts(Receipts::end_record);
+        self.with_ends(Ends::end_record);
     }
 
     /// A record of a connection was skipped.
     pub fn skip_record(&self, slot: u32) {
-        self.with_receipts(|receipts| receipts.skip(slot));
+        self.with_ends(|ends| ends.skip(slot));
     }
 
     /// Nothing more comes from a connection.
     pub fn close_connection(&self, connection: u64) {
-        self.with_receipts(|receipts| receipts.close(connection));
+        self.with_ends(|ends| ends.close(connection));
     }
 
     #[inline(always)]
-    fn with_receipts<R>(&self, f: impl FnOnce(&mut Receipts) -> R) -> Option<R> {
+    fn with_ends<R>(&self, f: impl FnOnce(&mut Ends) -> R) -> Option<R> {
         self.order.with(|order| match order {
-            Some(Order::Receipts(receipts)) => Some(f(receipts)),
+            Some(Order::Records(ends)) => Some(f(ends)),
             _ => None,
         })
     }

@@ -4,7 +4,7 @@ use crate::tcp::QUEUE_BYTES;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use squall_core::framing::Framing;
-use squall_net::tcp::{HANDSHAKE, REST_BYTES, StreamOptions};
+use squall_net::tcp::{HANDSHAKE, REST_BYTES, Receipts, StreamOptions};
 use squall_net::tls::{Tls, TlsDefect};
 use std::path::PathBuf;
 
@@ -17,7 +17,7 @@ impl StreamSettings {
     #[new]
     #[allow(clippy::too_many_arguments)]
     #[pyo3(signature = (*, framing, delimiter = Vec::new(), size = 0, prefix_bytes = 4, big_endian = true, max_record,
-        max_connections, client_buffer, tls = None, receipts = false))]
+        max_connections, client_buffer, tls = None, receipts = None))]
     fn new(
         framing: &str,
         delimiter: Vec<u8>,
@@ -28,7 +28,7 @@ impl StreamSettings {
         max_connections: usize,
         client_buffer: usize,
         tls: Option<&TlsSide>,
-        receipts: bool,
+        receipts: Option<&str>,
     ) -> PyResult<StreamSettings> {
         let framing = match framing {
             "lines" => Framing::Lines,
@@ -36,6 +36,12 @@ impl StreamSettings {
             "fixed" => Framing::Fixed(size),
             "length_prefix" => Framing::LengthPrefix { bytes: prefix_bytes, big_endian },
             other => return Err(PyValueError::new_err(format!("unknown framing {other:?}"))),
+        };
+        let receipts = match receipts {
+            None => Receipts::None,
+            Some("processed") => Receipts::Processed,
+            Some("stored") => Receipts::Stored,
+            Some(other) => return Err(PyValueError::new_err(format!("unknown receipts {other:?}"))),
         };
         Ok(StreamSettings(StreamOptions {
             framing,

@@ -8,9 +8,11 @@ use crate::task::Task;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use squall_net::journal::{Journal, JournalOptions};
 use squall_net::tcp::{CallOptions, Chunk, DatagramOptions, News, Origin, Server, Source, StreamOptions};
 use squall_net::wake::Wake;
 use std::os::fd::{FromRawFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -19,7 +21,7 @@ pub const QUEUE_BYTES: usize = 8 << 20;
 
 /// How a source begins.
 enum Start {
-    Stream(Origin, StreamOptions),
+    Stream(Origin, StreamOptions, Option<JournalOptions>),
     Datagrams(OwnedFd, DatagramOptions),
 }
 
@@ -34,9 +36,15 @@ pub struct SocketSource {
 impl SocketSource {
     /// Of a socket that listens already.
     #[staticmethod]
-    #[pyo3(signature = (fd, stream, decode, /))]
-    fn listen(fd: i32, stream: &StreamSettings, decode: &Bound<'_, PyAny>) -> PyResult<SocketSource> {
-        SocketSource::new(Start::Stream(Origin::Listen(owned(fd)), stream.0.clone()), decode)
+    #[pyo3(signature = (fd, stream, decode, /, *, journal = None))]
+    fn listen(
+        fd: i32,
+        stream: &StreamSettings,
+        decode: &Bound<'_, PyAny>,
+        journal: Option<(PathBuf, u64)>,
+    ) -> PyResult<SocketSource> {
+        let journal = journal.map(|(dir, most_bytes)| JournalOptions { dir, most_bytes });
+        SocketSource::new(Start::Stream(Origin::Listen(owned(fd)), stream.0.clone(), journal), decode)
     }
 
     /// Of connections that are made to servers.
@@ -58,7 +66,7 @@ impl SocketSource {
             longest_pause_ns: (longest_pause * 1e9) as u64,
             timeout: Duration::from_secs_f64(timeout),
         };
-        SocketSource::new(Start::Stream(Origin::Call(calls), stream.0.clone()), decode)
+        SocketSource::new(Start::Stream(Origin::Call(calls), stream.0.clone(), None), decode)
     }
 
     /// Of a bound socket for datagrams.
@@ -102,18 +110,26 @@ impl SocketSource {
         self.source.lock().expect("no panic holds it").clone()
     }
 
-    /// Starts the reader's thread; the loop is woken when records come.
-    pub fn open(&self, wake: Wake) -> PyResult<TcpReader> {
+    /// Opens the journal and starts the threads; the loop is woken when records come.
+    pub fn open(&self, task: &Task, wake: Wake) -> PyResult<TcpReader> {
         let Some((start, decode)) = self.start.lock().expect("no panic holds it").take() else {
             return Err(PyValueError::new_err("the source was started already"));
         };
         let source = Arc::new(match start {
-            Start::Stream(origin, options) => Source::start(origin, options, wake)?,
+            Start::Stream(origin, options, journal) => {
+                let journal = journal.map(|options| open_journal(task, options)).transpose()?;
+                Source::start(origin, options, journal, wake)?
+            }
             Start::Datagrams(fd, options) => Source::datagrams(fd, options, wake)?,
         });
         *self.source.lock().expect("no panic holds it") = Some(source.clone());
-        Ok(TcpReader { source, chunk: None, next: 0, skipped: 0, slot: 0, decode, receipts: false })
+        Ok(TcpReader { source, chunk: None, next: 0, skipped: 0, slot: 0, decode, is_counted: false })
     }
+}
+
+fn open_journal(task: &Task, options: JournalOptions) -> PyResult<Journal> {
+    let dir = options.dir.display().to_string();
+    Journal::open(options).map_err(|defect| fault::journal(task, &dir, &defect))
 }
 
 /// The loop's end of a source of sockets.
@@ -123,18 +139,18 @@ pub struct TcpReader {
     /// The next record of the chunk, and the next of those that were skipped between.
     next: usize,
     skipped: usize,
-    /// Of the chunk's connection, if receipts are sent.
+    /// Of the chunk's connection, if it is counted what has ended.
     slot: u32,
     decode: Decode,
-    receipts: bool,
+    is_counted: bool,
 }
 
 impl TcpReader {
-    /// What the loop counts the outputs by, if receipts are sent.
+    /// What the loop counts the outputs by, if receipts are sent or a journal is kept.
     pub fn order(&mut self) -> Option<Order> {
-        let receipts = self.source.receipts(self.decode.outputs())?;
-        self.receipts = true;
-        Some(Order::Receipts(receipts))
+        let ends = self.source.ends(self.decode.outputs())?;
+        self.is_counted = true;
+        Some(Order::Records(ends))
     }
 
     /// Whether each record is a call of user code.
@@ -163,13 +179,13 @@ impl TcpReader {
             let at = self.next;
             self.next += 1;
             taken += 1;
-            if self.receipts {
+            if self.is_counted {
                 self.count_skipped(task, at);
                 task.spout().begin_record(self.slot);
             }
             let chunk = self.chunk.as_ref().expect("looked at above");
             let sent = self.decode.send(py, task, chunk.record(at));
-            if self.receipts {
+            if self.is_counted {
                 task.spout().end_record();
             }
             match sent {
@@ -189,7 +205,7 @@ impl TcpReader {
         if let Some(news) = chunk.news() {
             tell(py, task, news);
         }
-        if self.receipts && (!chunk.is_empty() || !chunk.skipped().is_empty()) {
+        if self.is_counted && (!chunk.is_empty() || !chunk.skipped().is_empty()) {
             self.slot = task.spout().slot_of(chunk.connection);
         }
         (self.chunk, self.next, self.skipped) = (Some(chunk), 0, 0);
@@ -198,7 +214,7 @@ impl TcpReader {
     fn end_chunk(&mut self, task: &Task) {
         self.count_skipped(task, self.next);
         let Some(chunk) = self.chunk.take() else { return };
-        if self.receipts && chunk.is_last() {
+        if self.is_counted && chunk.is_last() {
             task.spout().close_connection(chunk.connection);
         }
     }
@@ -206,7 +222,7 @@ impl TcpReader {
     /// Counts the records that were skipped before the one at `before`.
     #[inline]
     fn count_skipped(&mut self, task: &Task, before: usize) {
-        let Some(chunk) = self.chunk.as_ref().filter(|chunk| !chunk.skipped().is_empty() && self.receipts) else {
+        let Some(chunk) = self.chunk.as_ref().filter(|chunk| !chunk.skipped().is_empty() && self.is_counted) else {
             return;
         };
         while chunk.skipped().get(self.skipped).is_some_and(|at| *at as usize <= before) {
@@ -243,8 +259,9 @@ fn tell(py: Python<'_>, task: &Task, news: &News) {
     let (error, is_good) = match news {
         News::Handshake { .. } => (Some(fault::handshake(task, &news.to_string())), false),
         News::Dropped { .. } => (Some(fault::datagrams_lost(task, &news.to_string())), false),
-        News::Connected { .. } => (None, true),
-        News::Unreachable { .. } | News::Lost { .. } => (None, false),
+        News::Unstored { .. } => (Some(fault::journal_unwritable(task, &news.to_string())), false),
+        News::Connected { .. } | News::StoresAgain { .. } => (None, true),
+        News::Unreachable { .. } | News::Lost { .. } | News::Cut { .. } => (None, false),
     };
     if let Some(error) = error {
         return core.report(py, &core.task(task.index), "read", error);

@@ -222,7 +222,7 @@ impl Worker {
             "next_batch" => Source::NextBatch(Method::of(source)),
             "iterator" => Source::Iterator(source.clone().unbind()),
             "tcp" => {
-                let mut reader = source.cast::<SocketSource>()?.get().open(self.core().wake.clone())?;
+                let mut reader = source.cast::<SocketSource>()?.get().open(&task, self.core().wake.clone())?;
                 order = reader.order().or(order);
                 is_unknown_pace = reader.is_unknown_pace();
                 Source::Tcp(Box::new(reader))

@@ -52,6 +52,11 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
+class Closing:
+    """Everything has ended: nothing is left for another life to do."""
+
+
+@dataclass(frozen=True, slots=True)
 class Died:
     """Its process was killed and reaped (semantics 18), or could not be started."""
 
@@ -63,7 +68,7 @@ class Tick:
     """Time has passed."""
 
 
-Event = Started | Ready | Ended | Died | Tick
+Event = Started | Ready | Ended | Closing | Died | Tick
 
 
 # -- actions -----------------------------------------------------------------------------------------------------
@@ -118,7 +123,8 @@ class WorkerLife:
     """One worker of a run. Times are on the monotonic clock.
 
     `series`: deaths since it was last alive for `ALIVE_S`. `start_deaths`: deaths since it was last ready. `deaths`:
-    deaths after `ready`. `incarnation`: of its process, None without one.
+    deaths after `ready`. `incarnation`: of its process, None without one. `is_last`: another life would have nothing to
+    do, so a death ends the run.
     """
 
     worker: int
@@ -131,6 +137,7 @@ class WorkerLife:
     series: int = 0
     start_deaths: int = 0
     deaths: int = 0
+    is_last: bool = False
 
 
 def begun(worker: int, limits: Limits) -> tuple[WorkerLife, list[Action]]:
@@ -147,6 +154,8 @@ def step(life: WorkerLife, event: Event, now_s: float) -> tuple[WorkerLife, list
             return replace(life, phase=Phase.READY, start_deaths=0), [TellPeersReady(life.incarnation)]
         case Ended(), Phase.STARTING | Phase.READY:
             return replace(life, phase=Phase.ENDED), []
+        case Closing(), _:
+            return replace(life, is_last=True), []
         case Died(cause), Phase.LOST | Phase.STARTING | Phase.READY:
             return _died(life, cause, now_s)
         case Tick(), Phase.BACKING_OFF if now_s >= life.start_at_s:
@@ -168,7 +177,7 @@ def _died(life: WorkerLife, cause: Cause, now_s: float) -> tuple[WorkerLife, lis
         start_deaths=life.start_deaths + (not was_ready),
         deaths=life.deaths + was_ready,
     )
-    if defect := _too_many(life, cause):
+    if defect := cause.defect if life.is_last else _too_many(life, cause):
         return replace(life, phase=Phase.GIVEN_UP), [*actions, GiveUp(defect)]
     if pause := pause_s(life.series):
         return replace(life, phase=Phase.BACKING_OFF, start_at_s=now_s + pause), actions
@@ -177,7 +186,8 @@ def _died(life: WorkerLife, cause: Cause, now_s: float) -> tuple[WorkerLife, lis
 
 def _too_many(life: WorkerLife, cause: Cause) -> Defect | None:
     """Why the run ends, if it does."""
-    limits, last = life.limits, (("last cause", cause.text),)
+    limits = life.limits
+    last = (("last cause", cause.text), *cause.defect.facts)
     if life.start_deaths >= limits.start_deaths_max:
         message = f"worker {life.worker} died {_times(life.start_deaths)} running before it was ready"
         fix = f"mend that; the log has more. {cause.defect.fix}".rstrip(". ")

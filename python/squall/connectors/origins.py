@@ -18,9 +18,10 @@ class Listening:
     port: int
     tls: Tls | None
 
-    def native(self, fd: int, streams: Streams, decode: Any) -> _core.SocketSource:
-        """The native half, on a listening socket."""
-        return _core.SocketSource.listen(fd, streams.native(self.tls and self.tls.server()), decode)
+    def native(self, fd: int, part: int, parts: int, streams: Streams, decode: Any) -> _core.SocketSource:
+        """The native half of one of several tasks, on a listening socket."""
+        settings, journal = streams.native(self.tls and self.tls.server()), streams.journal_of(part, parts)
+        return _core.SocketSource.listen(fd, settings, decode, journal=journal)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from squall import _core
 from squall.api.components import Spout
 from squall.connectors.decoders import Decoder, Decoding, as_framed, decoding_of
 from squall.connectors.framing import Framing, check_framing, is_count, native_framing
+from squall.connectors.journal import Journal
 from squall.errors import Defect, TopologyError, repr_of
 
 DEFAULT_MAX_RECORD = 1 << 20
@@ -20,7 +21,7 @@ DEFAULT_CLIENT_BUFFER = 256 << 10
 LONGEST_DATAGRAM = 65_507
 """Bytes of the longest datagram that UDP over IPv4 can carry; those of Unix sockets may be longer."""
 
-Receipts: TypeAlias = Literal["processed"]
+Receipts: TypeAlias = Literal["processed", "stored"]
 
 
 class SocketSpout(Spout):
@@ -92,12 +93,21 @@ class Streams:
     max_record: int
     client_buffer: int
     max_connections: int = DEFAULT_MAX_CONNECTIONS
+    journal: Journal | None = None
 
     def __post_init__(self) -> None:
         for name in ("max_record", "max_connections", "client_buffer"):
             check_limit(self.who, name, getattr(self, name))
         check_framing(self.framing, self.max_record)
-        _check_receipts(self.who, self.receipts)
+        _check_receipts(self.who, self.receipts, self.journal)
+
+    def journal_of(self, part: int, parts: int) -> tuple[str, int] | None:
+        """The journal of one of `parts` tasks, as the core takes it.
+
+        Raises:
+            StateError: `journal_tasks`.
+        """
+        return None if self.journal is None else self.journal.of_task(part, parts)
 
     def native(self, tls: _core.TlsSide | None = None) -> _core.StreamSettings:
         """As the core takes it."""
@@ -107,7 +117,7 @@ class Streams:
             max_connections=self.max_connections,
             client_buffer=self.client_buffer,
             tls=tls,
-            receipts=self.receipts is not None,
+            receipts=self.receipts,
         )
 
 
@@ -172,12 +182,18 @@ def check_limit(who: str, name: str, value: object) -> None:
         raise TopologyError(Defect("tcp_limit", f"{who} has {name}={repr_of(value)}", (), fix))
 
 
-def _check_receipts(who: str, receipts: object) -> None:
+def _check_receipts(who: str, receipts: object, journal: Journal | None) -> None:
     if receipts is None or (isinstance(receipts, str) and receipts == "processed"):
         return
-    allowed = (("allowed", '"processed" (sent when a record has ended), None (nothing is sent)'),)
     message = f"{who} has receipts={repr_of(receipts)}"
-    fix = 'write receipts="processed", or leave it out'
     if isinstance(receipts, str) and receipts == "stored":
-        message += ": there is no journal yet that could store records before they are processed"
-    raise TopologyError(Defect("tcp_receipts", message, allowed, fix))
+        if journal is not None:
+            return
+        message += " and no journal that could store records"
+        fix = 'write `TcpSpout.listen(…, journal=DIR)`, or receipts="processed"'
+        raise TopologyError(Defect("tcp_receipts", message, (), fix))
+    allowed = (
+        "allowed",
+        '"processed" (sent when a record has ended), "stored" (when it is in the journal), None (nothing is sent)',
+    )
+    raise TopologyError(Defect("tcp_receipts", message, (allowed,), 'write receipts="processed", or leave it out'))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from typing import Any
 
@@ -9,6 +10,8 @@ from squall import _core
 from squall.connectors.addresses import bound, parse_address
 from squall.connectors.decoders import Decoder, Decoding, Json, MessagePack
 from squall.connectors.framing import Delimiter, Fixed, Framing, LengthPrefix, Lines
+from squall.connectors.journal import DEFAULT_JOURNAL_MAX, journal_of
+from squall.connectors.journal import FIGURES as JOURNAL_FIGURES
 from squall.connectors.origins import Calling, Listening
 from squall.connectors.sockets import (
     DEFAULT_CLIENT_BUFFER,
@@ -52,17 +55,22 @@ class TcpSpout(SocketSpout):
     Delivery: at least once while the worker lives; the engine keeps what is pending and emits it again. A record that
         is no UTF-8, or that the decoder refuses, goes to the dead letters as bytes; one longer than `max_record` is
         skipped and reported. With `receipts` a client learns on its connection how many of its records have ended, so
-        that it can send again what had not when the connection broke: at least once also across a crash.
+        that it can send again what had not when the connection broke: at least once also across a crash. With a
+        `journal` records survive a crash here, so a sender may forget them as soon as they are stored.
     Bound: when the topology cannot take more, sockets are not read, so the senders feel it; nothing is dropped.
         Unfinished records of all connections hold at most 64 MiB, or twice `max_record` if that is more: beyond it the
         connection with the longest one is closed and reported; what it had not ended is lost.
-    Threading: one native thread reads all connections, and does TLS; a `decoder` runs on the loop's thread.
+    Threading: one native thread reads all connections, and does TLS; another writes the journal, if there is one; a
+        `decoder` runs on the loop's thread.
+    Cost: with a journal a record waits for the disk, 1 to 10 ms, together with all that came meanwhile.
     """
 
     def __init__(self, origin: Listening | Calling, streams: Streams, decoding: Decoding) -> None:
         super().__init__(decoding)
         self._origin, self._streams = origin, streams
         self.figures = FIGURES + (("refused", "handshakes") if isinstance(origin, Listening) else ("unreachable",))
+        if streams.journal is not None:
+            self.figures += JOURNAL_FIGURES
 
     @classmethod
     def listen(
@@ -74,6 +82,8 @@ class TcpSpout(SocketSpout):
         decoder: Decoder | None = None,
         outputs: Any = None,
         receipts: Receipts | None = None,
+        journal: str | os.PathLike[str] | None = None,
+        journal_max: int = DEFAULT_JOURNAL_MAX,
         tls: Tls | None = None,
         max_record: int = DEFAULT_MAX_RECORD,
         max_connections: int = DEFAULT_MAX_CONNECTIONS,
@@ -96,21 +106,29 @@ class TcpSpout(SocketSpout):
                 since it opened, in decimal and a line feed, at most 100 ms after it grew. Ended is what was acked,
                 what was dropped (`on_error="drop"`: nothing is kept of it), what is a dead letter on disk, and what was
                 skipped as too long. Of a connection that its client has half-closed all records are taken, and it is
-                closed after its last receipt. Only the newest number is kept for a client that does not read. None:
-                nothing is ever sent.
+                closed after its last receipt. Only the newest number is kept for a client that does not read.
+                "stored": the number of its records that are in the journal, which is much sooner where bolts are slow.
+                None: nothing is ever sent.
+            journal: a directory on a local disk, made if it is not there. Every record is on disk in it before it is
+                emitted, and until it has ended. What had not ended when a worker or the whole run died is emitted
+                again, before new records and in its order, by the next life of the worker, or by the next run with
+                this directory. Each task has a directory of its own in it, which only one process uses at a time.
+            journal_max: bytes of the journal of a task, at which no socket is read until records have ended. So it is
+                where the disk is full: that is reported once, and it goes on when there is room.
             tls: encrypts every connection; a hand-shake may take 10 s, and one that fails is counted and reported.
             max_record: longest record, in bytes.
             max_connections: more than this are closed at once.
             client_buffer: bytes read from a connection at a time.
 
         Raises:
-            TopologyError: `tcp_address`, `tcp_framing`, `tcp_limit`, `tcp_receipts`, `decoder_invalid` or
-                `tls_invalid`.
+            TopologyError: `tcp_address`, `tcp_framing`, `tcp_limit`, `tcp_receipts`, `tcp_journal`, `decoder_invalid`
+                or `tls_invalid`.
         """
         who = "TcpSpout.listen"
         host, port = parse_address(address)
         framing = Lines() if framing is None else framing
-        streams = Streams(who, framing, receipts, max_record, client_buffer, max_connections)
+        kept = journal_of(who, journal, journal_max)
+        streams = Streams(who, framing, receipts, max_record, client_buffer, max_connections, kept)
         check_tls(who, tls)
         if tls is not None:
             tls.check_server(who)
@@ -205,7 +223,7 @@ class TcpSpout(SocketSpout):
 
     def _native(self, part: int, parts: int) -> _core.SocketSource:
         if isinstance(self._origin, Listening):
-            return self._origin.native(self._bound_fd(), self._streams, self._decoding.native)
+            return self._origin.native(self._bound_fd(), part, parts, self._streams, self._decoding.native)
         return self._origin.native(part, parts, self._streams, self._decoding.native)
 
 

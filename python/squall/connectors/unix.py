@@ -13,6 +13,8 @@ from squall import _core
 from squall.connectors.addresses import BACKLOG, cannot_bind
 from squall.connectors.decoders import Decoder, Decoding
 from squall.connectors.framing import Framing, Lines
+from squall.connectors.journal import DEFAULT_JOURNAL_MAX, journal_of
+from squall.connectors.journal import FIGURES as JOURNAL_FIGURES
 from squall.connectors.sockets import (
     DEFAULT_CLIENT_BUFFER,
     DEFAULT_MAX_CONNECTIONS,
@@ -50,6 +52,8 @@ class UnixSpout(SocketSpout):
             raise TopologyError(Defect("tcp_address", message, (), "name a file: /run/feed.sock")) from None
         self._records = records
         self.figures = FIGURES if isinstance(records, Streams) else ("records", "bytes", "oversize")
+        if isinstance(records, Streams) and records.journal is not None:
+            self.figures += JOURNAL_FIGURES
         self._made: tuple[int, int] | None = None
 
     @classmethod
@@ -62,6 +66,8 @@ class UnixSpout(SocketSpout):
         decoder: Decoder | None = None,
         outputs: Any = None,
         receipts: Receipts | None = None,
+        journal: str | os.PathLike[str] | None = None,
+        journal_max: int = DEFAULT_JOURNAL_MAX,
         max_record: int = DEFAULT_MAX_RECORD,
         max_connections: int = DEFAULT_MAX_CONNECTIONS,
         client_buffer: int = DEFAULT_CLIENT_BUFFER,
@@ -69,11 +75,12 @@ class UnixSpout(SocketSpout):
         """A spout that listens on the socket at `path`; the arguments are those of `TcpSpout.listen`.
 
         Raises:
-            TopologyError: `tcp_framing`, `tcp_limit`, `tcp_receipts` or `decoder_invalid`.
+            TopologyError: `tcp_framing`, `tcp_limit`, `tcp_receipts`, `tcp_journal` or `decoder_invalid`.
         """
         who = "UnixSpout.listen"
         framing = Lines() if framing is None else framing
-        streams = Streams(who, framing, receipts, max_record, client_buffer, max_connections)
+        kept = journal_of(who, journal, journal_max)
+        streams = Streams(who, framing, receipts, max_record, client_buffer, max_connections, kept)
         return cls(path, streams, decoding(who, decoder, outputs, framing))
 
     @classmethod
@@ -144,7 +151,8 @@ class UnixSpout(SocketSpout):
     def _native(self, part: int, parts: int) -> _core.SocketSource:
         fd, decode = self._bound_fd(), self._decoding.native
         if isinstance(self._records, Streams):
-            return _core.SocketSource.listen(fd, self._records.native(), decode)
+            journal = self._records.journal_of(part, parts)
+            return _core.SocketSource.listen(fd, self._records.native(), decode, journal=journal)
         return _core.SocketSource.datagrams(fd, decode, max_record=self._records.max_record)
 
     def _kind(self) -> socket.SocketKind:

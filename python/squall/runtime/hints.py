@@ -26,7 +26,7 @@ class Hints:
         self._unhinted = {spec.name for spec in specs if spec.kind is Kind.BOLT and spec.mode is Mode.LOOP}
 
     def look(self, components: Mapping[str, Mapping[str, Any]]) -> None:
-        """Takes the figures of a report."""
+        """Takes the figures of a report, in which components without a task in this worker are not."""
         for name in slow_on_loop(self._unhinted, components):
             self._unhinted.discard(name)
             mean_ms = components[name]["execute_ms"]["mean"]
@@ -43,7 +43,7 @@ def slow_on_loop(names: Iterable[str], components: Mapping[str, Mapping[str, Any
     return [
         name
         for name in names
-        if name in components  # of another worker else
+        if name in components
         and (mean_ms := components[name]["execute_ms"]["mean"]) > SLOW_MS
         and mean_ms * components[name]["executed"] > SPENT_MS
     ]

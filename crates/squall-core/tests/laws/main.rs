@@ -4,6 +4,7 @@ mod credit;
 mod flow;
 mod frames;
 mod ids;
+mod journal;
 mod keys;
 mod ledger;
 mod link;

@@ -36,6 +36,25 @@ pub enum News {
         /// How many since it was said last.
         datagrams: u64,
     },
+    /// The journal takes nothing, so nothing is read.
+    Unstored {
+        /// The journal's directory.
+        dir: String,
+        /// Why.
+        because: String,
+    },
+    /// The journal takes records again.
+    StoresAgain {
+        /// The journal's directory.
+        dir: String,
+    },
+    /// A crash had cut a commit off, which was never confirmed.
+    Cut {
+        /// The journal's directory.
+        dir: String,
+        /// What there was of it.
+        bytes: u64,
+    },
 }
 
 impl fmt::Display for News {
@@ -48,6 +67,11 @@ impl fmt::Display for News {
             News::Dropped { datagrams } => {
                 write!(f, "{datagrams} datagrams came faster than they were read and are lost")
             }
+            News::Unstored { dir, because } => {
+                write!(f, "the journal in {dir} takes no records, so no socket is read until it does: {because}")
+            }
+            News::StoresAgain { dir } => write!(f, "event=journal_stores_again dir={dir:?}"),
+            News::Cut { dir, bytes } => write!(f, "event=journal_tail_cut dir={dir:?} bytes={bytes}"),
         }
     }
 }

@@ -2,6 +2,9 @@
 //!
 //! Memory is counted as it was allocated, not as it is filled, and until a chunk is dropped, not until it is taken: so
 //! neither many small reads nor a run loop that sits on a chunk can pass the bound.
+//!
+//! Where there is a journal, chunks stop on their way until it has them: the reader pushes them into a lane of their own,
+//! from which the journal's thread takes them, and passes them on.
 
 use super::news::News;
 use crate::sys;
@@ -12,7 +15,8 @@ use std::mem::size_of;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Duration;
 
 /// Buffers kept for reuse.
 const SPARE_BUFFERS: usize = 16;
@@ -20,6 +24,8 @@ const SPARE_BUFFERS: usize = 16;
 const WORTH_KEEPING: usize = 16 << 10;
 /// The largest that is kept, so that one long record does not hold its memory for ever.
 const TOO_LARGE_TO_KEEP: usize = 1 << 20;
+/// Chunks that wait for the loop while a journal is replayed.
+const REPLAYED_CHUNKS: usize = 2;
 /// What one fault is counted as.
 const FAULT_BYTES: usize = size_of::<RecordFault>() + 64;
 
@@ -74,7 +80,22 @@ pub struct Chunk {
     queue: Arc<Queue>,
 }
 
+/// The connection of all records that the loop is to count as the journal's alone.
+pub(super) const JOURNAL: u64 = 0;
+
 impl Chunk {
+    /// From now on it is of the journal: what concerns its connection is settled.
+    pub(super) fn is_stored(&mut self) {
+        self.connection = JOURNAL;
+        self.beside.skipped.clear();
+        self.beside.is_last = false;
+    }
+
+    /// Bytes of its records.
+    pub(super) fn data_bytes(&self) -> usize {
+        self.buffer.data.len()
+    }
+
     /// How many records it holds.
     pub fn len(&self) -> usize {
         self.buffer.records.len()
@@ -127,6 +148,10 @@ impl Drop for Chunk {
 #[derive(Default)]
 struct State {
     chunks: VecDeque<Chunk>,
+    /// Those that the journal has not got yet.
+    unstored: VecDeque<Chunk>,
+    /// The reader will push nothing more.
+    is_read: bool,
     spare: Vec<Buffer>,
     /// Memory of all chunks that were not dropped yet.
     held_bytes: usize,
@@ -144,23 +169,46 @@ pub(super) struct Queue {
     command: Arc<OwnedFd>,
     /// How many chunks wait, to be looked at without the lock.
     waiting: AtomicUsize,
-    /// The reader will push nothing more.
+    /// Nothing more will come.
     ended: AtomicBool,
     wake: Wake,
+    /// What the reader pushes goes to the journal first.
+    is_journaled: bool,
+    /// The journal's thread has something to do.
+    stored: Condvar,
+}
+
+/// What the journal's thread finds.
+pub(super) enum Unstored {
+    /// Chunks to be stored, or none within the time.
+    Chunks(VecDeque<Chunk>),
+    /// None, and none will come.
+    Ended,
+    /// The run loop is done.
+    Abandoned,
 }
 
 impl Queue {
-    pub fn new(limit_bytes: usize, wake: Wake, command: Arc<OwnedFd>) -> Queue {
+    pub fn new(limit_bytes: usize, wake: Wake, command: Arc<OwnedFd>, is_journaled: bool) -> Queue {
         let (state, waiting, ended) = (Mutex::default(), AtomicUsize::new(0), AtomicBool::new(false));
-        Queue { limit_bytes, state, command, waiting, ended, wake }
+        Queue { limit_bytes, state, command, waiting, ended, wake, is_journaled, stored: Condvar::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no thread panics while it holds the queue")
     }
 
-    /// Hands a chunk to the run loop and wakes it.
+    /// Hands a chunk to the journal, if there is one, or to the run loop, and wakes it.
     pub fn push(self: &Arc<Self>, connection: u64, buffer: Buffer, beside: Beside) {
+        self.push_to(self.is_journaled, connection, buffer, beside);
+    }
+
+    /// Hands a chunk to the run loop, past those that are not stored yet.
+    pub fn push_past(self: &Arc<Self>, connection: u64, buffer: Buffer, beside: Beside) {
+        self.push_to(false, connection, buffer, beside);
+    }
+
+    fn push_to(self: &Arc<Self>, journal: bool, connection: u64, buffer: Buffer, beside: Beside) {
         let memory_bytes = size_of::<Chunk>() + buffer.memory_bytes() + beside.faults.len() * FAULT_BYTES;
         let chunk = Chunk { connection, buffer, beside, memory_bytes, queue: self.clone() };
         let mut state = self.lock();
@@ -169,10 +217,61 @@ impl Queue {
             drop(state); // before the chunk, which locks to give its memory back
             return;
         }
+        if journal {
+            state.unstored.push_back(chunk);
+            drop(state);
+            return self.stored.notify_all();
+        }
         state.chunks.push_back(chunk);
         self.waiting.store(state.chunks.len(), Ordering::Release);
         drop(state);
         self.wake.wake();
+    }
+
+    /// Takes what is to be stored next: the chunks that have come together, up to so many bytes and one chunk more.
+    pub fn take_unstored(&self, at_most_bytes: usize, wait: Duration) -> Unstored {
+        let nothing_yet = |state: &mut State| state.unstored.is_empty() && !state.is_read && !state.abandoned;
+        let (mut state, _) = self.stored.wait_timeout_while(self.lock(), wait, nothing_yet).expect("as in `lock`");
+        if state.abandoned {
+            return Unstored::Abandoned;
+        }
+        if state.unstored.is_empty() && state.is_read {
+            return Unstored::Ended;
+        }
+        let (mut chunks, mut bytes) = (VecDeque::new(), 0);
+        while bytes < at_most_bytes
+            && let Some(chunk) = state.unstored.pop_front()
+        {
+            bytes += chunk.data_bytes();
+            chunks.push_back(chunk);
+        }
+        Unstored::Chunks(chunks)
+    }
+
+    /// Passes on what is stored.
+    pub fn pass_on(&self, mut chunks: VecDeque<Chunk>) {
+        let mut state = self.lock();
+        if state.abandoned {
+            return drop(state); // before the chunks, which lock to give their memory back
+        }
+        state.chunks.append(&mut chunks);
+        self.waiting.store(state.chunks.len(), Ordering::Release);
+        drop(state);
+        self.wake.wake();
+    }
+
+    /// Waits until the loop has taken nearly all that was replayed. Whether it goes on taking.
+    pub fn wait_to_replay(&self) -> bool {
+        let has_enough = |state: &mut State| state.chunks.len() >= REPLAYED_CHUNKS && !state.abandoned;
+        let state = self.stored.wait_while(self.lock(), has_enough).expect("as in `lock`");
+        !state.abandoned
+    }
+
+    /// Waits for a time, or until the run loop is done. Whether it is not.
+    pub fn rest(&self, wait: Duration) -> bool {
+        let goes_on = |state: &mut State| !state.abandoned;
+        let (state, _) = self.stored.wait_timeout_while(self.lock(), wait, goes_on).expect("as in `lock`");
+        !state.abandoned
     }
 
     /// Hands over what was read into `scratch`, which is empty then.
@@ -191,7 +290,7 @@ impl Queue {
     /// no memory. It is counted in any case.
     pub fn push_news(self: &Arc<Self>, connection: u64, news: News) {
         if self.held_bytes() < self.limit_bytes.saturating_mul(2) {
-            self.push(connection, Buffer::default(), Beside { news: Some(news), ..Beside::default() });
+            self.push_past(connection, Buffer::default(), Beside { news: Some(news), ..Beside::default() });
         }
     }
 
@@ -208,6 +307,10 @@ impl Queue {
         let mut state = self.lock();
         let chunk = state.chunks.pop_front();
         self.waiting.store(state.chunks.len(), Ordering::Release);
+        drop(state);
+        if self.is_journaled {
+            self.stored.notify_all(); // a replay may wait for room
+        }
         chunk
     }
 
@@ -241,11 +344,21 @@ impl Queue {
 
     /// The reader is done.
     pub fn end(&self) {
+        if self.is_journaled {
+            self.lock().is_read = true;
+            self.stored.notify_all();
+        } else {
+            self.end_stored();
+        }
+    }
+
+    /// All that was read is stored, and passed on.
+    pub fn end_stored(&self) {
         self.ended.store(true, Ordering::Release);
         self.wake.wake();
     }
 
-    /// Whether the reader is done and everything was taken.
+    /// Whether nothing more will come and everything was taken.
     pub fn is_finished(&self) -> bool {
         self.ended.load(Ordering::Acquire) && !self.has_chunks()
     }
@@ -255,10 +368,11 @@ impl Queue {
         let mut state = self.lock();
         state.abandoned = true;
         state.reader_waits = false;
-        let chunks = std::mem::take(&mut state.chunks);
+        let chunks = (std::mem::take(&mut state.chunks), std::mem::take(&mut state.unstored));
         self.waiting.store(0, Ordering::Release);
         drop(state); // before the chunks, which lock to give their memory back
         drop(chunks);
+        self.stored.notify_all();
         sys::signal(self.command.as_raw_fd());
     }
 
@@ -279,7 +393,7 @@ mod tests {
     use std::time::Duration;
 
     fn queue(limit_bytes: usize) -> Arc<Queue> {
-        Arc::new(Queue::new(limit_bytes, Waiter::new().unwrap().waker(), Arc::new(sys::eventfd().unwrap())))
+        Arc::new(Queue::new(limit_bytes, Waiter::new().unwrap().waker(), Arc::new(sys::eventfd().unwrap()), false))
     }
 
     fn buffer(capacity: usize) -> Buffer {

@@ -1,8 +1,11 @@
-//! Receipts on their way from the run loop, which counts, to the reader's thread, which sends (semantics 32).
+//! Receipts on their way from who counts to the reader's thread, which sends (semantics 32).
+//!
+//! The run loop counts what has ended, the journal's thread what is stored.
 //!
 //! Only the newest number of a connection matters, so there is one for each, and the reader is told once until it has
 //! looked. It looks at most every [`EVERY`], so a fast loop costs no system call for each record.
 
+use super::storing::Kept;
 use crate::sys;
 use squall_core::tally::{Grown, Outputs, Tally};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -13,12 +16,18 @@ use std::time::Duration;
 /// Least time between two looks of the reader: a tenth of what a receipt may take.
 pub(super) const EVERY: Duration = Duration::from_millis(10);
 
-/// What the loop knows of one connection, for the reader.
-struct Line {
+/// What is known of one connection, for the reader.
+pub(super) struct Line {
     connection: u64,
     ended: AtomicU64,
     /// It is in the list of those that have grown.
     listed: AtomicBool,
+}
+
+impl Line {
+    pub fn new(connection: u64) -> Arc<Line> {
+        Arc::new(Line { connection, ended: AtomicU64::new(0), listed: AtomicBool::new(false) })
+    }
 }
 
 /// The connections whose count has grown since the reader looked.
@@ -52,7 +61,7 @@ impl Board {
         grown.into_iter().map(newest).collect()
     }
 
-    fn tell(&self, line: &Arc<Line>, ended: u64) {
+    pub fn tell(&self, line: &Arc<Line>, ended: u64) {
         line.ended.store(ended, Ordering::Release);
         if line.listed.swap(true, Ordering::AcqRel) {
             return;
@@ -64,19 +73,23 @@ impl Board {
     }
 }
 
-/// The loop's end: counts the records of each connection.
-pub struct Receipts {
+/// The loop's end: counts which records have ended, for receipts and for the journal.
+pub struct Ends {
     tally: Tally,
     lines: Vec<Option<Arc<Line>>>,
-    board: Arc<Board>,
+    /// Of a source that sends receipts of what has ended.
+    board: Option<Arc<Board>>,
+    /// Of a source with a journal.
+    kept: Option<Arc<Kept>>,
 }
 
-impl Receipts {
-    pub(super) fn new(outputs: Outputs, board: Arc<Board>) -> Receipts {
-        Receipts { tally: Tally::new(outputs), lines: Vec::new(), board }
+impl Ends {
+    pub(super) fn new(outputs: Outputs, board: Option<Arc<Board>>, kept: Option<Arc<Kept>>) -> Ends {
+        let tally = if kept.is_some() { Tally::in_one_order(outputs) } else { Tally::new(outputs) };
+        Ends { tally, lines: Vec::new(), board, kept }
     }
 
-    /// The next record of a connection begins; see [`Receipts::slot`].
+    /// The next record of a connection begins; see [`Ends::slot`].
     #[inline]
     pub fn begin_record(&mut self, slot: u32) {
         self.tally.begin_record(slot);
@@ -101,6 +114,12 @@ impl Receipts {
         self.tally.begin()
     }
 
+    /// The number in the journal (its low half) of the record whose output has a ticket.
+    #[inline]
+    pub fn origin(&self, ticket: u32) -> Option<u32> {
+        Some(self.kept.as_ref()?.number(self.tally.place_of(ticket)?))
+    }
+
     /// The output of a ticket ended for good.
     #[inline]
     pub fn end(&mut self, ticket: u32) {
@@ -114,7 +133,7 @@ impl Receipts {
         self.lines.resize(self.lines.len().max(slot as usize + 1), None);
         let line = &mut self.lines[slot as usize];
         if line.as_ref().is_none_or(|line| line.connection != connection) {
-            *line = Some(Arc::new(Line { connection, ended: AtomicU64::new(0), listed: AtomicBool::new(false) }));
+            *line = Some(Line::new(connection));
         }
         slot
     }
@@ -126,10 +145,14 @@ impl Receipts {
 
     #[inline]
     fn tell(&self, grown: Option<Grown>) {
+        if let Some(kept) = &self.kept {
+            kept.ended(self.tally.ended_prefix());
+        }
         if let Some(Grown { slot, ended, .. }) = grown
+            && let Some(board) = &self.board
             && let Some(line) = &self.lines[slot as usize]
         {
-            self.board.tell(line, ended);
+            board.tell(line, ended);
         }
     }
 }

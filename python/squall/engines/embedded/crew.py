@@ -23,7 +23,7 @@ from squall.engines.embedded.suspicion import Suspicion
 from squall.engines.embedded.tail import Tail
 from squall.engines.embedded.worker_process import Wanted, WorkerProcess
 from squall.errors import ClusterError, Defect
-from squall.model.graph import Plan
+from squall.model.graph import Mode, Plan
 from squall.runtime import stats
 
 Event = dict[str, Any]
@@ -73,7 +73,11 @@ class Inputs(Protocol):
 
 @dataclass
 class Seat:
-    """One worker over its lives. `process` None: there is none. `said`: why it will end, in its own words."""
+    """One worker over its lives.
+
+    `process` None: there is none. `said`: why it will end, in its own words. `raised`: the component whose exception
+    ends it.
+    """
 
     number: int
     life: WorkerLife
@@ -83,7 +87,7 @@ class Seat:
     lines: sockets.LineBuffer = field(default_factory=sockets.LineBuffer)
     incarnation: int = 0
     said: Cause | None = None
-    is_exited: bool = False
+    raised: str | None = None
     was_ready: bool = False
     suspicion: Suspicion = field(default_factory=Suspicion)
 
@@ -196,6 +200,11 @@ class Crew:
         """Whether each worker has reported its final figures."""
         return all(seat.life.phase is worker_life.Phase.ENDED for seat in self.seats.values())
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether everything has ended but the closing of components."""
+        return self._settling is not None and self._settling.is_over
+
     def first(self) -> int | None:
         """The number of the first worker that there is."""
         return next((seat.number for seat in self._living()), None)
@@ -248,6 +257,10 @@ class Crew:
     def _living(self) -> list[_Living]:
         return [seat for seat in self.seats.values() if _is_living(seat)]
 
+    def _step_all(self, event: worker_life.Event) -> None:
+        for seat in self.seats.values():
+            self._step(seat, event, time.monotonic())
+
     def _step(self, seat: Seat, event: worker_life.Event, now_s: float) -> None:
         seat.life, actions = worker_life.step(seat.life, event, now_s)
         for action in actions:
@@ -272,7 +285,7 @@ class Crew:
                 raise
             self._incarnations = incarnations.lost(self._incarnations, incarnation)
             return self._step(seat, worker_life.Died(told(not_started(self._who(seat), error))), time.monotonic())
-        seat.incarnation, seat.said, seat.lines, seat.is_exited = incarnation, None, sockets.LineBuffer(), False
+        seat.incarnation, seat.said, seat.raised, seat.lines = incarnation, None, None, sockets.LineBuffer()
         self.totals = totals.begun(self.totals, incarnation, names)
         self._step(seat, worker_life.Started(incarnation), time.monotonic())
         self._selector.register(process.session, selectors.EVENT_READ, lambda: self._hear(seat, process))
@@ -380,9 +393,9 @@ class Crew:
         """The worker said its last word, and its exit is no death."""
         self._step(self.seats[number], worker_life.Ended(), time.monotonic())
 
-    def will_end(self, number: int, why: Defect) -> None:
-        """The worker said why it is about to end; another life follows."""
-        self.seats[number].said = told(why)
+    def will_end(self, number: int, why: Defect, component: str) -> None:
+        """The worker said why it is about to end, by whose exception; another life follows."""
+        self.seats[number].said, self.seats[number].raised = told(why), component
 
     def _pid(self, seat: Seat) -> int:
         return 0 if seat.process is None else seat.process.pid
@@ -396,7 +409,7 @@ class Crew:
             if fd in self._selector.get_map():
                 self._selector.unregister(fd)
         cause = seat.said or cause_of(status, self._ran(process), process.out_of_memory(), self._who(seat))
-        counted, prefixes, suspects = process.totals(), process.prefixes(), self._suspects(process)
+        counted, prefixes, suspects = process.totals(), process.prefixes(), self._suspects(seat, process)
         pid = process.pid
         process.close()
         seat.process = None
@@ -430,10 +443,11 @@ class Crew:
         spouts = (task for spout in self._plan.graph.spouts for task in self._plan.tasks_of(spout.name))
         return [f"{task.component}/{task.index}" for task in spouts if task.worker == number]
 
-    def _suspects(self, process: WorkerProcess) -> list[tuple[int, int, int]]:
+    def _suspects(self, seat: Seat, process: WorkerProcess) -> list[tuple[int, int, int]]:
         """On which tuples the process died: those that a bolt worked on; what a spout ran on is nobody's tuple."""
         number = process.on_loop()
-        is_bolt = number > 0 and self._components[number - 1] in self._plan.graph.order
+        name = seat.raised or (self._components[number - 1] if number else None)
+        is_bolt = name in self._plan.graph.order and self._plan.graph.components[name].mode is Mode.LOOP
         return process.suspects() if is_bolt else []
 
     def _remember(self, seat: Seat, suspects: Sequence[tuple[int, int, int]]) -> None:
@@ -465,6 +479,8 @@ class Crew:
                 case settling.Begin(stage, begun):
                     told_of = {"number": stage.number, "kind": stage.kind.value, "component": stage.component}
                     self._tell_incarnations(begun, {"cmd": "stage", "stage": told_of})
+                    if stage.kind is settling.Kind.CLOSE:
+                        self._step_all(worker_life.Closing())
                     self._news.began(stage)
 
     def _tell_incarnations(self, incarnations: frozenset[int], command: Event) -> None:

@@ -166,7 +166,7 @@ def drain_unfinished(drain_s: float, pending: Mapping[str, int] | None) -> Defec
 
 def component_failed(component: str, where: str | None, error: str) -> Defect:
     """User code raised where no tuple can be failed instead; `where` None: by its `on_error` that ends the worker."""
-    message = f'"{component}" raised in {where}' if where else f'"{component}" raised what ends the topology'
+    message = f'"{component}" raised in {where}' if where else f'"{component}" raised what ends its worker'
     return Defect("component_failed", message, (("error", error),), "mend it; the log has the traceback")
 
 

@@ -329,7 +329,8 @@ class EmbeddedRun:
     def gave_up(self, why: Defect) -> None:
         """A worker cannot be had, or cannot go on."""
         self._step(outcome.Failed(why))
-        self._crew.kill()
+        if not self._crew.is_closing:  # else the others are let close what they have
+            self._crew.kill()
 
     def _progress(self) -> None:
         now = {"at_epoch_ms": int(time.time() * 1000), "phase": self._run.phase.value}
@@ -340,9 +341,9 @@ class EmbeddedRun:
     def _ended(self, worker: int, event: Event) -> None:
         """A worker said its last word: all has ended, or its own code ended it."""
         failure = outcome.failure_at_end(event, self._order.drain_s)
-        if any(one["where"] is None for one in event["failures"]):  # what `on_error` ends, another life goes on with
-            assert failure is not None
-            return self._crew.will_end(worker, failure)
+        died = next((one for one in event["failures"] if one["where"] is None), None)
+        if died is not None and failure is not None:  # what `on_error` ends, another life goes on with
+            return self._crew.will_end(worker, failure, died["component"])
         self._crew.ended(worker)
         if failure is not None:
             self._step(outcome.Failed(failure))
