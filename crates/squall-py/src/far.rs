@@ -67,11 +67,12 @@ impl FarState {
         }
     }
 
-    /// Its worker is gone, and with it what was on its way.
-    pub fn forget(&self) {
+    /// Its worker is gone, and with it what was on its way: the rows that waited here.
+    pub fn forget(&self) -> RowBuffer {
         self.is_away.set(true);
-        drop((self.rows.replace(RowBuffer::default()), self.sequences.replace(Vec::new())));
+        self.sequences.replace(Vec::new());
         self.credit.replace(Credit::new(WINDOW));
+        self.rows.replace(RowBuffer::default())
     }
 
     /// The number of the next row in a channel.

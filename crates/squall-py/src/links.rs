@@ -14,14 +14,14 @@ use squall_core::ack::AckFrame;
 use squall_core::cell::Local;
 use squall_core::credit::Inflow;
 use squall_core::frame::MAX_FRAME_BYTES;
-use squall_core::frame::{Body, Grant, Header, Items, MAX_DETAIL_BYTES, Row, RowPlace, Rows, write_items};
+use squall_core::frame::{Body, Grant, Header, Items, MAX_DETAIL_BYTES, Row, RowPlace, Rows, decode, write_items};
 use squall_core::ids::{Incarnation, RootId, Token};
 use squall_core::link::{Came, Limits, LinkIn, LinkOut, Silence, Violation, Violations};
 use squall_core::retry;
 use squall_net::link::{self as net, Address, Broken, Gate, GateOptions, Identity, LinkEvent, Secret, Socket};
 use squall_net::wake::Waiter;
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, OwnedFd};
@@ -314,12 +314,10 @@ impl Core {
     #[cold]
     fn lose(&self, py: Python<'_>, links: &Links, worker: u32, incarnation: u16, suspects: &[RootId]) {
         let Some(peer) = links.peers.iter().find(|peer| peer.worker == worker) else { return };
-        if peer.incarnation.get() == incarnation {
-            peer.incarnation.set(0);
-            links.gate.forget(worker);
-            drop((peer.socket.replace(None), peer.link.replace(None), peer.acks.replace(AckFrame::default())));
-            self.tasks_of_worker(worker).for_each(|(_, far)| far.forget());
-        }
+        let dropped = match peer.incarnation.get() == incarnation {
+            true => self.let_go(links, peer),
+            false => Vec::new(),
+        };
         suspects.iter().for_each(|root| self.suspect(py, worker, *root));
         let reaches = |spout: u32| {
             let is_there = |task: &Rc<Task>| task.far().is_some_and(|far| far.worker == worker);
@@ -336,6 +334,31 @@ impl Core {
         let verdict = retry::Failure { action: retry::Action::Retry, counts: false, after_ns: None };
         let failure = Failure { number: self.next_failure(), task, error, verdict, input: None, together: false };
         roots.into_iter().for_each(|root| self.fail_root(py, root, &failure));
+        if !dropped.is_empty() {
+            self.fail_over(py, &dropped, &failure);
+        }
+    }
+
+    /// Drops the link to a life of another worker. The roots of third workers of whose tuples that takes some: such a
+    /// worker may have emitted them when it had heard of the loss already, so it has to be told.
+    #[cold]
+    fn let_go(&self, links: &Links, peer: &Peer) -> Vec<RootId> {
+        peer.incarnation.set(0);
+        links.gate.forget(peer.worker);
+        drop((peer.socket.replace(None), peer.acks.replace(AckFrame::default())));
+        let mut roots = BTreeSet::new();
+        let mut note =
+            |rows: Rows<'_>| roots.extend(rows.iter().flat_map(|row| row.trees.iter().map(|(root, _)| root)));
+        if let Some(link) = peer.link.replace(None) {
+            for frame in link.out.kept() {
+                if let Ok(Some((_, Body::Data { rows, .. }, _))) = decode(frame) {
+                    note(rows);
+                }
+            }
+        }
+        self.tasks_of_worker(peer.worker).for_each(|(_, far)| note(far.forget().rows()));
+        roots.retain(|root| root.incarnation() != self.incarnation);
+        roots.into_iter().collect()
     }
 
     /// A worker died while a tuple of this root was executed there: the second time it is tried alone from then on, the
@@ -383,6 +406,7 @@ impl Core {
                     peer.socket.replace(Some(socket));
                 }
                 self.tasks_of_worker(peer.worker).for_each(|(_, far)| far.is_away.set(false));
+                self.retry_stranded();
             }
             LinkEvent::GivenUp { peer, token, session } => {
                 let told = self.hooks(py).call_method1("link_lost", (peer, token.incarnation.0, session));
