@@ -2,7 +2,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup run test rust-test python-test property feed-kill lint bench docs wheel lock clean
+.PHONY: help setup run test rust-test python-test property feed-kill kill lint bench docs wheel lock clean
 
 PYTHON ?= python3
 FOR ?= 20s
@@ -82,6 +82,10 @@ property: $(S)/core ## drive random topologies against a model for long (MACHINE
 
 feed-kill: $(S)/core ## feed a million lines while both sides are killed (LINES=1000000)
 	SQUALL_FEED_KILL_LINES=$(LINES) $(BIN)/python -m pytest -s --timeout 900 tests/component/test_feed_kill.py tests/component/test_tcp_journal.py
+
+kill: FOR = 5m
+kill: $(S)/core  ## kill every process of a run under load, again and again (FOR=5m; SEED=… chooses the order)
+	SQUALL_KILL_FOR=$(FOR) $(if $(SEED),SQUALL_KILL_SEED=$(SEED)) $(BIN)/python -m pytest -s --timeout 3600 tests/component/test_worker_kills.py
 
 lint: $(S)/core  ## formats, lints, types, layers
 	cargo fmt --check

@@ -76,16 +76,26 @@ NEEDS_THE_WORLD = {
     "topology_differs",
     "tree_too_old",
     "unconfirmed",
+    "value_changed",
+    "value_encoder_failed",
+    "value_not_decodable",
+    "value_not_encodable",
+    "value_too_deep",
+    "value_too_large",
     "worker_build_failed",
     "worker_crashed",
     "worker_deaths",
     "worker_exited",
     "worker_killed_by_tuple",
     "worker_lost",
+    "worker_not_started",
     "worker_out_of_memory",
     "worker_start_deaths",
 }
-"""Codes whose examples need processes, clients, signals or a long time; tests/component leads to them."""
+"""Codes whose examples need processes, clients, signals or a long time; tests/component leads to them.
+
+Values are written only on their way to another worker; tests/property/test_codec leads to those.
+"""
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE_NAME = re.compile(r"# (\S+\.(?:py|yaml))\n")

@@ -253,7 +253,12 @@ def test_every_component_drains_after_the_last_loss_in_their_order(random: Rando
     """Semantics 35."""
     run = world(random, kills=kills)
     run.run()
-    assert [stage.component for stage in run.stages[-3:]] == ["split", "count", None]
+    assert [(stage.kind, stage.component) for stage in run.stages[-4:]] == [
+        (Kind.DRAIN, "split"),
+        (Kind.DRAIN, "count"),
+        (Kind.HELD, None),
+        (Kind.CLOSE, None),
+    ]
     numbers = [stage.number for stage in run.stages]
     assert numbers == sorted(numbers)
 

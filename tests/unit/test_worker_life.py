@@ -185,6 +185,7 @@ def test_at_most_one_process_is_there_and_peers_hear_of_each_in_turn(moves: list
         (-11, ["count"], False, "worker_crashed", 'a segmentation fault (SIGSEGV) while "count" was running'),
         (-6, ["a", "b"], False, "worker_crashed", 'an abort (SIGABRT) while "a" and "b" were running'),
         (-9, [], False, "worker_crashed", "a signal (SIGKILL)"),
+        (12, [], False, "worker_out_of_memory", "had no memory left to go on"),
         (-9, ["big"], True, "worker_out_of_memory", 'lack of memory (SIGKILL) while "big" was running'),
         (-15, ["a"], True, "worker_crashed", "a signal (SIGTERM)"),
         (3, ["exit"], False, "worker_exited", 'code 3 while "exit" was running'),

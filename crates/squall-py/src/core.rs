@@ -134,6 +134,8 @@ pub struct Core {
     pub links: Local<Option<Box<Links>>>,
     /// What other threads want done with the links.
     pub orders: Local<Vec<crate::links::Order>>,
+    /// Failed roots that wait for a worker that is not there.
+    pub stranded: Local<Vec<crate::retries::Retry>>,
     /// Roots of other workers that are to run alone in their batches.
     pub alone: Local<Alone>,
     pub timers: Local<Timers<Due>>,

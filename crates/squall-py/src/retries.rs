@@ -99,7 +99,12 @@ impl Core {
     }
 
     /// The back-off is over: the engine emits the kept values again, or the spout is told to.
+    ///
+    /// What the engine emits waits for the workers that it may come to: else it would wait on its way.
     pub fn retry_now(&self, retry: Retry) {
+        if !retry.spout.spout().has_fail.get() && self.is_cut_off(&retry.spout) {
+            return self.stranded.with(|stranded| stranded.push(retry));
+        }
         let Retry { spout, mut pending } = retry;
         let state = spout.spout();
         state.retrying.set(state.retrying.get() - 1);
@@ -119,6 +124,21 @@ impl Core {
         pending.weight = 0;
         let row = pending.row.dup();
         spout.launch(stream, row, pending);
+    }
+
+    /// Whether a worker that the spout's tuples may come to is not there.
+    fn is_cut_off(&self, spout: &Task) -> bool {
+        let is_away = |task: &Rc<Task>| task.far().is_some_and(|far| far.is_away.get());
+        spout.spout().reach.with(|reach| reach.iter().any(is_away))
+    }
+
+    /// A worker has come: what waited for it may be tried again.
+    #[cold]
+    pub fn retry_stranded(&self) {
+        let now_ns = self.now_ns.get();
+        for retry in self.stranded.replace(Vec::new()) {
+            self.timers.with(|timers| timers.at(now_ns, Due::Retry(Box::new(retry))));
+        }
     }
 
     /// Gives a root up: its letter goes to the log, and only then the spout may move on.

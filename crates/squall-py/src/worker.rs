@@ -110,6 +110,7 @@ impl Worker {
             by_id: Local::default(),
             links: Local::new(None),
             orders: Local::default(),
+            stranded: Local::default(),
             alone: Local::default(),
             timers: Local::new(Timers::new()),
             user_timers: Local::new(HashMap::new()),

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from enum import Enum
 
 from squall.errors import Defect
+from squall.model import exits
+
+MEMORY_FIX = "use less memory in this component, or give the machine more"
 
 
 class Kind(Enum):
@@ -18,7 +21,7 @@ class Kind(Enum):
     SIGNAL = "signal"
     """A signal ended it: a crash, or somebody's kill."""
     OUT_OF_MEMORY = "out_of_memory"
-    """The kernel killed it for lack of memory."""
+    """The kernel killed it for lack of memory, or it had too little to go on."""
     TOLD = "told"
     """Its parent ended it, or it said itself why it could not go on."""
 
@@ -48,14 +51,16 @@ def cause_of(status: int, components: Sequence[str], out_of_memory: bool, who: s
     """
     ran = " and ".join(f'"{name}"' for name in components)
     during = f" while {ran} {'was' if len(components) == 1 else 'were'} running" if ran else ""
+    if status == exits.NO_MEMORY:
+        message = f"{who} had no memory left to go on{during}"
+        return Cause(Kind.OUT_OF_MEMORY, Defect("worker_out_of_memory", message, (), MEMORY_FIX))
     if status >= 0:
         fix = "end a topology by ending its sources; never by `exit`"
         return Cause(Kind.EXIT, Defect("worker_exited", f"{who} exited with code {status}{during}", (), fix))
     name = _signal_name(-status)
     if name == "SIGKILL" and out_of_memory:
-        fix = "use less memory in this component, or give the machine more"
         message = f"{who} was killed for lack of memory (SIGKILL){during}"
-        return Cause(Kind.OUT_OF_MEMORY, Defect("worker_out_of_memory", message, (), fix))
+        return Cause(Kind.OUT_OF_MEMORY, Defect("worker_out_of_memory", message, (), MEMORY_FIX))
     how = {"SIGSEGV": "by a segmentation fault", "SIGABRT": "by an abort"}.get(name, "by a signal")
     fix = "the log may hold its last lines, and stacks of a crash in C code"
     return Cause(Kind.SIGNAL, Defect("worker_crashed", f"{who} was ended {how} ({name}){during}", (), fix))

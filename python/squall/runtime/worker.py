@@ -21,6 +21,7 @@ from typing import Any
 from squall import _core
 from squall.config.table import DEFAULTS
 from squall.errors import Defect, SquallError, TopologyError
+from squall.model import exits
 from squall.model.graph import DEAD_LETTERS, ComponentSpec, TaskSpec
 from squall.planner.describe import describe, differences
 from squall.planner.load import load_topology
@@ -335,9 +336,13 @@ class WorkerProcess:
 
     def answer(self, line: bytes) -> bytes | None:
         """Answers a command that needs the interpreter; runs on a thread of its own."""
-        request: dict[str, Any] = json.loads(line)
+        request: dict[str, Any] = {}
         try:
+            request = json.loads(line)
             done = self._carried_out(request)
+        except MemoryError:
+            # Its parent would wait for ever for what this worker cannot do, or even say: another life may have room.
+            os._exit(exits.NO_MEMORY)
         except Exception as error:  # a malformed one, perhaps: whoever asks waits for an answer
             log.warning("event=command_failed cmd=%r", request.get("cmd"), exc_info=error)
             done = {"error": f"it failed: {summary(error)}"}

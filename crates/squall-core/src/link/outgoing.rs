@@ -93,6 +93,17 @@ impl LinkOut {
         self.kept.next() - self.kept.first().sequence
     }
 
+    /// Those frames, whole, the oldest first.
+    pub fn kept(&self) -> impl Iterator<Item = &[u8]> {
+        let first = self.kept.first();
+        let places = (0..self.unreceipted()).scan(first, |place, _| {
+            let here = *place;
+            *place = self.kept.after(here);
+            Some(here)
+        });
+        places.map(|place| self.kept.frame_at(place))
+    }
+
     /// How many bytes they have.
     pub fn kept_bytes(&self) -> usize {
         self.kept.bytes()

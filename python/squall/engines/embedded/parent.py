@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import os
 import selectors
-import shutil
 import signal
 import socket
 import time
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ from squall.engines.embedded.crew import Crew
 from squall.engines.embedded.followers import Followers
 from squall.engines.embedded.outcome import Do, Phase, Run
 from squall.engines.embedded.positions import PositionStore, told
-from squall.engines.embedded.runs import CONTROL_SOCKET, remove_dead_runs, remove_old_logs, usable
+from squall.engines.embedded.runs import CONTROL_SOCKET, folder_of_run, remove_dead_runs, remove_old_logs, usable
 from squall.engines.embedded.standard_input import HINT, StandardInput
 from squall.engines.embedded.worker_process import Wanted
 from squall.engines.metrics.exports import Exports
@@ -162,7 +161,6 @@ class EmbeddedRun:
             self._followers.close()
             for spout in self._bound.values():
                 spout.unbind()
-            shutil.rmtree(wanted.run_dir, ignore_errors=True)
 
     def _wanted(self) -> Wanted:
         base, order = local_dir(self._order.settings), self._order
@@ -182,15 +180,18 @@ class EmbeddedRun:
             stdout_fd=order.stdout_fd,
         )
 
-    def _prepared(self, wanted: Wanted) -> socket.socket:
-        """The control socket, with the folders of the run; what earlier runs left is gone."""
+    @contextmanager
+    def _prepared(self, wanted: Wanted) -> Generator[socket.socket]:
+        """The control socket, inside, with the folders of the run; what earlier runs left is gone."""
         base = local_dir(self._order.settings)
-        with usable(base):
-            remove_dead_runs(base)
-            remove_old_logs(base)
-            for folder in (wanted.run_dir, wanted.log_file.parent):
-                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            return sockets.listen(wanted.run_dir / CONTROL_SOCKET)
+        with ExitStack() as inside:
+            with usable(base):
+                remove_dead_runs(base)
+                remove_old_logs(base)
+                wanted.log_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                inside.enter_context(folder_of_run(wanted.run_dir))
+                control = inside.enter_context(sockets.listen(wanted.run_dir / CONTROL_SOCKET))
+            yield control
 
     def _listen(self) -> None:
         for spec in self._graph.spouts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -29,6 +30,25 @@ def usable(path: Path) -> Generator[None]:
         facts = (("path", str(error.filename or path)), ("because", error.strerror or str(error)))
         fix = "make it usable, or name another folder: -c storm.local.dir=FOLDER"
         raise ClusterError(Defect("state_unusable", "the state folder cannot be used", facts, fix)) from None
+
+
+@contextmanager
+def folder_of_run(path: Path) -> Generator[None]:
+    """A folder that is there inside only, also if this process is killed meanwhile.
+
+    A shell waits for the end of a pipe that only this process can write to: the kernel closes it, whatever ended the
+    process. Dropped: to leave it to a worker, which the kernel kills in the same moment.
+    """
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # Workers may be about to end, and still make files: then it is not gone at once.
+    sweep = 'read -r _; rm -rf -- "$1" || { sleep 1; rm -rf -- "$1"; }'
+    command = ["/bin/sh", "-c", sweep, "squall-sweep", str(path.absolute())]
+    none = subprocess.DEVNULL
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=none, stderr=none, start_new_session=True, cwd="/"):
+        try:
+            yield
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def remove_dead_runs(base: Path) -> None:

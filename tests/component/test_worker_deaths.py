@@ -1,0 +1,308 @@
+"""Workers that die while others go on: nothing is lost, the cause is named, nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from .conftest import Running, Squall, is_alive, wait_until
+from .over_workers import count, files_left, kept, kill, letters, lost, pid, with_keep
+
+NUMBERS = 20_000
+PENDING = 200
+
+COPYING = """
+    class Slow(Keep):
+        def process(self, n: int, source: int):
+            keep(n, source)
+
+    topology = Topology("copying", settings={"topology.max.spout.pending": 200})
+    numbers = topology.spout("numbers", lambda: ((n, os.getpid()) for n in range(20_000)), outputs=("n", "pid"))
+    topology.bolt("slow", Slow).shuffle(numbers, rename={"pid": "source"})
+"""
+
+
+def copied_to(squall: Squall, run: Running, most: int) -> None:
+    """Waits until so many numbers were kept."""
+    wait_until(lambda: len(count(squall)) >= most or run.process.poll() is not None, what=f"{most} numbers")
+
+
+def ended_well(squall: Squall, run: Running, deaths: int) -> None:
+    """Every number was kept, few twice, and the totals add up."""
+    assert run.end() == 0, run.err
+    seen = count(squall)
+    assert set(seen) == set(range(NUMBERS))
+    assert seen.total() - NUMBERS <= deaths * 2 * PENDING
+    summary = run.summary()
+    assert summary["pending"] == 0
+    assert summary["acked"] >= NUMBERS
+    assert summary["failed"] <= deaths * PENDING
+    assert summary["dead"] == 0
+    assert summary.get("approximate") is (True if deaths else None)
+    assert len(lost(run)) == deaths
+
+
+def test_death_of_a_bolts_worker_loses_nothing(squall: Squall) -> None:
+    """Semantics 19. What was on its way is emitted again at once, uncounted, and the run goes on."""
+    run = squall.run(with_keep(squall, COPYING), "-w", 2)
+    for death in range(1, 4):
+        copied_to(squall, run, death * 3000)
+        kill(run, 2)
+    ended_well(squall, run, 3)
+    assert run.summary()["acked"] == NUMBERS, "its spout did not die, so each number is acked once"
+    assert all("SIGKILL" in event["cause"] and event["id"] == 2 for event in lost(run))
+
+
+def test_death_of_the_spouts_worker_skips_what_had_ended(squall: Squall) -> None:
+    """Semantics 31. A generator is run again; what had ended with all before it is not sent again."""
+    run = squall.run(with_keep(squall, COPYING), "-w", 2)
+    sources = [pid(run, 1)]
+    for death in range(1, 4):
+        copied_to(squall, run, death * 3000)
+        sources.append(kill(run, 1))
+    ended_well(squall, run, 3)
+    by_source = {source: [n for n, by in kept(squall) if by == source] for source in sources}
+    for death, source in enumerate(sources[1:], 1):
+        assert min(by_source[source]) >= death * 3000 - 2 * PENDING
+
+
+def test_death_of_all_workers_at_once_loses_nothing(squall: Squall) -> None:
+    run = squall.run(with_keep(squall, COPYING), "-w", 2)
+    copied_to(squall, run, 3000)
+    for process in [pid(run, 1), pid(run, 2)]:
+        os.kill(process, signal.SIGKILL)
+    ended_well(squall, run, 2)
+
+
+@pytest.mark.parametrize("stopped_s", [0.1, 1.5, 7.0])
+@pytest.mark.parametrize("worker", [1, 2])
+def test_a_worker_that_stands_still_for_a_while_loses_nothing(squall: Squall, worker: int, stopped_s: float) -> None:
+    """Semantics 20. Neither a link that was silent, nor one that was given up meanwhile."""
+    run = squall.run(with_keep(squall, COPYING), "-w", 2)
+    copied_to(squall, run, 2000)
+    process = pid(run, worker)
+    os.kill(process, signal.SIGSTOP)
+    until_s = time.monotonic() + stopped_s
+    wait_until(lambda: time.monotonic() > until_s, what="the time")
+    os.kill(process, signal.SIGCONT)
+    assert run.end() == 0, run.err
+    seen = count(squall)
+    assert set(seen) == set(range(NUMBERS))
+    assert lost(run) == []
+    summary = run.summary()
+    assert (summary["acked"], summary["dead"]) == (NUMBERS, 0)
+    assert summary["failed"] <= PENDING
+
+
+CRASHING = """
+    import ctypes, resource
+
+    def limit_memory():
+        pages = int(open("/proc/self/statm").read().split()[0])
+        most = pages * resource.getpagesize() + (64 << 20)
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+    class Crash(Keep):
+        outputs = ("n",)
+
+        def process(self, n: int):
+            if n == 500 and not (FOLDER / "crashed").exists():
+                (FOLDER / "crashed").touch()
+                HOW
+            return n
+
+    topology = Topology("crashing")
+    numbers = topology.spout("numbers", lambda: iter(range(2000)), outputs=("n",))
+    crash = topology.bolt("crash", Crash, parallelism=2).shuffle(numbers)
+    topology.bolt("keep", Keep).shuffle(crash)
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "cause"),
+    [
+        ("os._exit(7)", "exited with code 7"),
+        ("ctypes.string_at(0)", "SIGSEGV"),
+        ("os.abort()", "SIGABRT"),
+        ("raise SystemExit(4)", "SystemExit"),
+    ],
+    ids=["exit", "segfault", "abort", "sys.exit"],
+)
+def test_crash_in_a_bolt_is_named_and_survived(squall: Squall, how: str, cause: str) -> None:
+    """Semantics 38. Which component ran, and how its worker ended; another life goes on."""
+    run = squall.run(with_keep(squall, CRASHING.replace("HOW", how)), "-w", 3)
+    assert run.end() == 0, run.err
+    assert set(count(squall)) == set(range(2000))
+    if "SystemExit" not in how:
+        (death,) = lost(run)
+        assert cause in death["cause"]
+        assert '"crash"' in death["cause"]
+    run.summary()
+
+
+def test_a_limit_of_memory_fails_the_tuple_that_meets_it(squall: Squall) -> None:
+    """It is tried again where there is room."""
+    how = "limit_memory(); self.kept = [bytearray(4096) for _ in range(1 << 20)]"
+    run = squall.run(with_keep(squall, CRASHING.replace("HOW", how)), "-w", 3)
+    assert run.end() == 0, run.err
+    assert set(count(squall)) == set(range(2000))
+    run.summary()
+
+
+KILLER = """
+    class Killer(Bolt):
+        outputs = ("n",)
+
+        def process(self, n: int):
+            if n == 500:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return n
+
+    topology = Topology("killing")
+    numbers = topology.spout("numbers", lambda: iter(range(2000)), outputs=("n",))
+    topology.bolt("aside", Keep).shuffle(numbers)
+    killer = topology.bolt("killer", Killer).shuffle(numbers)
+    topology.bolt("keep", lambda n: None).shuffle(killer)
+"""
+
+
+def test_a_tuple_that_kills_its_worker_is_given_up_at_the_third_death(squall: Squall) -> None:
+    """Semantics 9. A crash loop ends in a dead letter, and all else is processed."""
+    run = squall.run(with_keep(squall, KILLER), "-w", 4)
+    assert run.end() == 0, run.err
+    assert len(lost(run)) == 3
+    (letter,) = letters(squall, "killing")
+    assert (letter["root"], letter["component"]) == ({"n": 500}, "killer")
+    assert "worker_killed_by_tuple" in letter["error"] or "died" in letter["error"], letter["error"]
+    summary = run.summary()
+    assert (summary["acked"], summary["dead"]) == (1999, 1)
+    assert set(count(squall)) == set(range(2000))
+
+
+STARTING = """
+    class Opens(Bolt):
+        def open(self, context):
+            os._exit(5)
+
+        def process(self, n: int):
+            pass
+
+    topology = Topology("starting")
+    numbers = topology.spout("numbers", lambda: iter(range(10)), outputs=("n",))
+    topology.bolt("opens", Opens).shuffle(numbers)
+"""
+
+
+def test_a_worker_that_dies_whenever_it_starts_ends_the_run(squall: Squall) -> None:
+    run = squall.run(with_keep(squall, STARTING), "-w", 2, "-c", "topology.worker.start.deaths.max=4")
+    assert run.end() == 1
+    (failed,) = run.events("failed")
+    assert failed["code"] == "worker_start_deaths"
+    assert '"opens"' in failed["text"]
+    assert "exited with code 5" in failed["text"]
+    assert len([event for event in lost(run) if event["id"] == 2]) == 4
+    assert run.summary()["emitted"] == 0
+
+
+def test_deaths_beyond_a_limit_that_was_set_end_the_run(squall: Squall) -> None:
+    run = squall.run(with_keep(squall, COPYING), "-w", 2, "-c", "topology.worker.deaths.max=2")
+    os.kill(kill(run, 2), signal.SIGKILL)
+    assert run.end() == 1
+    (failed,) = run.events("failed")
+    assert failed["code"] == "worker_deaths"
+    run.summary()
+
+
+DRAINING = """
+    class Sum(Bolt):
+        outputs = ("n",)
+
+        def open(self, context):
+            self.sum = 0
+
+        def process(self, n: int):
+            keep("one", n)
+
+        def drain(self):
+            (FOLDER / "draining").touch()
+            if not (FOLDER / "died").exists():
+                (FOLDER / "died").touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return [0, 1, 2]
+
+    topology = Topology("draining")
+    numbers = topology.spout("numbers", lambda: iter(range(1000)), outputs=("n",))
+    total = topology.bolt("sum", Sum).shuffle(numbers)
+    topology.bolt("keep", lambda n: keep("last", n)).shuffle(total)
+"""
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_death_in_a_drain_begins_the_drain_anew(squall: Squall, workers: int) -> None:
+    """Semantics 35. What one of them had drained is drained in the next life."""
+    run = squall.run(with_keep(squall, DRAINING), "-w", workers)
+    assert run.end() == 0, run.err
+    rows = [tuple(row) for row in kept(squall)]
+    assert {n for kind, n in rows if kind == "one"} == set(range(1000))
+    assert {n for kind, n in rows if kind == "last"} == {0, 1, 2}
+    assert len(lost(run)) == 1
+    run.summary()
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_kill_of_the_parent_leaves_no_process_and_no_file(squall: Squall, workers: int) -> None:
+    run = squall.run(with_keep(squall, COPYING.replace("20_000", "10**9")), "-w", workers)
+    pids = [pid(run, worker) for worker in range(1, min(workers, 2) + 1)]
+    copied_to(squall, run, 100)
+    run.process.kill()
+    wait_until(lambda: not any(map(is_alive, pids)), 5, "the end of the workers")
+    wait_until(lambda: files_left(squall) == [], 5, "that its folder is gone")
+
+
+FILE = """
+    from squall.connectors.files import FileSpout
+
+    topology = Topology("file", settings={"topology.max.spout.pending": 200})
+    lines = topology.spout("lines", FileSpout(str(FOLDER / "lines.txt")))
+    topology.bolt("keep", lambda line: keep(int(line))).shuffle(lines)
+"""
+
+
+def test_a_file_is_gone_on_with_where_it_had_got_to(squall: Squall) -> None:
+    """Semantics 31."""
+    (squall.folder / "lines.txt").write_text("".join(f"{n}\n" for n in range(NUMBERS)))
+    run = squall.run(with_keep(squall, FILE), "-w", 2)
+    for death in range(1, 3):
+        copied_to(squall, run, death * 5000)
+        kill(run, 1)
+    assert run.end() == 0, run.err
+    seen = count(squall)
+    assert set(seen) == set(range(NUMBERS))
+    assert run.summary()["dead"] == 0
+
+
+STDIN = """
+    from squall.connectors.stdin import StdinSpout
+
+    topology = Topology("piped", settings={"topology.max.spout.pending": 200})
+    lines = topology.spout("lines", StdinSpout())
+    topology.bolt("keep", lambda line: keep(int(line))).shuffle(lines)
+"""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_standard_input_comes_again_from_what_had_not_ended(squall: Squall, workers: int) -> None:
+    """Semantics 31. The parent keeps it."""
+    file = squall.file(with_keep(squall, STDIN))
+    with subprocess.Popen(["seq", "0", str(NUMBERS - 1)], stdout=subprocess.PIPE) as writer:
+        run = squall.start("run", file, "--json", "-w", workers, stdin=writer.stdout)
+        for death in range(1, 3):
+            copied_to(squall, run, death * 5000)
+            kill(run, 1)
+        assert run.end() == 0, run.err
+    assert set(count(squall)) == set(range(NUMBERS))
+    assert run.summary()["dead"] == 0

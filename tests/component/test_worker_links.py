@@ -1,0 +1,232 @@
+"""What meets the links between workers: strangers at their doors, and connections that break in every way."""
+
+from __future__ import annotations
+
+import random
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from squall.engines.embedded import sockets
+
+from .conftest import Running, Squall, wait_until
+from .over_workers import count, lost, with_keep
+
+NUMBERS = 20_000
+COPYING = """
+    topology = Topology("copying")
+    numbers = topology.spout("numbers", lambda: iter(range(20_000)), outputs=("n",))
+    topology.bolt("keep", Keep).shuffle(numbers)
+"""
+WITHIN_S = 5.0
+
+
+def socket_of(squall: Squall, worker: int) -> Path:
+    """Where the other workers call one."""
+
+    def found() -> Path | None:
+        return next((squall.state / "runs").glob(f"*/worker-{worker}.sock"), None)
+
+    return wait_until(found, what="its socket")
+
+
+def copied(squall: Squall, run: Running, *, failed: bool = False) -> None:
+    """All numbers came, and nothing but what was lost on a link that was given up came twice."""
+    assert run.end() == 0, run.err
+    seen = count(squall)
+    assert set(seen) == set(range(NUMBERS))
+    summary = run.summary()
+    assert (summary["acked"], summary["dead"], lost(run)) == (NUMBERS, 0, [])
+    if not failed:
+        assert summary["failed"] == 0
+        assert seen.total() == NUMBERS, "a link that goes on sends nothing twice"
+
+
+# -- strangers ---------------------------------------------------------------------------------------------------------
+
+
+def tls_hello() -> bytes:
+    context, out = ssl.create_default_context(), ssl.MemoryBIO()
+    hello = context.wrap_bio(ssl.MemoryBIO(), out, server_hostname="worker")
+    with pytest.raises(ssl.SSLWantReadError):
+        hello.do_handshake()
+    return out.read()
+
+
+def knock(path: Path, text: bytes) -> socket.socket:
+    """Says something to a worker, as soon as there is room at its door. It may have hung up meanwhile."""
+
+    def connected() -> socket.socket | None:
+        with suppress(BlockingIOError):
+            return sockets.connect(path, WITHIN_S)
+        return None
+
+    connection = wait_until(connected, what="room at the door")
+    with suppress(OSError):
+        connection.sendall(text)
+    return connection
+
+
+def is_sent_away(connection: socket.socket) -> bool:
+    """Whether the worker hangs up, after a greeting at most."""
+    said = b""
+    with connection:
+        try:
+            while data := connection.recv(1 << 16):
+                said += data
+        except ConnectionError:
+            pass
+    return len(said) <= 1024
+
+
+def test_strangers_at_the_door_are_sent_away_and_change_nothing(squall: Squall) -> None:
+    """Random bytes, HTTP, TLS, a line, nothing at all, much: each is cut off soon, and the run goes on."""
+    chance = random.Random(5)
+    run = squall.run(with_keep(squall, COPYING), "-w", 2)
+    texts = [chance.randbytes(chance.randrange(1, 3000)) for _ in range(20)]
+    texts += [b"GET / HTTP/1.1\r\nHost: worker\r\n\r\n", tls_hello(), b"hello\n", b"", bytes(1 << 20)]
+    paths = [socket_of(squall, worker) for worker in (1, 2)]
+    wait_until(lambda: count(squall), what="numbers")
+    connections = [knock(path, text) for path in paths for text in texts]
+    assert all(map(is_sent_away, connections))
+    copied(squall, run)
+
+
+# -- connections that break --------------------------------------------------------------------------------------------
+
+Mangle = Callable[[int, bool, int, bytes], bytes | None]
+"""From the number of the connection, whether it is what the caller says, the bytes before, and some that came: what is
+passed on; None: the connection is cut."""
+
+
+class Proxy:
+    """Stands between two workers, and does to what they say what a test wants."""
+
+    def __init__(self, path: Path, mangle: Mangle) -> None:
+        self._behind = path.with_suffix(".behind")
+        path.rename(self._behind)
+        self._mangle = mangle
+        self._listener = sockets.listen(path)
+        self._listener.setblocking(True)
+        self.connections = 0
+        Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                caller, _ = self._listener.accept()
+            except OSError:
+                return
+            called = sockets.connect(self._behind, WITHIN_S)
+            for end in (caller, called):
+                end.setblocking(True)
+            self.connections += 1
+            for is_caller, one, other in ((True, caller, called), (False, called, caller)):
+                Thread(target=self._pass_on, args=(self.connections, is_caller, one, other), daemon=True).start()
+
+    def _pass_on(self, number: int, is_caller: bool, one: socket.socket, other: socket.socket) -> None:
+        before = 0
+        try:
+            while (data := one.recv(1 << 14)) and (out := self._mangle(number, is_caller, before, data)) is not None:
+                other.sendall(out)
+                before += len(data)
+        except OSError:
+            pass
+        for end in (one, other):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+SHAKEN = 2000
+"""More bytes than a hand-shake has."""
+
+
+def test_a_link_that_is_cut_again_and_again_goes_on_without_loss(squall: Squall) -> None:
+    """Semantics 20. In the midst of frames, in both directions."""
+    chance = random.Random(20)
+
+    def cut(number: int, is_caller: bool, before: int, data: bytes) -> bytes | None:
+        if number <= 12 and before > SHAKEN and chance.random() < 0.2:
+            return None
+        return data
+
+    run = squall.run(with_keep(squall, COPYING), "-w", 2)
+    proxy = Proxy(socket_of(squall, 2), cut)
+    copied(squall, run)
+    proxy.close()
+    assert proxy.connections > 5
+
+
+def test_bytes_that_are_corrupted_on_their_way_are_noticed_and_come_again(squall: Squall) -> None:
+    """Never a wrong tuple: each frame has a checksum."""
+    chance = random.Random(24)
+
+    def corrupt(number: int, is_caller: bool, before: int, data: bytes) -> bytes | None:
+        if number > 12 or before < SHAKEN or chance.random() > 0.3:
+            return data
+        at = chance.randrange(len(data))
+        return data[:at] + bytes([data[at] ^ 1 << chance.randrange(8)]) + data[at + 1 :]
+
+    run = squall.run(with_keep(squall, COPYING), "-w", 2)
+    proxy = Proxy(socket_of(squall, 2), corrupt)
+    copied(squall, run)
+    proxy.close()
+    assert proxy.connections > 5
+
+
+@pytest.mark.parametrize("from_caller", [True, False])
+def test_a_link_that_is_half_open_is_given_up_and_found_again(squall: Squall, from_caller: bool) -> None:
+    """One end hears nothing more, and no error either."""
+
+    def swallow(number: int, is_caller: bool, before: int, data: bytes) -> bytes | None:
+        return b"" if number == 1 and is_caller is from_caller and before > SHAKEN else data
+
+    run = squall.run(with_keep(squall, COPYING), "-w", 2)
+    proxy = Proxy(socket_of(squall, 2), swallow)
+    copied(squall, run, failed=True)
+    proxy.close()
+    assert proxy.connections > 1
+
+
+def test_a_link_on_which_all_takes_long_is_only_slow(squall: Squall) -> None:
+    """Each piece comes 5 ms late."""
+
+    def delay(number: int, is_caller: bool, before: int, data: bytes) -> bytes | None:
+        until_s = time.monotonic() + 0.005
+        wait_until(lambda: time.monotonic() > until_s)
+        return data
+
+    run = squall.run(with_keep(squall, COPYING), "-w", 2)
+    proxy = Proxy(socket_of(squall, 2), delay)
+    copied(squall, run)
+    proxy.close()
+    assert proxy.connections == 1
+
+
+def test_a_handshake_that_is_replayed_or_cut_off_is_refused(squall: Squall) -> None:
+    """All prefixes of what a worker said when it called, and the whole of it, said again by somebody else."""
+    said = bytearray()
+
+    def note(number: int, is_caller: bool, before: int, data: bytes) -> bytes | None:
+        if number == 1 and is_caller and len(said) < SHAKEN:
+            said.extend(data)
+        return data
+
+    run = squall.run(with_keep(squall, COPYING), "-w", 2)
+    path = socket_of(squall, 2)
+    proxy = Proxy(path, note)
+    wait_until(lambda: count(squall), what="numbers")
+    ends = [*range(1, min(len(said), 200), 3), len(said)]
+    connections = [knock(path.with_suffix(".behind"), bytes(said[:end])) for end in ends]
+    assert all(map(is_sent_away, connections))
+    copied(squall, run)
+    proxy.close()
+    assert proxy.connections == 1
