@@ -14,6 +14,8 @@ from benchmarks.harness import Ratio
 from benchmarks.kernel import MUSTS
 from benchmarks.latency import Latency
 from benchmarks.tcp import Throughput
+from benchmarks.workers import MUSTS as WORKER_MUSTS
+from benchmarks.workers import UNITS as WORKER_UNITS
 
 DOCS = Path(__file__).parents[1] / "docs"
 ROWS = {
@@ -57,6 +59,7 @@ def write(
     copies: dict[str, Ratio],
     latencies: Sequence[Latency],
     single: dict[str, str],
+    spread: dict[str, float],
 ) -> None:
     """Writes the page, the plot and the table in README.md."""
     plot(ratios)
@@ -71,6 +74,10 @@ def write(
         for one in latencies
     )
     rest = "\n".join(f"| {name} | {value} |" for name, value in single.items())
+    workers = "\n".join(
+        f"| {what} (`{name}`) | {spread[name]:.3g} | {WORKER_MUSTS.get(name, '')} |"
+        for name, what in WORKER_UNITS.items()
+    )
     (DOCS / "benchmarks.md").write_text(
         f"""# Benchmarks
 
@@ -117,6 +124,17 @@ W1 in one worker, from the emit of a sentence to its last ack.
 | load | sentences/s | p50 ms | p99 ms | p99.9 ms |
 |---|---|---|---|---|
 {waits}
+
+## Many workers
+
+W1 acked, one call a tuple, by `squall run -w 2` over `-w 1` of the same graph: each worker has its own spout, half of
+the words are counted in the other one. {spread["w1_undisturbed_pairs"]:.0f} of {spread["w1_pairs"]:.0f} pairs of runs
+had the machine to themselves; what others took of it in those that count: {spread["w1_others_share"]:.0%}. Repeat:
+`.venv/bin/python -m benchmarks.workers --quick --json`.
+
+| | | must |
+|---|---|---|
+{workers}
 
 ## Single figures
 

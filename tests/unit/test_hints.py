@@ -17,6 +17,7 @@ def figures(mean_ms: float, executed: int) -> dict[str, Any]:
 def test_hint_is_for_calls_that_take_long_and_have_taken_long_together() -> None:
     components = {"slow": figures(80, 20), "once": figures(900, 1), "quick": figures(0.1, 1_000_000)}
     assert slow_on_loop(components, components) == ["slow"]
+    assert slow_on_loop([*components, "of another worker"], components) == ["slow"]
 
 
 def test_hint_comes_once_and_only_for_components_on_the_loop(caplog: pytest.LogCaptureFixture) -> None:

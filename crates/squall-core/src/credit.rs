@@ -121,8 +121,8 @@ impl Inflow {
         })
     }
 
-    /// How many tuples of this sender are still in the mailbox's queue.
-    fn waiting(&mut self, passed: u32) -> u64 {
+    /// How many tuples of this sender are still in the mailbox's queue, of which `passed` have left (`Mailbox::passed`).
+    pub fn waiting(&mut self, passed: u32) -> u64 {
         while let Some(mark) = self.marks.front() {
             // Distances in a mailbox are far below 2^31, so the sign survives the wrapping.
             let behind = mark.pushed.wrapping_sub(passed) as i32;

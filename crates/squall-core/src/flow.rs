@@ -108,6 +108,11 @@ impl HighWater {
         HighWater { high: at(high).max(1), low: at(low), full: false }
     }
 
+    /// Whether a queue so long would be full, if it was not before.
+    pub fn is_over(&self, len: usize) -> bool {
+        len >= self.high
+    }
+
     /// How many more items a queue that is now `len` long may take; 0 when it is full.
     #[inline(always)]
     pub fn room(&mut self, len: usize) -> usize {

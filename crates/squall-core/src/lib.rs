@@ -21,6 +21,7 @@ pub mod metrics;
 pub mod redial;
 pub mod retry;
 pub mod route;
+pub mod spin;
 pub mod tally;
 pub mod tap;
 pub mod timers;

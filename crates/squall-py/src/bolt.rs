@@ -110,6 +110,11 @@ impl BoltState {
         drop(self.paused_calls.replace(VecDeque::new()));
     }
 
+    /// Whether an inbox so long is over the high-water mark.
+    pub fn is_over_high_water(&self, len: usize) -> bool {
+        self.high_water.with(|mark| mark.is_over(len))
+    }
+
     /// Whether a generator waits for room below.
     pub fn has_paused(&self) -> bool {
         self.paused.with(|paused| paused.is_some()) || self.paused_calls.with(|calls| !calls.is_empty())

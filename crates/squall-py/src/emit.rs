@@ -74,10 +74,7 @@ impl Task {
                 Grouping::Shuffle(turns) => turns.next_target(),
                 _ => unreachable!("`fast` is derived from the grouping"),
             },
-            Fast::Far => {
-                // SAFETY: taken here.
-                return self.send_far(stream, out, unsafe { ManuallyDrop::take(row) }, cur);
-            }
+            Fast::Far => return self.send_far(stream, out, row, cur),
             Fast::Other => {
                 // SAFETY: taken here.
                 let row = unsafe { ManuallyDrop::take(row) };
@@ -89,18 +86,34 @@ impl Task {
         Ok(())
     }
 
-    /// Sends a row to a subscription by one of the common groupings, some of whose tasks are in other workers.
+    /// Sends a row to a subscription by one of the common groupings, some of whose tasks are in other workers; takes it,
+    /// also when it fails.
     #[inline(never)]
-    fn send_far(&self, stream: &OutStream, out: &Out, row: PyRow, cur: &Cur) -> Result<(), Raised> {
+    fn send_far(&self, stream: &OutStream, out: &Out, row: &mut ManuallyDrop<PyRow>, cur: &Cur) -> Result<(), Raised> {
         let target = match &out.route.grouping {
             Grouping::Fields(fields) if out.targets.len() > 1 => {
-                let hash = row.key(fields).map_err(|error| fault::key(self, stream, out, error))?;
-                squall_core::key::task_of(hash, out.route.targets)
+                row.key(fields).map(|hash| squall_core::key::task_of(hash, out.route.targets))
             }
-            Grouping::Shuffle(turns) if out.targets.len() > 1 => turns.next_target(),
-            _ => 0,
+            Grouping::Shuffle(turns) if out.targets.len() > 1 => Ok(turns.next_target()),
+            _ => Ok(0),
         };
-        self.deliver(stream, &out.targets[target as usize], row, cur)
+        let sent = match target {
+            Ok(target) => {
+                let target = &*out.targets[target as usize];
+                match target.far() {
+                    Some(far) => self.send_over(stream, far, row, cur),
+                    None => {
+                        // SAFETY: the row is taken here.
+                        unsafe { self.deliver_from(stream, target, row, cur) };
+                        return Ok(());
+                    }
+                }
+            }
+            Err(error) => Err(fault::key(self, stream, out, error)),
+        };
+        // SAFETY: nobody took it.
+        unsafe { ManuallyDrop::drop(row) };
+        sent
     }
 
     /// Brings the row to the target, anchored to `cur`.

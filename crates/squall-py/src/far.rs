@@ -54,6 +54,11 @@ impl FarState {
         self.waiting() + self.credit.with(|credit| credit.under_way()) as usize
     }
 
+    /// Whether the task will have nothing to do before it can hear from here again, if nobody else sends to it.
+    pub fn is_soon_taken(&self) -> bool {
+        self.under_way() < (WINDOW / 4) as usize
+    }
+
     /// How many more rows may wait before it is over its high-water mark.
     pub fn room(&self) -> u64 {
         match self.is_away.get() {
@@ -73,39 +78,53 @@ impl FarState {
     /// The number of the next row in a channel.
     #[inline]
     fn next_sequence(&self, channel: u32) -> u64 {
-        self.sequences.with(|sequences| {
-            if sequences.len() <= channel as usize {
-                sequences.resize(channel as usize + 1, 0);
+        self.sequences.with(|sequences| match sequences.get_mut(channel as usize) {
+            Some(sequence) => {
+                *sequence += 1;
+                *sequence
             }
-            let sequence = &mut sequences[channel as usize];
-            *sequence += 1;
-            *sequence
+            None => first_sequence(sequences, channel),
         })
     }
 }
 
+#[cold]
+fn first_sequence(sequences: &mut Vec<u64>, channel: u32) -> u64 {
+    sequences.resize(channel as usize + 1, 0);
+    sequences[channel as usize] = 1;
+    1
+}
+
 impl Task {
     /// Sends a row to a task of another worker, anchored to `cur`.
+    #[inline(always)]
     pub fn send_over(&self, stream: &OutStream, far: &FarState, row: &PyRow, cur: &Cur) -> Result<(), Raised> {
-        let core = self.core();
+        let root = cur.root.get();
+        if !root.is_tracked() || root.is_bundle() {
+            return self.send_other_over(stream, far, row, cur);
+        }
+        let edge = self.core().edges.next_id();
+        self.put_over(stream, far, row, &[(root, edge)])?;
+        cur.xor.set(cur.xor.get() ^ edge);
+        Ok(())
+    }
+
+    /// A row of no tree, or of several.
+    #[inline(never)]
+    fn send_other_over(&self, stream: &OutStream, far: &FarState, row: &PyRow, cur: &Cur) -> Result<(), Raised> {
         let root = cur.root.get();
         if !root.is_tracked() {
             return self.put_over(stream, far, row, &[]);
         }
-        let edge = core.edges.next_id();
-        match root.is_bundle() {
-            false => self.put_over(stream, far, row, &[(root, edge)])?,
-            true => {
-                let pairs: Vec<_> = core.pairs_of(root, 0).iter().map(|(root, _)| (*root, edge)).collect();
-                self.put_over(stream, far, row, &pairs)?;
-            }
-        }
+        let edge = self.core().edges.next_id();
+        let pairs: Vec<_> = self.core().pairs_of(root, 0).iter().map(|(root, _)| (*root, edge)).collect();
+        self.put_over(stream, far, row, &pairs)?;
         cur.xor.set(cur.xor.get() ^ edge);
         Ok(())
     }
 
     /// Puts a row, encoded, where it waits for its link.
-    #[inline]
+    #[inline(always)]
     pub fn put_over(
         &self,
         stream: &OutStream,

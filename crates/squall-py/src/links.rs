@@ -6,37 +6,40 @@ use crate::codec;
 use crate::core::Core;
 use crate::failures::Failure;
 use crate::fault;
-use crate::task::Task;
+use crate::gil::Fixed;
+use crate::task::{OutStream, Task};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use squall_core::ack::AckFrame;
 use squall_core::cell::Local;
 use squall_core::credit::Inflow;
 use squall_core::frame::MAX_FRAME_BYTES;
-use squall_core::frame::{Body, Grant, Header, Items, MAX_DETAIL_BYTES, Row, Rows, decode, write_items};
+use squall_core::frame::{Body, Grant, Header, Items, MAX_DETAIL_BYTES, Row, RowPlace, Rows, decode, write_items};
 use squall_core::ids::{Incarnation, RootId, Token};
 use squall_core::link::{Came, Limits, LinkIn, LinkOut, Silence, Violation, Violations};
-use squall_core::mailbox::Msg;
 use squall_core::retry;
 use squall_net::link::{self as net, Address, Broken, Gate, GateOptions, Identity, LinkEvent, Secret, Socket};
 use squall_net::wake::Waiter;
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
 /// Tuples that a worker may send to a task of another one before that has taken any.
-pub const WINDOW: u64 = 4096;
-/// Rows for one task that are worth a frame.
-const FRAME_ROWS: usize = 128;
+///
+/// As much as a worker sends in some milliseconds, so that one whose processor was taken away for so long holds up nobody.
+pub const WINDOW: u64 = 8192;
+/// Rows for one task that are worth a frame: two calls of the system for these are little beside their encoding.
+const FRAME_ROWS: usize = 512;
 /// Rows, and their bytes, that one frame has at most (a single row may have more).
-const FRAME_ROWS_MOST: usize = 512;
+const FRAME_ROWS_MOST: usize = 2048;
 const FRAME_BYTES_MOST: usize = 1 << 20;
 /// Acks that are worth a frame.
-const FRAME_ACKS: usize = 256;
+const FRAME_ACKS: usize = 512;
 /// What waits for longer goes out however little it is.
 const FLUSH_NS: u64 = 200_000;
 /// The assignment of an embedded run.
@@ -78,6 +81,8 @@ struct Peer {
     /// Taken out while frames are read from it.
     socket: Local<Option<Socket>>,
     acks: Local<AckFrame>,
+    /// Its tasks, once it was there.
+    tasks: Fixed<Rc<Task>>,
     /// What came and will, by the task that it is for; over all lives, as it may wait for long.
     inflows: Local<Vec<(Rc<Task>, Inflow)>>,
     /// Frames that may bring work, in both directions.
@@ -291,6 +296,10 @@ impl Core {
             taken: LinkIn::new(token, session),
             silence: Silence::default(),
         }));
+        if peer.tasks.get().is_empty() {
+            let of_peer = |task: &&Rc<Task>| task.far().is_some_and(|far| far.worker == worker);
+            self.tasks.get().iter().filter(of_peer).for_each(|task| peer.tasks.push(task.clone()));
+        }
         peer.inflows.with(|inflows| {
             if inflows.is_empty() {
                 let bolts = self.order.with(|order| order.clone()).into_iter();
@@ -451,6 +460,21 @@ impl Core {
         Ok(dict)
     }
 
+    /// Whether a task's inbox would be over its high-water mark without what other workers have sent: that is bounded by
+    /// their credit, and fewer roots open here would not make it less.
+    pub fn is_full_of_own(&self, task: &Rc<Task>) -> bool {
+        let Some(links) = self.links() else { return true };
+        let passed = task.inbox.passed();
+        let of_peer = |peer: &Peer| {
+            peer.inflows.with(|inflows| {
+                let inflow = inflows.iter_mut().find(|(target, _)| Rc::ptr_eq(target, task));
+                inflow.map_or(0, |(_, inflow)| inflow.waiting(passed))
+            })
+        };
+        let of_others: u64 = links.peers.iter().map(of_peer).sum();
+        task.bolt().is_over_high_water(task.inbox.len().saturating_sub(of_others as usize))
+    }
+
     /// Whether acks wait to be sent.
     pub fn has_acks_to_send(&self) -> bool {
         let waits = |peer: &Peer| peer.acks.with(|acks| !acks.acks.is_empty());
@@ -468,6 +492,7 @@ impl Core {
             link: Local::new(None),
             socket: Local::new(None),
             acks: Local::default(),
+            tasks: Fixed::default(),
             inflows: Local::default(),
             sent: Cell::new(0),
             received: Cell::new(0),
@@ -532,8 +557,20 @@ impl Core {
         }
         let count = rows.len() as u32;
         peer.with_inflow(task, |inflow| inflow.receive(count))?;
+        let mut from: Option<(RowPlace, &OutStream)> = None;
         for row in rows.iter() {
-            self.take_row(py, task, &row);
+            // Nearly all rows are of the same stream as the one before.
+            let stream = match from {
+                Some((place, stream)) if (place.source, place.stream) == (row.place.source, row.place.stream) => stream,
+                _ => match self.stream_at(row.place) {
+                    Some(stream) => {
+                        from = Some((row.place, stream));
+                        stream
+                    }
+                    None => continue, // a peer of another topology would have been refused at the door
+                },
+            };
+            self.take_row(py, task, stream, &row);
         }
         let pushed = task.inbox.pushed();
         peer.with_inflow(task, |inflow| {
@@ -542,10 +579,12 @@ impl Core {
         })
     }
 
-    #[inline]
-    fn take_row(&self, py: Python<'_>, task: &Rc<Task>, row: &Row<'_>) {
-        let stream =
-            self.task_with_id(row.place.source).and_then(|source| source.streams.get(row.place.stream as usize));
+    fn stream_at(&self, place: RowPlace) -> Option<&OutStream> {
+        self.task_with_id(place.source)?.streams.get(place.stream as usize)
+    }
+
+    #[inline(always)]
+    fn take_row(&self, py: Python<'_>, task: &Rc<Task>, stream: &OutStream, row: &Row<'_>) {
         let (root, edge) = match row.trees.len() {
             0 => (RootId::NONE, 0),
             1 => row.trees.iter().next().expect("one"),
@@ -558,9 +597,12 @@ impl Core {
                 self.solo.set(self.solo.get().saturating_add_signed(more));
             }
         }
-        let Some(stream) = stream else { return self.forget_bundle(root) };
         match codec::decode_row(py, row.values, stream.fields.len(), self.settings.fallback) {
-            Ok(values) => task.inbox.push(Msg { root, edge, channel: stream.channel, row: values }),
+            Ok(values) => {
+                let values = ManuallyDrop::new(values);
+                // SAFETY: the row is taken by the call.
+                unsafe { task.inbox.push_from(root, edge, stream.channel, &raw const *values) };
+            }
             Err(trouble) => {
                 let error = fault::undecodable(task, &stream.name, &stream.fields, *trouble);
                 self.undecodable(py, task, root, edge, error);
@@ -620,8 +662,10 @@ impl Core {
             if is_due || peer.acks.with(|acks| acks.acks.len() >= FRAME_ACKS) {
                 self.send_acks(links, peer);
             }
-            self.send_grants(links, peer, is_due);
-            self.tell_received(peer, is_due);
+            if is_due {
+                self.send_grants(links, peer);
+                self.tell_received(peer);
+            }
             links.write(&self.waiter, peer);
             if is_due && links.is_silent(peer, self.now_ns.get()) {
                 drop(peer.socket.replace(None));
@@ -630,10 +674,10 @@ impl Core {
         }
     }
 
-    fn tell_received(&self, peer: &Peer, is_due: bool) {
+    fn tell_received(&self, peer: &Peer) {
         peer.link.with(|link| {
             if let Some(link) = link
-                && let Some(expected) = link.taken.receipt_due(is_due)
+                && let Some(expected) = link.taken.receipt_due(true)
             {
                 link.out.tell_received(expected);
             }
@@ -641,7 +685,8 @@ impl Core {
     }
 
     fn send_rows(&self, peer: &Peer, is_due: bool) {
-        for (task, far) in self.tasks_of_worker(peer.worker) {
+        for task in peer.tasks.get() {
+            let Some(far) = task.far() else { continue };
             while far.waiting() >= if is_due { 1 } else { FRAME_ROWS } {
                 let room = far.credit.with(|credit| credit.room()) as usize;
                 let is_full = peer.link.with(|link| link.as_ref().is_none_or(|link| link.out.is_full()));
@@ -670,14 +715,13 @@ impl Core {
         });
     }
 
-    fn send_grants(&self, links: &Links, peer: &Peer, is_due: bool) {
+    fn send_grants(&self, links: &Links, peer: &Peer) {
         let mut grants: Vec<Grant> = Vec::new();
         peer.inflows.with(|inflows| {
             for (task, inflow) in inflows {
                 let is_from = |channel| self.channel(channel).0.far().is_some_and(|far| far.worker == peer.worker);
                 let aside = task.inbox.aside(is_from) as u64;
-                let is_empty = is_due && task.inbox.is_empty();
-                if let Some(total) = inflow.grant_due(task.inbox.passed(), aside, is_empty) {
+                if let Some(total) = inflow.grant_due(task.inbox.passed(), aside, task.inbox.is_empty()) {
                     grants.push(Grant { target: task.task_id as u32, total });
                 }
             }

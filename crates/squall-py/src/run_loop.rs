@@ -1,8 +1,8 @@
 //! The loop that runs the tasks of a worker.
 //!
 //! One thread runs all tasks in turn: spouts give up to 64 roots each, then bolts in topological order empty their
-//! inboxes, then timers; when nothing is left to do the loop spins for some microseconds and then sleeps until the
-//! next timer or a wake. A thread for each executor costs 1.3 to 2 times the CPU under the interpreter lock.
+//! inboxes, then timers; when nothing is left to do the loop spins for some microseconds, where that has paid lately, and
+//! then sleeps until the next timer or a wake. A thread for each executor costs 1.3 to 2 times the CPU under the interpreter lock.
 
 use crate::call::{Kind, offload};
 use crate::core::{Core, Due, UserTimer, exception};
@@ -19,6 +19,7 @@ use pyo3::types::PyDict;
 use squall_core::ids::{RootId, mix};
 use squall_core::retry::{self, Action};
 use squall_core::route::Grouping;
+use squall_core::spin::Spin;
 use squall_net::page::Totals;
 use squall_net::wake::Waiter;
 use std::collections::VecDeque;
@@ -26,8 +27,6 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// How long the loop polls before it sleeps: shorter than a thread's wake-up.
-const SPIN_NS: u64 = 20_000;
 /// How long a timer waits that found the tasks below full.
 const ROOM_WAIT_NS: u64 = 5_000_000;
 
@@ -48,7 +47,7 @@ impl Core {
         // SAFETY: the interpreter lock is held.
         self.loop_thread.set(unsafe { PyThreadState_Get() });
         self.adopt_thread();
-        let mut spinning_since_ns = 0;
+        let (mut spinning_since_ns, mut spin) = (0, Spin::default());
         loop {
             let now_ns = self.tick_clock();
             if self.death.with(|death| death.is_some()) {
@@ -79,12 +78,13 @@ impl Core {
             if spinning_since_ns == 0 {
                 spinning_since_ns = now_ns;
             }
-            if now_ns - spinning_since_ns < SPIN_NS && !until_idle {
+            if now_ns - spinning_since_ns < spin.for_ns() && !until_idle {
                 std::hint::spin_loop();
                 continue;
             }
             self.settle_held_up();
             self.sleep(py, deadline_ns);
+            spin.slept(self.now_precise_ns().saturating_sub(now_ns));
             if unsafe { PyErr_CheckSignals() } != 0 {
                 return Err(PyErr::fetch(py));
             }
@@ -113,12 +113,12 @@ impl Core {
         }
         let mut over_high_water = false;
         for bolt in order {
-            over_high_water |= bolt.is_full();
+            over_high_water |= bolt.is_full() && self.is_full_of_own(bolt);
             worked |= self.run_bolt(py, bolt) > 0;
         }
         // What waits in an inbox for the rest of its batch waits for its next input, as in a join.
         let waits = |bolt: &Rc<Task>| bolt.inbox.is_empty() || bolt.bolt().waiting_since_ns.get() != 0;
-        let is_taken = |task: &Rc<Task>| task.far().is_none_or(|far| far.under_way() == 0);
+        let is_taken = |task: &Rc<Task>| task.far().is_none_or(|far| far.is_soon_taken());
         let all_empty = order.iter().all(waits) && (self.is_alone() || self.tasks.get().iter().all(is_taken));
         for spout in spouts {
             let state = spout.spout();

@@ -133,7 +133,11 @@ def run(
     parameters: Parameters = None,
     workers: Workers = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print events as JSON lines: started, progress each second, summary.")
+        bool,
+        typer.Option(
+            "--json",
+            help="Print events as JSON lines: started, worker (its changes), progress each second, summary.",
+        ),
     ] = False,
     summary: Annotated[
         str | None, typer.Option("--summary", metavar="FILE", help="Write the summary event to this file as JSON.")

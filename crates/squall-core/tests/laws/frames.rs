@@ -57,6 +57,19 @@ fn row() -> impl Strategy<Value = OwnedRow> {
     )
 }
 
+/// Each but those that are to be replayed is the next of its channel, of one tree, as nearly all rows are.
+fn mostly_plain(mut rows: Vec<OwnedRow>) -> Vec<OwnedRow> {
+    for i in 1..rows.len() {
+        if !rows[i].flags.replay {
+            let last = rows[i - 1].place;
+            rows[i].place = RowPlace { sequence: last.sequence.wrapping_add(1), ..last };
+            rows[i].extension = None;
+            rows[i].trees.resize(1, (7, 8));
+        }
+    }
+    rows
+}
+
 fn channel() -> impl Strategy<Value = ChannelId> {
     any::<(u32, u16, u32)>().prop_map(|(source, stream, target)| ChannelId { source, stream, target })
 }
@@ -198,6 +211,27 @@ proptest! {
         }
         push(&mut buffer, &rows[0]);
         prop_assert!(same(buffer.rows(), &rows[..1]), "the first row after all have left says its place");
+    }
+
+    // semantics 24, semantics 25
+    #[test]
+    fn rows_come_while_others_leave(rows in proptest::collection::vec(row(), 1..40), steps in proptest::collection::vec((0_usize..4, 1_usize..4), 1..40)) {
+        let rows = mostly_plain(rows);
+        let (mut buffer, mut pushed, mut taken) = (RowBuffer::default(), 0, 0);
+        for (pushes, most_rows) in steps {
+            for row in rows[pushed..].iter().take(pushes) {
+                push(&mut buffer, row);
+                pushed += 1;
+            }
+            let waiting = &rows[taken..pushed];
+            prop_assert!(same(Rows::new(buffer.rows().as_bytes()).expect("whole rows"), waiting));
+            prop_assert_eq!((buffer.len(), buffer.bytes()), (waiting.len(), buffer.rows().as_bytes().len()));
+            if !buffer.is_empty() {
+                let (count, is_same) = buffer.take(most_rows, usize::MAX, |part| (part.len(), same(part, &waiting[..part.len()])));
+                prop_assert!(is_same && count == most_rows.min(waiting.len()));
+                taken += count;
+            }
+        }
     }
 
     // semantics 24

@@ -131,6 +131,7 @@ struct Shared {
     command: OwnedFd,
     is_over: AtomicBool,
     events: Mutex<VecDeque<LinkEvent>>,
+    has_events: AtomicBool,
     wake: Wake,
     refusals: Refusals,
 }
@@ -162,6 +163,7 @@ impl Shared {
             LinkEvent::GivenUp { .. } => {}
         }
         events.push_back(event);
+        self.has_events.store(true, Ordering::Release);
         drop(events);
         self.wake.wake();
     }
@@ -182,6 +184,7 @@ impl Gate {
             command: sys::eventfd()?,
             is_over: AtomicBool::new(false),
             events: Mutex::default(),
+            has_events: AtomicBool::new(false),
             wake,
             refusals: Refusals::default(),
         });
@@ -209,9 +212,14 @@ impl Gate {
         sys::signal(self.shared.command.as_raw_fd());
     }
 
-    /// What happened since, the oldest first.
+    /// What happened since, the oldest first. Nothing, as nearly always, costs one look.
     pub fn take(&self) -> VecDeque<LinkEvent> {
-        std::mem::take(&mut *self.shared.events())
+        if !self.shared.has_events.load(Ordering::Acquire) {
+            return VecDeque::new();
+        }
+        let mut events = self.shared.events();
+        self.shared.has_events.store(false, Ordering::Relaxed); // they change together, under the lock
+        std::mem::take(&mut *events)
     }
 
     /// How often connections were refused.
