@@ -140,7 +140,12 @@ def test_json_output_is_json_whatever_user_code_prints(squall: Squall) -> None:
     text = "import atexit, os\natexit.register(print, 'at the end')\nos.write(1, b'raw\\n')\nos.system('echo shell')\n"
     running = squall.start("run", squall.file(text + re.sub("^    ", "", FINITE, flags=re.MULTILINE)), "--json")
     assert running.end() == 0
-    assert [json.loads(line)["event"] for line in running.out.splitlines()] == ["started", "summary"]
+    assert [json.loads(line)["event"] for line in running.out.splitlines()] == [
+        "started",
+        "worker",
+        "worker",
+        "summary",
+    ]
     assert running.err.count("a line of the module") == 1
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 
-from .conftest import Squall, wait_until
+from .conftest import NO_SECOND_LIFE, Squall, wait_until
 
 FAILING = """
     import os
@@ -186,7 +186,7 @@ def test_replay_is_asked_for_until_its_root_has_ended(squall: Squall) -> None:
     assert squall.run(text).end() == 0
     assert squall.done("dead", "replay", "replayed", "1").process.returncode == 0
     (squall.folder / "deadly").touch()
-    assert squall.run(text).end() == 1
+    assert squall.run(text, *NO_SECOND_LIFE).end() == 1
     assert states(squall, "replayed") == ["asked"]
     (squall.folder / "deadly").unlink()
     (squall.folder / "mended").touch()

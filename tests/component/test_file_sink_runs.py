@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from .conftest import Squall, wait_until
+from .conftest import NO_SECOND_LIFE, Squall, wait_until
 
 NUMBERS = """
     import os
@@ -72,7 +72,7 @@ def test_every_acked_row_is_in_a_whole_file_after_a_kill(squall: Squall, name: s
     """Killed at any moment, the next run publishes what is left: no acked row is missing, no visible file is torn."""
     out, acked = squall.folder / "out", squall.folder / "acked"
     topology = NUMBERS.replace("/rows", f"/{name}")
-    run = squall.run(topology.format(count=10**9, options=options))
+    run = squall.run(topology.format(count=10**9, options=options), *NO_SECOND_LIFE)
     wait_until(lambda: len(visible(out)) > 2, what="three published files")
     os.kill(run.worker_pid(), signal.SIGKILL)
     assert run.end() == 1
@@ -89,7 +89,7 @@ def test_a_killed_run_loses_nothing_when_the_next_one_does_not_rotate(squall: Sq
     out, acked = squall.folder / "out", squall.folder / "acked"
     topology = NUMBERS.replace("/rows", "/rows.csv")
     rotated = ROTATE.format(format="Csv()") + ', compression="gzip"'
-    run = squall.run(topology.format(count=10**9, options=rotated))
+    run = squall.run(topology.format(count=10**9, options=rotated), *NO_SECOND_LIFE)
     wait_until(lambda: len(visible(out)) > 1, what="two published files")
     os.kill(run.worker_pid(), signal.SIGKILL)
     assert run.end() == 1
@@ -160,7 +160,7 @@ def test_a_file_is_copied_whole_over_kills(squall: Squall) -> None:
     out = squall.folder / "out"
     for kill in range(3):
         published = len(visible(out))
-        run = squall.run(COPY)
+        run = squall.run(COPY, *NO_SECOND_LIFE)
         if kill < 2:
             wait_until(lambda: len(visible(out)) > published + 1 or run.process.poll() is not None, what="progress")  # noqa: B023
             os.kill(run.worker_pid(), signal.SIGKILL)

@@ -12,7 +12,7 @@ import httpx
 import pytest
 import trustme
 
-from .conftest import Running, Squall, wait_until
+from .conftest import NO_SECOND_LIFE, Running, Squall, wait_until
 
 TOPOLOGY = """
     import os, time
@@ -115,7 +115,7 @@ def test_a_worker_that_is_killed_answers_nothing_so_that_clients_send_again(
     squall: Squall, client: httpx.Client
 ) -> None:
     (squall.folder / "wait").touch()
-    run = squall.run(TOPOLOGY.format(options='receipts="processed"'))
+    run = squall.run(TOPOLOGY.format(options='receipts="processed"'), *NO_SECOND_LIFE)
     url = url_of(run)
     errors: list[httpx.HTTPError] = []
 

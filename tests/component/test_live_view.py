@@ -10,7 +10,7 @@ import termios
 
 import pytest
 
-from .conftest import Squall, is_alive, wait_until
+from .conftest import NO_SECOND_LIFE, Squall, is_alive, wait_until
 from .terminal import Terminal, terminal
 
 SLOW = """
@@ -58,7 +58,7 @@ def test_keys_show_panes_change_the_log_level_and_end_the_run(squall: Squall) ->
         assert not is_waiting_for_lines(screen)
         screen.press("j", then="10 min")
         screen.press("\x1b[B", then="enrich   bolt, async")
-        screen.press("\x1b", then="worker 0")
+        screen.press("\x1b", then="worker 1")
         screen.press("?", then="ends the view")
         screen.press("s", then=str(squall.state / "logs"))
         screen.press("e", then="no component has raised an error")
@@ -66,7 +66,7 @@ def test_keys_show_panes_change_the_log_level_and_end_the_run(squall: Squall) ->
         screen.press("l", then="log level INFO again")
         screen.press("t", then="whose tuples?")
         screen.press("2", then="  n=")
-        screen.press("t", then="worker 0")
+        screen.press("t", then="worker 1")
         screen.press("p", then="view paused")
         screen.press("q", then="summary of")
         assert screen.end() == 0
@@ -90,8 +90,8 @@ def test_interrupt_drains_and_gives_the_terminal_back(squall: Squall) -> None:
         assert_restored(screen)
 
 
-def test_worker_that_is_killed_leaves_the_terminal_as_it_was(squall: Squall) -> None:
-    with terminal(squall.folder, "run", squall.file(SLOW)) as screen:
+def test_worker_that_is_killed_for_good_leaves_the_terminal_as_it_was(squall: Squall) -> None:
+    with terminal(squall.folder, "run", squall.file(SLOW), *NO_SECOND_LIFE) as screen:
         screen.shows("held up")
         worker = re.search(r"process (\d+)", screen.text)
         assert worker is not None

@@ -292,3 +292,23 @@ def test_a_full_disk_that_is_freed_loses_nothing(squall: Squall, small_disk: Pat
         assert "no space left" in troubles(run)["last"].lower()
     finally:
         subprocess.run(["umount", "-l", str(small_disk)], check=False)
+
+
+def test_a_record_that_kills_its_worker_ends_as_a_dead_letter(squall: Squall) -> None:
+    """Semantics 9: it comes again from the journal in each life, and is known by its number there."""
+    port = free_port()
+    text = KEEP.replace(
+        "    def process_batch(self, line: list):\n            os.write",
+        "    def process_batch(self, line: list):\n            if 'bad' in line: os.kill(os.getpid(), 9)\n            os.write",
+    )
+    assert text != KEEP
+    run = squall.run(text, "-p", f"port={port}")
+    run.event("started")
+    lines = [f"line {number}" for number in range(200)]
+    assert send(port, *lines[:100], "bad", *lines[100:]) == 201
+    wait_until(lambda: set(kept(squall)) == set(lines), what="all other lines")
+    run.interrupt()
+    assert run.end() == 0, run.err
+    assert run.summary()["dead"] == 1
+    assert "bad" in squall.done("dead", "list", "kept").out
+    assert segments(squall) == []

@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from .conftest import Running, Squall, free_port, wait_until
+from .conftest import NO_SECOND_LIFE, Running, Squall, free_port, wait_until
 
 TOPOLOGY = """
     import time
@@ -113,7 +113,7 @@ def test_sender_of_the_reference_loses_nothing_when_the_run_is_killed(squall: Sq
     port, path = free_port(), squall.folder / "records"
     lines = [f"line {number}" for number in range(30_000)]
     sender = Thread(target=names["deliver"], args=(lines, "127.0.0.1", port), daemon=True)
-    run = squall.run(DELIVERED, "-p", f"port={port}")
+    run = squall.run(DELIVERED, "-p", f"port={port}", *NO_SECOND_LIFE)
     worker = run.worker_pid()
     sender.start()
     wait_until(lambda: path.exists() and path.stat().st_size, what="the first lines")

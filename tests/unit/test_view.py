@@ -78,7 +78,7 @@ def progress_of(shape: dict[str, Any], **changes: dict[str, Any]) -> dict[str, A
         "recent_complete_ms": latency,
         "components": components,
         "errors": {},
-        "workers": [{"id": 0, "pid": 77, "cpu_ratio": 0.5, "rss_bytes": 84_000_000, "uptime_s": 76.0}],
+        "workers": [{"id": 1, "pid": 77, "cpu_ratio": 0.5, "rss_bytes": 84_000_000, "uptime_s": 76.0}],
         "dead_letters": {"open": 0, "last": None},
     }
 
@@ -169,7 +169,7 @@ def test_the_screen_says_what_happens() -> None:
         "count          1      0.98      0 %    12k  1,234/s  1,234/s       –       –         0        0       0",
         "",
         "lines is held up 63 % of the time by count (in flight 100 of 100)",
-        "worker 0  50 % CPU  84 MB  pid 77  up 1 min 16 s",
+        "worker 1  50 % CPU  84 MB  pid 77  up 1 min 16 s",
         "q quit   p pause   j k choose   e errors   t tap   l DEBUG   s stacks   ? help",
     ]
 

@@ -154,7 +154,8 @@ impl Journal {
             if newest.next == joined.next && Some(&joined.next) == firsts.last() {
                 fs::remove_file(path)?; // without a record: it has the name of the one that comes next
                 marked = 0;
-                (segments.pop(), paths.pop());
+                segments.pop();
+                paths.pop();
             } else {
                 File::open(path)?.sync_all()?; // what is read now must not vanish once others are written behind it
             }

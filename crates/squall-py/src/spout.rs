@@ -458,7 +458,10 @@ impl Core {
         match polled {
             Polled::Some => return true,
             Polled::Nothing => self.rest_spout(state),
-            Polled::Ended => state.exhausted.set(true),
+            Polled::Ended => {
+                state.exhausted.set(true);
+                return true; // whoever runs the loop has looked before, and looks again only where something happened
+            }
             Polled::Raised(error) => self.spout_raised(py, task, error),
         }
         false
