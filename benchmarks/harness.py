@@ -59,7 +59,7 @@ def prepare(topology: Topology) -> Run:
     """Builds everything; the loop has not run yet."""
     graph = validate(topology)
     worker = _core.Worker(incarnation=1, seed=1, hooks=Hooks(), virtual=False, settings=core_settings(graph.settings))
-    services = WorkerServices(worker, plan(graph), "bench-1", 0, Path("/nonexistent"), 1)
+    services = WorkerServices(worker, plan(graph), "bench-1", 1, Path("/nonexistent"), 1)
     built = build(services, offloader=lambda _spec, _instance: None)
     for task in built.tasks:
         if hasattr(task.instance, "open"):

@@ -391,7 +391,7 @@ def measure(*, quick: bool) -> dict[str, float]:
 
 
 def _measured(*, quick: bool) -> dict[str, float]:
-    pairs, n, seconds = (4, 120_000, 2.0) if quick else (11, 300_000, 8.0)
+    pairs, n, seconds = (4, 200_000, 2.0) if quick else (11, 300_000, 8.0)
     found: dict[str, float] = {}
     ready_s: list[float] = []
 

@@ -4,6 +4,7 @@ use squall_core::tracker::Tracker;
 use squall_net::tcp::Ends;
 
 /// What keeps the order of a spout's outputs.
+#[allow(clippy::large_enum_variant)] // one a spout, never moved
 pub enum Order {
     /// All in one: for positions.
     Whole(Tracker),

@@ -115,7 +115,9 @@ proptest! {
         theirs.read_to_end(&mut wire).unwrap();
         let first = encoded(size);
         prop_assert_eq!(wire.len() - 40, (first.len() - 40) * 4);
-        prop_assert_eq!(&wire[40 + 32..40 + 64], &first[40 + 32..40 + 64]);
+        let body_bytes = u32::from_le_bytes(first[40 + 24..40 + 28].try_into().expect("four bytes")) as usize;
+        let body = 40 + 32..40 + 32 + body_bytes;
+        prop_assert_eq!(&wire[body.clone()], &first[body]);
         let (mut reader, mut theirs) = end();
         let (mut bodies, mut at) = (Vec::new(), 0);
         while at < wire.len() {
