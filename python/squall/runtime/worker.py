@@ -219,7 +219,7 @@ class WorkerProcess:
     def _through_stages(self, drain: life.Drain) -> bool:
         """Runs until there is nothing left but to close, or no time, or nobody who reads the output; False: it died."""
         while not self._output_closed and self.worker.monotonic() < self.stages.deadline:
-            if (stage := self.stages.next()) is not None:
+            while (stage := self.stages.next()) is not None:  # the loop is stopped once for several that came together
                 self._begin(stage, drain)
             if self.stages.stage.kind == stages.CLOSE:
                 break
