@@ -83,8 +83,9 @@ def test_commands_that_wait_for_a_worker_without_end_are_refused_from_a_number_o
             asker.sendall(sockets.line({"cmd": "metrics"}))
         answers = [json.loads(line) for _, line in zip(range(100), asker.makefile(), strict=False)]
     refused = [answer["error"] for answer in answers if "error" in answer]
-    assert refused == ["64 commands wait for the worker already"] * 36
-    assert all("busy_with" in answer for answer in answers[36:])
+    assert set(refused) == {"64 commands wait for the worker already"}
+    assert len(refused) in (36, 37)  # what the parent has told may be one of the 64
+    assert all("busy_with" in answer for answer in answers[len(refused) :])
     assert "hang_in_c" in squall.done("stacks", "hanging").out
     run.interrupt()
     run.event("draining")

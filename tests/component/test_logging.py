@@ -120,7 +120,7 @@ def test_each_line_of_a_log_of_json_is_an_object_whatever_is_logged(squall: Squa
     assert run.summary()["acked"] == 1
     warned = logged(run, logger="mine", level="WARNING")
     assert warned["message"] == "two\nlines \u2028 and \x85 more"
-    assert (warned["topology"], warned["component"], warned["task"], warned["worker"]) == ("evil", "evil", 1, 0)
+    assert (warned["topology"], warned["component"], warned["task"], warned["worker"]) == ("evil", "evil", 1, 1)
     assert warned["extra"]["order"] == 5
     assert logged(run, logger="stdout")["message"] == '{"level": "INFO"}\rprinted'
     assert logged(run, message="failed")["exception"].endswith("ValueError: a\nb")

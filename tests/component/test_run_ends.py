@@ -354,10 +354,16 @@ SPREAD = """
     """
 
 
-def test_workers_that_are_not_there_are_told(squall: Squall) -> None:
-    """Storm spreads tasks over `topology.workers`; here one runs them all for now, and `run` says so."""
-    run = squall.done("run", squall.file(SPREAD))
-    assert "warning: topology.workers is 2, but this version runs all tasks in 1 worker for now" in run.err.splitlines()
+def test_tasks_run_in_as_many_workers_as_the_topology_or_the_command_says(squall: Squall) -> None:
+    run = squall.done("run", squall.file(SPREAD), "--json")
+    assert [worker["id"] for worker in run.event("started")["workers"]] == [1, 2]
+    run = squall.done("run", squall.file(SPREAD), "--json", "-w", "1")
+    assert [worker["id"] for worker in run.event("started")["workers"]] == [1]
+
+
+def test_workers_for_which_there_are_no_executors_are_told(squall: Squall) -> None:
+    run = squall.done("run", squall.file(SPREAD), "-w", "9")
+    assert "warning: there are 4 executors, so 4 of 9 workers are used" in run.err.splitlines()
     assert run.process.returncode == 0
 
 

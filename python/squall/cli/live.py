@@ -62,7 +62,7 @@ class LiveView:
         """Shows one event."""
         match event["event"]:
             case "started":
-                where = f" {processes(event)}{listening(event)}; log {event['log']}"
+                where = f": {processes(event)}{listening(event)}; log {event['log']}"
                 self._painter.text_above(event["topology"] + where, "bold")
                 self._board.take(event)
             case "worker" if event["state"] == "lost":

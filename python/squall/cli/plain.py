@@ -35,7 +35,7 @@ class PlainView:
         """Shows one event."""
         match event["event"]:
             case "started":
-                where = f"{processes(event)}{listening(event)}; log: {event['log']}"
+                where = f"in {processes(event)}{listening(event)}; log: {event['log']}"
                 self._say(f'running "{event["topology"]}" {where}')
             case "worker" if event["state"] == "lost":
                 _complain(lost_text(event))

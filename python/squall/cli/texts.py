@@ -18,7 +18,7 @@ def listening(event: Event) -> str:
 def processes(event: Event) -> str:
     """The worker processes of a run that has started."""
     pids = [str(worker["pid"]) for worker in event["workers"]]
-    return f"in process {pids[0]}" if len(pids) == 1 else f"in processes {', '.join(pids)}"
+    return f"process {pids[0]}" if len(pids) == 1 else f"processes {', '.join(pids)}"
 
 
 def lost_text(event: Event) -> str:
