@@ -299,7 +299,9 @@ def test_a_record_that_kills_its_worker_ends_as_a_dead_letter(squall: Squall) ->
     port = free_port()
     text = KEEP.replace(
         "    def process_batch(self, line: list):\n            os.write",
-        "    def process_batch(self, line: list):\n            if 'bad' in line: os.kill(os.getpid(), 9)\n            os.write",
+        "    def process_batch(self, line: list):\n"
+        "            if 'bad' in line: os.kill(os.getpid(), 9)\n"
+        "            os.write",
     )
     assert text != KEEP
     run = squall.run(text, "-p", f"port={port}")
