@@ -94,19 +94,31 @@ def plain_map_file(source: Path, target: Path) -> None:
             out.write(f"{words_of(line)}\n")
 
 
+def settle(worker: _core.Worker) -> None:
+    """Runs until nothing can move."""
+    while (standing := worker.standing())["moving"]:
+        worker.run(deadline=worker.monotonic() + 0.05, known=standing["activity"])
+
+
 def run(topology: Topology, work_dir: Path) -> float:
     """CPU seconds from the first poll to the end of the drain."""
     graph = validate(topology)
     worker = _core.Worker(incarnation=1, seed=1, hooks=Hooks(), virtual=False, settings=core_settings(graph.settings))
     offloaders = Offloaders()
-    built = build(WorkerServices(worker, plan(graph), "bench-1", 0, work_dir, 1), offloader=offloaders)
+    built = build(WorkerServices(worker, plan(graph), "bench-1", 1, work_dir, 1), offloader=offloaders)
     life.open_all(worker, built)
     try:
 
         def to_the_end() -> None:
             worker.run()
-            assert life.drain(worker, built, 30).in_time
-            assert life.close_all(built) == []
+            drain = life.Drain(worker, built)
+            drain.stop_sources()
+            for name in life.drains(built):
+                settle(worker)
+                drain.component(name)
+            settle(worker)
+            assert not worker.pending()
+            assert [*drain.failures, *life.close_all(built)] == []
 
         return cpu_s(to_the_end)
     finally:
