@@ -186,8 +186,13 @@ def test_bytes_that_are_corrupted_on_their_way_are_noticed_and_come_again(squall
 def test_a_link_that_is_half_open_is_given_up_and_found_again(squall: Squall, from_caller: bool) -> None:
     """One end hears nothing more, and no error either."""
 
+    first: list[int] = []  # the connection that came to carry frames
+
     def swallow(number: int, is_caller: bool, before: int, data: bytes) -> bytes | None:
-        return b"" if number == 1 and is_caller is from_caller and before > SHAKEN else data
+        if is_caller is not from_caller or before <= SHAKEN:
+            return data
+        first.append(number)
+        return b"" if number == first[0] else data
 
     run = squall.run(with_keep(squall, COPYING), "-w", 2)
     proxy = Proxy(socket_of(squall, 2), swallow)
@@ -208,7 +213,7 @@ def test_a_link_on_which_all_takes_long_is_only_slow(squall: Squall) -> None:
     proxy = Proxy(socket_of(squall, 2), delay)
     copied(squall, run)
     proxy.close()
-    assert proxy.connections == called
+    assert proxy.connections <= 2  # a worker calls again if the other had not been told yet whom to expect
 
 
 def test_a_handshake_that_is_replayed_or_cut_off_is_refused(squall: Squall) -> None:
@@ -230,4 +235,4 @@ def test_a_handshake_that_is_replayed_or_cut_off_is_refused(squall: Squall) -> N
     assert all(map(is_sent_away, connections))
     copied(squall, run)
     proxy.close()
-    assert proxy.connections == 1
+    assert proxy.connections == called
