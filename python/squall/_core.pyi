@@ -471,7 +471,7 @@ class Session:
         stuck_after: float,
         timeout: float,
     ) -> None:
-        """`handler` is asked for what needs the interpreter; `stacks` and `stop` are answered without it.
+        """`handler` is asked for what needs the interpreter; `stacks` is answered without it.
 
         `dump_fd`: the file that faulthandler writes stacks to on SIGUSR2.
         """

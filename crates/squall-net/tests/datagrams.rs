@@ -93,19 +93,22 @@ fn stopping_takes_what_the_socket_holds() {
 
 #[test]
 fn stopping_takes_what_waits_behind_an_empty_datagram() {
-    let (socket, client) = udp();
-    let source = source(socket, 1);
-    let send = |datagram: &[u8]| assert_eq!(client.send(datagram).unwrap(), datagram.len());
-    send(b"first");
-    while !source.0.has_chunks() {
-        source.1.wait(Some(Duration::from_millis(20)));
+    // At any moment; from some on the reader waits for room.
+    for moment in 0..20 {
+        let (socket, client) = udp();
+        let source = source(socket, 1);
+        let send = |datagram: &[u8]| assert_eq!(client.send(datagram).unwrap(), datagram.len());
+        send(b"first");
+        while !source.0.has_chunks() {
+            source.1.wait(Some(Duration::from_millis(20)));
+        }
+        (0..64).for_each(|_| send(b"batch")); // read as one, once there is room
+        send(b"");
+        send(b"last");
+        (0..moment * moment).for_each(|_| std::thread::yield_now());
+        source.0.stop_accepting();
+        assert_eq!(until(&source, |_| source.0.finished()).0.len(), 67);
     }
-    (0..64).for_each(|_| send(b"batch")); // read as one, once there is room
-    send(b"");
-    send(b"last");
-    std::thread::sleep(Duration::from_millis(20)); // most likely it waits for room by now
-    source.0.stop_accepting();
-    assert_eq!(until(&source, |_| source.0.finished()).0.len(), 67);
 }
 
 #[test]

@@ -108,9 +108,7 @@ impl Peer {
             self.sent.set(self.sent.get() + 1);
         }
     }
-}
 
-impl Peer {
     fn with_inflow(
         &self,
         task: &Rc<Task>,

@@ -1,6 +1,6 @@
 //! The worker's end of the command session, as Python makes it.
 //!
-//! `stacks` and `stop` are answered by the native thread without the interpreter lock; everything else is given to a
+//! `stacks` is answered by the native thread without the interpreter lock; everything else is given to a
 //! handler in Python, on a thread of its own, so that one who waits for the lock holds up nobody.
 //!
 //! Bound: 64 commands wait for the lock; further ones are refused.
@@ -50,15 +50,9 @@ impl Session {
         let dump = Arc::new(Mutex::new(dump));
         let (sender, lines) = session::channel();
         let asked = ask_python(handler, sender.clone())?;
-        let (stop, wake) = worker.get().stopper();
         let stacks = dump.clone();
         let answer: session::Handler = Box::new(move |line| match command_of(line).as_deref() {
             Some("stacks") => Some(stacks_answer(line, &read_stacks(&stacks))),
-            Some("stop") => {
-                stop.store(true, Ordering::Relaxed);
-                wake.wake();
-                None
-            }
             _ => asked.put(line),
         });
         // SAFETY: ends the process at once, as the parent is gone.

@@ -24,7 +24,7 @@ use squall_core::route::Route;
 use squall_core::timers::Timers;
 use squall_core::tracker::Tracker;
 use squall_net::page::Page;
-use squall_net::wake::{Waiter, Wake};
+use squall_net::wake::Waiter;
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{FromRawFd, OwnedFd};
@@ -44,11 +44,6 @@ impl Worker {
     /// The shared state.
     pub fn core(&self) -> &Rc<Core> {
         &self.0.0
-    }
-
-    /// What a native thread needs to stop the loop.
-    pub fn stopper(&self) -> (Arc<AtomicBool>, Wake) {
-        (self.core().stop.clone(), self.core().wake.clone())
     }
 
     /// The shared page, for the watchdog.

@@ -175,14 +175,15 @@ def _opened(path: Path) -> int:
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         for folder in (path.parent, path.parent.parent):
-            _sync_folder(folder)
+            sync_folder(folder)
     except OSError:
         os.close(fd)
         raise
     return fd
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Has the names in a folder survive a loss of power."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(fd)

@@ -162,12 +162,12 @@ class Crew:
             seat.said = told(why)
             seat.process.kill()
 
-    def tell(self, command: Event, *, may_be_lost: bool = False) -> None:
+    def tell(self, command: Event) -> None:
         """Gives all workers a command that needs no answer."""
         if command.get("cmd") == "untap":
             self._questions.untap(command["tap"])
         for seat in self._living():
-            seat.process.tell(command, may_be_lost=may_be_lost)
+            seat.process.tell(command)
 
     def tell_worker(self, number: int, command: Event) -> None:
         """Gives one worker a command that needs no answer."""

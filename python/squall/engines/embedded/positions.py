@@ -17,6 +17,7 @@ from pathlib import Path
 
 from squall.errors import ClusterError, Defect, StateError
 from squall.model.graph import Graph, Kind
+from squall.runtime.dead_log import sync_folder
 from squall.runtime.positions import FROM_START, StoredPosition
 
 LOCK = ".lock"
@@ -71,7 +72,7 @@ class PositionStore:
         if not path.parent.exists():
             path.parent.mkdir(mode=0o700)
             for folder in (self._folder, *self._folder.parents[:2]):
-                _sync_folder(folder)  # what is made durable in a folder is lost with the folder's own name
+                sync_folder(folder)  # what is made durable in a folder is lost with the folder's own name
         body = json.dumps({"version": VERSION, **position.json()}, separators=(",", ":")).encode()
         beside = path.with_suffix(".new")
         fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -80,7 +81,7 @@ class PositionStore:
             file.flush()
             os.fsync(file.fileno())
         beside.rename(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
         self._newest[position.component, position.task] = position
 
     def forget(self) -> None:
@@ -93,13 +94,13 @@ class PositionStore:
             return
         forgotten = self._folder / FORGOTTEN
         forgotten.touch(mode=0o600)
-        _sync_folder(self._folder)
+        sync_folder(self._folder)
         for folder in self._folder.iterdir():
             if folder.is_dir():
                 shutil.rmtree(folder)
-        _sync_folder(self._folder)
+        sync_folder(self._folder)
         forgotten.unlink()
-        _sync_folder(self._folder)
+        sync_folder(self._folder)
 
     def close(self) -> None:
         """Lets another run have them."""
@@ -156,11 +157,3 @@ def told(stored: Sequence[StoredPosition]) -> str:
     """One line: where a run goes on, and how not to."""
     names = dict.fromkeys(one.component for one in stored)
     return f"going on where the last run stopped: {', '.join(names)}; --from-start forgets"
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -40,6 +40,7 @@ class Questions:
         self._questions[request["id"]] = _Question(str(request.get("cmd")), of)
         if request.get("cmd") == "tap":
             self._taps[request["id"]] = request, {*of}
+        self._close(request["id"])  # at once, if there is no worker now
 
     def untap(self, number: int) -> None:
         """A tap is closed."""
@@ -72,7 +73,7 @@ class Questions:
         if question.of:
             return
         del self._questions[number]
-        answers = question.answers or {0: {"id": number, "error": "the worker was lost before it answered"}}
+        answers = question.answers or {0: {"id": number, "error": "the worker was lost and has not come back yet"}}
         self._answered(merged(question.command, answers, self._figures()))
 
 

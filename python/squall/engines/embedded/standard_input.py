@@ -35,6 +35,7 @@ class StandardInput:
         """Where the first piece begins, and what of it has ended."""
         self._kept_bytes = 0
         self._has_ended = False
+        self._connections = 0
 
     @property
     def is_terminal(self) -> bool:
@@ -48,7 +49,10 @@ class StandardInput:
     def connect(self) -> socket.socket:
         """The end of a new connection for a new life of the worker; what has not ended comes on it."""
         ours, theirs = socket.socketpair()
-        Thread(target=self._pass_on, args=(ours,), name="squall-stdin-out", daemon=True).start()
+        with self._changed:
+            self._connections += 1
+            self._changed.notify_all()  # the one before is over
+        Thread(target=self._pass_on, args=(ours, self._connections), name="squall-stdin-out", daemon=True).start()
         return theirs
 
     def ended(self, position: bytes) -> None:
@@ -88,20 +92,26 @@ class StandardInput:
                     return
                 self._changed.wait_for(lambda: self._kept_bytes < self._most)
 
-    def _pass_on(self, connection: socket.socket) -> None:
+    def _pass_on(self, connection: socket.socket, number: int) -> None:
         with connection:
             try:
                 at = self._place.offset
-                while piece := self._next(at):
+                while piece := self._next(at, number):
                     connection.sendall(piece)
                     at += len(piece)
             except OSError:  # the worker takes no more
                 pass
 
-    def _next(self, at: int) -> bytes:
-        """The bytes from an offset on, as soon as there are some; none at the end."""
+    def _next(self, at: int, number: int) -> bytes:
+        """The bytes from an offset on, as soon as there are some; none at the end, or for a connection that is over."""
+
+        def has_news() -> bool:
+            return self._has_ended or self._connections != number or at < self._place.offset + self._kept_bytes
+
         with self._changed:
-            self._changed.wait_for(lambda: self._has_ended or at < self._place.offset + self._kept_bytes)
+            self._changed.wait_for(has_news)
+            if self._connections != number:
+                return b""
             before = at - self._place.offset
             for piece in self._pieces:
                 if before < len(piece):
