@@ -13,11 +13,13 @@ mod encode;
 mod foreign;
 mod made;
 mod registry;
+mod texts;
 mod timing;
 
 pub use decode::{Reason, Undecodable, decode_row};
 pub use encode::{Cause, Unencodable, encode_plain_row, encode_row};
 pub use registry::register_codec;
+pub use texts::Texts;
 pub use timing::time_codec;
 
 use crate::fault;

@@ -2,7 +2,7 @@
 
 use crate::batch::Alone;
 use crate::call::Call;
-use crate::codec::Fallback;
+use crate::codec::{Fallback, Texts};
 use crate::fault;
 use crate::gil::Fixed;
 use crate::links::Links;
@@ -132,6 +132,8 @@ pub struct Core {
     pub by_id: Local<Vec<Option<Rc<Task>>>>,
     /// What binds this worker to the others.
     pub links: Local<Option<Box<Links>>>,
+    /// Short texts that came over the links.
+    pub texts: Texts,
     /// What other threads want done with the links.
     pub orders: Local<Vec<crate::links::Order>>,
     /// Failed roots that wait for a worker that is not there.

@@ -556,7 +556,7 @@ impl Core {
         let count = rows.len() as u32;
         peer.with_inflow(task, |inflow| inflow.receive(count))?;
         let mut from: Option<(RowPlace, &OutStream)> = None;
-        for row in rows.iter() {
+        rows.for_each(|row| {
             // Nearly all rows are of the same stream as the one before.
             let stream = match from {
                 Some((place, stream)) if (place.source, place.stream) == (row.place.source, row.place.stream) => stream,
@@ -565,11 +565,11 @@ impl Core {
                         from = Some((row.place, stream));
                         stream
                     }
-                    None => continue, // a peer of another topology would have been refused at the door
+                    None => return, // a peer of another topology would have been refused at the door
                 },
             };
             self.take_row(py, task, stream, &row);
-        }
+        });
         let pushed = task.inbox.pushed();
         peer.with_inflow(task, |inflow| {
             inflow.pushed(count, pushed);
@@ -595,7 +595,7 @@ impl Core {
                 self.solo.set(self.solo.get().saturating_add_signed(more));
             }
         }
-        match codec::decode_row(py, row.values, stream.fields.len(), self.settings.fallback) {
+        match codec::decode_row(py, row.values, stream.fields.len(), self.settings.fallback, &self.texts) {
             Ok(values) => {
                 let values = ManuallyDrop::new(values);
                 // SAFETY: the row is taken by the call.

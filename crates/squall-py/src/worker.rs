@@ -1,6 +1,7 @@
 //! `Worker`: a worker's tasks as Python builds, runs and looks at them.
 
 use crate::bolt::{ARG_CONSTANT, ARG_TUPLE, Binding};
+use crate::codec::Texts;
 use crate::component::{self, Component};
 use crate::core::{Clock, Core, Due, RealClock, Replay, Settings, UserTimer};
 use crate::gil::{Fixed, Gil};
@@ -104,6 +105,7 @@ impl Worker {
             incarnation: Incarnation(incarnation),
             by_id: Local::default(),
             links: Local::new(None),
+            texts: Texts::default(),
             orders: Local::default(),
             stranded: Local::default(),
             alone: Local::default(),

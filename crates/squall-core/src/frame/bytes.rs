@@ -113,6 +113,7 @@ impl Item for RootId {
 impl Item for (RootId, u64) {
     const BYTES: usize = 16;
 
+    #[inline(always)]
     fn read(bytes: &[u8]) -> Self {
         (RootId(u64_at(bytes, 0)), u64_at(bytes, 8))
     }

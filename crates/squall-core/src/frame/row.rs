@@ -372,6 +372,17 @@ impl<'a> Rows<'a> {
         std::iter::from_fn(move || walk.row().ok())
     }
 
+    /// Gives the rows to `f` in their order.
+    ///
+    /// As a loop over [`Rows::iter`], but no row is put together in memory on its way to `f`.
+    #[inline(always)]
+    pub fn for_each(self, mut f: impl FnMut(Row<'a>)) {
+        let mut walk = Walk::new(self.bytes);
+        while let Ok(row) = walk.row() {
+            f(row);
+        }
+    }
+
     /// The bytes as they are in the frame.
     pub fn as_bytes(self) -> &'a [u8] {
         self.bytes

@@ -1,6 +1,6 @@
 //! From bytes to Python values.
 
-use super::{Fallback, made};
+use super::{Fallback, Texts, made};
 use crate::row::{INLINE, PyRow};
 use pyo3::ffi::*;
 use pyo3::prelude::*;
@@ -57,8 +57,14 @@ fn undecodable(field: usize, reason: Box<Reason>) -> Box<Undecodable> {
 
 /// The row of `fields` values whose bytes these are.
 #[inline(always)]
-pub fn decode_row(py: Python<'_>, bytes: &[u8], fields: usize, fallback: Fallback) -> Result<PyRow, Box<Undecodable>> {
-    let mut decoder = Decoder::new(bytes, fallback).map_err(|fault| undecodable(0, fault.into()))?;
+pub fn decode_row(
+    py: Python<'_>,
+    bytes: &[u8],
+    fields: usize,
+    fallback: Fallback,
+    texts: &Texts,
+) -> Result<PyRow, Box<Undecodable>> {
+    let mut decoder = Decoder::new(bytes, fallback, texts).map_err(|fault| undecodable(0, fault.into()))?;
     if fields > INLINE {
         return decoder.wide_row(py, fields);
     }
@@ -82,7 +88,8 @@ pub(super) fn decode_all<'py>(
     bytes: &[u8],
     fallback: Fallback,
 ) -> Result<Bound<'py, PyTuple>, Box<Undecodable>> {
-    let mut decoder = Decoder::new(bytes, fallback).map_err(|fault| undecodable(0, fault.into()))?;
+    let texts = Texts::default();
+    let mut decoder = Decoder::new(bytes, fallback, &texts).map_err(|fault| undecodable(0, fault.into()))?;
     let mut values: Vec<Bound<'py, PyAny>> = Vec::new();
     while !decoder.reader.is_at_end() {
         if values.len() == MAX_ITEMS {
@@ -127,12 +134,13 @@ pub(super) fn raised() -> Box<Reason> {
 pub(super) struct Decoder<'a> {
     reader: Reader<'a>,
     pub fallback: Fallback,
+    texts: &'a Texts,
 }
 
 impl<'a> Decoder<'a> {
     #[inline(always)]
-    fn new(bytes: &'a [u8], fallback: Fallback) -> Result<Self, Fault> {
-        Ok(Decoder { reader: Reader::new(bytes)?, fallback })
+    fn new(bytes: &'a [u8], fallback: Fallback, texts: &'a Texts) -> Result<Self, Fault> {
+        Ok(Decoder { reader: Reader::new(bytes)?, fallback, texts })
     }
 
     #[cold]
@@ -162,7 +170,7 @@ impl<'a> Decoder<'a> {
     #[inline(always)]
     pub unsafe fn value(&mut self) -> Made {
         let made = match self.reader.common() {
-            Some(Token::Ascii(text)) => unsafe { ascii(text) },
+            Some(Token::Ascii(text)) => unsafe { self.texts.text(text) },
             Some(Token::Int(number)) => unsafe { PyLong_FromLongLong(number) },
             Some(Token::Float(number)) => unsafe { PyFloat_FromDouble(number) },
             _ => return unsafe { self.other() },
@@ -283,7 +291,7 @@ impl<'a> Decoder<'a> {
 
 /// Text of ASCII characters, which `text` is known to be.
 #[inline(always)]
-unsafe fn ascii(text: &[u8]) -> *mut PyObject {
+pub(super) unsafe fn ascii(text: &[u8]) -> *mut PyObject {
     unsafe {
         if text.len() < 2 {
             // The interpreter has one object for each of these.
