@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import struct
 import sys
 import threading
@@ -542,3 +543,18 @@ def test_rows_of_any_width_go_through_frames(count: int) -> None:
     rows = [tuple(f"{n}{'ä' * (n % 3)}" for _ in range(count)) for n in range(300)]
     write, read, size = _core.time_codec(rows, 64)
     assert min(write, read, size) >= 0
+
+
+def test_short_texts_that_recur_are_told_from_all_others() -> None:
+    """Texts of 2 to 17 characters that differ in one place each, over and over: each comes back as itself."""
+    chance = random.Random(3)
+    stems = ["".join(chance.choices("ab\0\x7f", k=length)) for length in range(2, 18) for _ in range(8)]
+    near = [stem[:at] + other + stem[at + 1 :] for stem in stems for at in range(len(stem)) for other in "ac"]
+    texts = chance.choices(stems + near, k=20_000)
+    assert _core.decode_values(_core.encode_values((texts,)))[0] == texts
+
+
+def test_a_text_that_recurs_is_one_object() -> None:
+    first, second, third = _core.decode_values(_core.encode_values((["word", "".join(["wo", "rd"]), "other"],)))[0]
+    assert first is second
+    assert third == "other"
