@@ -111,8 +111,12 @@ def test_kills_of_every_role_under_load_lose_no_number(squall: Squall) -> None:
     assert run.end(WITHIN_S + FOR_S) == 0, run.err[-3000:]
     assert run.summary()["dead"] == 0
     rows = kept(squall.folder)
+    numbers = 0
     for task, seen in rows.items():
-        assert set(seen) == set(range(end)), f"task {task} lost {sorted(set(range(end)) - set(seen))[:20]}"
-    twice = sum(map(len, rows.values())) - SPOUTS * end
+        # A task may have been past the end already when that was written down.
+        missing = set(range(max(end, max(seen) + 1))) - set(seen)
+        assert not missing, f"task {task} lost {sorted(missing)[:20]}"
+        numbers += len(set(seen))
+    twice = sum(map(len, rows.values())) - numbers
     wait_until(lambda: files_left(squall) == [], 5, "that all files are gone")
-    print(f"{SPOUTS * end} numbers, {kills} kills in {runs} runs: none lost, {twice} came twice", end=" ")
+    print(f"{numbers} numbers, {kills} kills in {runs} runs: none lost, {twice} came twice", end=" ")
