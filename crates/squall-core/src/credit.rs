@@ -51,11 +51,6 @@ impl Credit {
     pub fn under_way(&self) -> u64 {
         self.sent - self.granted.saturating_sub(self.window).min(self.sent)
     }
-
-    /// How many tuples were sent since the session began.
-    pub fn sent(&self) -> u64 {
-        self.sent
-    }
 }
 
 /// Tuples of one frame, side by side in the mailbox.

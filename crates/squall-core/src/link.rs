@@ -14,7 +14,7 @@ mod kept;
 mod outgoing;
 mod violation;
 
-pub use incoming::{Came, LinkIn, RECEIPT_BYTES, RECEIPT_FRAMES};
+pub use incoming::{Came, LinkIn};
 pub use outgoing::{Limits, LinkOut};
 pub use violation::{Violation, Violations};
 

@@ -10,11 +10,13 @@ use crate::gil::Fixed;
 use crate::task::{OutStream, Task};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
-use squall_core::ack::AckFrame;
+use squall_core::ack::Acks;
 use squall_core::cell::Local;
 use squall_core::credit::Inflow;
 use squall_core::frame::MAX_FRAME_BYTES;
-use squall_core::frame::{Body, Grant, Header, Items, MAX_DETAIL_BYTES, Row, RowPlace, Rows, decode, write_items};
+use squall_core::frame::{
+    Body, Grant, Header, Item, Items, MAX_DETAIL_BYTES, Row, RowPlace, Rows, decode, write_items,
+};
 use squall_core::ids::{Incarnation, RootId, Token};
 use squall_core::link::{Came, Limits, LinkIn, LinkOut, Silence, Violation, Violations};
 use squall_core::retry;
@@ -40,6 +42,8 @@ const FRAME_ROWS_MOST: usize = 2048;
 const FRAME_BYTES_MOST: usize = 1 << 20;
 /// Acks that are worth a frame.
 const FRAME_ACKS: usize = 512;
+/// Acks, grants or roots that one frame has at most.
+const FRAME_ITEMS_MOST: usize = 1 << 16;
 /// What waits for longer goes out however little it is.
 const FLUSH_NS: u64 = 200_000;
 /// The assignment of an embedded run.
@@ -80,7 +84,7 @@ struct Peer {
     link: Local<Option<Link>>,
     /// Taken out while frames are read from it.
     socket: Local<Option<Socket>>,
-    acks: Local<AckFrame>,
+    acks: Local<Acks>,
     /// Its tasks, once it was there.
     tasks: Fixed<Rc<Task>>,
     /// What came and will, by the task that it is for; over all lives, as it may wait for long.
@@ -103,9 +107,18 @@ struct Link {
 impl Peer {
     /// Adds a frame to the link, if there is one. Those that could be too long were cut to fit.
     fn push(&self, body: &Body<'_>) {
-        let is_pushed = self.link.with(|link| link.as_mut().is_some_and(|link| link.out.push(body).is_ok()));
-        if is_pushed && brings_work(body) {
+        let pushed = self.link.with(|link| link.as_mut().map(|link| link.out.push(body).expect("cut to fit")));
+        if pushed.is_some() && brings_work(body) {
             self.sent.set(self.sent.get() + 1);
+        }
+    }
+
+    /// Adds frames with these items, written to `out`, as many as they need.
+    fn push_items<'a, T: Item>(&self, out: &'a mut Vec<u8>, items: &[T], body: impl Fn(Items<'a, T>) -> Body<'a>) {
+        out.clear();
+        write_items(out, items);
+        for part in out.chunks(FRAME_ITEMS_MOST * T::BYTES) {
+            self.push(&body(Items::new(part).expect("whole items")));
         }
     }
 
@@ -194,6 +207,12 @@ impl Core {
         self.links.with(|links| unsafe { (*(links as *const Option<Box<Links>>)).as_deref() })
     }
 
+    /// Whether this life of another worker may not be over. Of one that is away it is not known which it has.
+    pub fn may_live(&self, incarnation: Incarnation) -> bool {
+        let may_be = |peer: &Peer| [0, incarnation.0].contains(&peer.incarnation.get());
+        self.links().is_some_and(|links| links.peers.iter().any(may_be))
+    }
+
     /// Acks a root of another worker. Of a life that is over there is nobody to tell.
     #[inline(never)]
     pub fn ack_over(&self, root: RootId, xor: u64) {
@@ -225,13 +244,12 @@ impl Core {
             let Some(peer) = links.peers.iter().find(|peer| peer.worker == worker) else { continue };
             self.send_acks(links, peer); // an ack of the same root that came before goes before
             let mut bytes = Vec::new();
-            write_items(&mut bytes, &roots);
-            peer.push(&Body::Fail {
+            peer.push_items(&mut bytes, &roots, |roots| Body::Fail {
                 failure: failure.verdict,
                 together: failure.together,
                 task: failure.task.task_id as u32,
                 detail: &detail,
-                roots: Items::new(&bytes).expect("whole roots"),
+                roots,
             });
         }
     }
@@ -319,7 +337,7 @@ impl Core {
         suspects.iter().for_each(|root| self.suspect(py, worker, *root));
         let reaches = |spout: u32| {
             let is_there = |task: &Rc<Task>| task.far().is_some_and(|far| far.worker == worker);
-            self.task(spout).spout().reach.with(|reach| reach.iter().any(is_there))
+            self.task(spout).spout().workers.with(|workers| workers.iter().any(is_there))
         };
         let spouts: Vec<u32> = self.spouts.with(|spouts| spouts.iter().map(|spout| spout.index).collect());
         let reaching: Vec<u32> = spouts.into_iter().filter(|spout| reaches(*spout)).collect();
@@ -343,7 +361,7 @@ impl Core {
     fn let_go(&self, links: &Links, peer: &Peer) -> Vec<RootId> {
         peer.incarnation.set(0);
         links.gate.forget(peer.worker);
-        drop((peer.socket.replace(None), peer.acks.replace(AckFrame::default())));
+        drop((peer.socket.replace(None), peer.acks.replace(Acks::default())));
         let mut roots = BTreeSet::new();
         let mut note =
             |rows: Rows<'_>| roots.extend(rows.iter().flat_map(|row| row.trees.iter().map(|(root, _)| root)));
@@ -475,7 +493,7 @@ impl Core {
 
     /// Whether acks wait to be sent.
     pub fn has_acks_to_send(&self) -> bool {
-        let waits = |peer: &Peer| peer.acks.with(|acks| !acks.acks.is_empty());
+        let waits = |peer: &Peer| peer.acks.with(|acks| !acks.0.is_empty());
         self.links().is_some_and(|links| links.peers.iter().any(waits))
     }
 
@@ -657,7 +675,7 @@ impl Core {
         }
         for peer in &links.peers {
             self.send_rows(peer, is_due);
-            if is_due || peer.acks.with(|acks| acks.acks.len() >= FRAME_ACKS) {
+            if is_due || peer.acks.with(|acks| acks.0.len() >= FRAME_ACKS) {
                 self.send_acks(links, peer);
             }
             if is_due {
@@ -675,7 +693,7 @@ impl Core {
     fn tell_received(&self, peer: &Peer) {
         peer.link.with(|link| {
             if let Some(link) = link
-                && let Some(expected) = link.taken.receipt_due(true)
+                && let Some(expected) = link.taken.receipt_due()
             {
                 link.out.tell_received(expected);
             }
@@ -702,15 +720,8 @@ impl Core {
     }
 
     fn send_acks(&self, links: &Links, peer: &Peer) {
-        let acks = peer.acks.with(|acks| std::mem::take(&mut acks.acks));
-        if acks.is_empty() {
-            return;
-        }
-        links.scratch.with(|scratch| {
-            scratch.clear();
-            write_items(scratch, &acks);
-            peer.push(&Body::Ack(Items::new(scratch).expect("whole pairs")));
-        });
+        let acks = peer.acks.with(|acks| std::mem::take(&mut acks.0));
+        links.scratch.with(|scratch| peer.push_items(scratch, &acks, Body::Ack));
     }
 
     fn send_grants(&self, links: &Links, peer: &Peer) {
@@ -724,12 +735,8 @@ impl Core {
                 }
             }
         });
-        if !grants.is_empty() && peer.incarnation.get() != 0 {
-            links.scratch.with(|scratch| {
-                scratch.clear();
-                write_items(scratch, &grants);
-                peer.push(&Body::Credit(Items::new(scratch).expect("whole grants")));
-            });
+        if peer.incarnation.get() != 0 {
+            links.scratch.with(|scratch| peer.push_items(scratch, &grants, Body::Credit));
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::call::{Kind, offload};
 use crate::core::{Core, Due, exception};
 use crate::method::Method;
-use crate::order::Order;
+use crate::endings::Endings;
 use crate::roots::Pending;
 use crate::task::Task;
 use crate::tcp::TcpReader;
@@ -79,7 +79,7 @@ pub struct SpoutState {
     pub polled_ns: Cell<u64>,
     /// Whether the order of its outputs is kept, for a spout with positions or receipts.
     pub ordered: Cell<bool>,
-    order: Local<Option<Order>>,
+    order: Local<Option<Endings>>,
     /// Its number among the spouts' tasks of the worker.
     pub number: Cell<u32>,
     /// On some of its outputs a worker died before.
@@ -88,6 +88,8 @@ pub struct SpoutState {
     suspected: Local<HashMap<u32, u8>>,
     /// Bolts' tasks that this spout's tuples can reach, loops left out.
     pub reach: Local<Vec<Rc<Task>>>,
+    /// A task of each other worker that they can come to, by loops too.
+    pub workers: Local<Vec<Rc<Task>>>,
 }
 
 /// The callbacks and limits of a spout.
@@ -101,7 +103,7 @@ pub struct SpoutOptions {
     pub idle_ns: u64,
     pub max_pending: Option<u32>,
     /// What keeps the order of its outputs.
-    pub order: Option<Order>,
+    pub order: Option<Endings>,
     /// Each row is a call that may take any time.
     pub is_unknown_pace: bool,
 }
@@ -145,6 +147,7 @@ impl SpoutState {
             is_suspected: Cell::new(false),
             suspected: Local::default(),
             reach: Local::new(Vec::new()),
+            workers: Local::new(Vec::new()),
         }
     }
 
@@ -257,7 +260,7 @@ impl SpoutState {
     /// The next output begins; its place, as far as an entry of the ledger has room for it.
     #[inline(always)]
     pub fn begin(&self) -> u32 {
-        self.order.with(|order| order.as_mut().map_or(0, Order::begin))
+        self.order.with(|order| order.as_mut().map_or(0, Endings::begin))
     }
 
     /// The output at a place has ended for good: it was acked, or its dead letter is on disk.
@@ -291,7 +294,7 @@ impl SpoutState {
 
     /// How many outputs have ended such that all before them have (semantics 31); None: the order is not kept.
     pub fn ended_prefix(&self) -> Option<u64> {
-        self.order.with(|order| order.as_ref().and_then(Order::ended_prefix))
+        self.order.with(|order| order.as_ref().and_then(Endings::ended_prefix))
     }
 
     /// The slot of a connection whose records are counted.
@@ -322,7 +325,7 @@ impl SpoutState {
     #[inline(always)]
     fn with_ends<R>(&self, f: impl FnOnce(&mut Ends) -> R) -> Option<R> {
         self.order.with(|order| match order {
-            Some(Order::Records(ends)) => Some(f(ends)),
+            Some(Endings::Records(ends)) => Some(f(ends)),
             _ => None,
         })
     }
@@ -355,7 +358,7 @@ impl SpoutState {
         drop(self.source.replace(None));
         drop((self.ack.replace(None), self.fail.replace(None), self.dead.replace(None)));
         drop(self.failed_ids.replace(None));
-        drop(self.reach.replace(Vec::new()));
+        drop((self.reach.replace(Vec::new()), self.workers.replace(Vec::new())));
         let ids = self.acked.replace(Vec::new()).into_iter();
         for id in ids.chain(self.later.replace(Vec::new()).into_iter().map(|(_, id)| id)) {
             // SAFETY: owned references.
@@ -448,9 +451,9 @@ impl Core {
         }
     }
 
-    /// Whether a bolt that the spout can reach is over its high-water mark.
+    /// Whether a bolt that the spout can reach is over its high-water mark, or a worker that its tuples may come to away.
     pub fn is_blocked(&self, task: &Task) -> bool {
-        task.spout().reach.with(|reach| reach.iter().any(|bolt| bolt.is_full()))
+        task.spout().reach.with(|reach| reach.iter().any(|bolt| bolt.is_full())) || self.is_cut_off(task)
     }
 
     fn after_poll(&self, py: Python<'_>, task: &Rc<Task>, polled: Polled) -> bool {

@@ -4,10 +4,10 @@ use crate::bolt::{ARG_CONSTANT, ARG_TUPLE, Binding};
 use crate::codec::Texts;
 use crate::component::{self, Component};
 use crate::core::{Clock, Core, Due, RealClock, Replay, Settings, UserTimer};
+use crate::endings::Endings;
 use crate::gil::{Fixed, Gil};
 use crate::links::Order;
 use crate::method::Method;
-use crate::order;
 use crate::run_loop::Ended;
 use crate::spout::{Source, SpoutOptions};
 use crate::tap::TapGate;
@@ -213,7 +213,7 @@ impl Worker {
         ordered: bool,
     ) -> PyResult<()> {
         let task = self.task(task)?;
-        let mut order = ordered.then(|| order::Order::Whole(Tracker::new()));
+        let mut order = ordered.then(|| Endings::Whole(Tracker::new()));
         let mut is_unknown_pace = matches!(kind, "next_tuple" | "iterator");
         let source = match kind {
             "next_tuple" => Source::NextTuple(Method::of(source)),

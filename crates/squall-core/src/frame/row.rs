@@ -18,8 +18,11 @@ use super::{Fault, HEADER_BYTES, MAX_FRAME_BYTES};
 use crate::ids::RootId;
 use std::fmt;
 
-/// The longest row: it fits into a frame that says for which task it is.
-pub const MAX_ROW_BYTES: usize = MAX_FRAME_BYTES - HEADER_BYTES - 4;
+/// The longest row: it fits into a frame that says for which task it is, also when it has to say its place itself
+/// because the row that it follows has left before it.
+pub const MAX_ROW_BYTES: usize = MAX_FRAME_BYTES - HEADER_BYTES - 4 - MOST_PLACE_BYTES;
+/// The longest place: of 32, 16 and 64 bits.
+const MOST_PLACE_BYTES: usize = 5 + 3 + 10;
 /// A buffer that was emptied keeps room for so much: one large tuple should not cost memory for ever.
 const KEPT_BYTES: usize = 256 << 10;
 
@@ -345,11 +348,15 @@ pub struct Rows<'a> {
 impl<'a> Rows<'a> {
     /// A view of `bytes`, which must be whole rows.
     ///
-    /// They are walked once here, so that a bad row refuses the frame and never half of it is delivered.
+    /// They are walked once here, so that a bad row refuses the frame and never half of it is delivered. No row is of a
+    /// tree whose id stands for several: such an id means something in its own worker only.
     pub fn new(bytes: &'a [u8]) -> Result<Self, Fault> {
         let (mut walk, mut count) = (Walk::new(bytes), 0);
         while !walk.cursor.0.is_empty() {
-            walk.row()?;
+            let row = walk.row()?;
+            if row.trees.iter().any(|(root, _)| root.is_bundle()) {
+                return Err(Fault::Malformed);
+            }
             count += 1;
         }
         Ok(Rows { bytes, count })
