@@ -28,6 +28,8 @@ pub const ARG_CONSTANT: i32 = -2;
 const STACK_ARGUMENTS: usize = 16;
 /// Inputs between two looks at the clock and at the tasks below.
 const CHUNK: usize = 64;
+/// The binding of a channel that the bolt has not subscribed to.
+pub const NO_BINDING: u16 = u16::MAX;
 
 /// How the tuples of some streams are given to user code.
 pub struct Binding {
@@ -124,6 +126,11 @@ impl BoltState {
     /// The number of a channel's binding.
     pub fn binding_number(&self, channel: u32) -> usize {
         self.by_channel.with(|numbers| numbers[channel as usize]) as usize
+    }
+
+    /// Whether the bolt has subscribed to what comes by the channel.
+    pub fn takes(&self, channel: u32) -> bool {
+        self.by_channel.with(|numbers| numbers.get(channel as usize).is_some_and(|number| *number != NO_BINDING))
     }
 
     /// The binding of a channel.

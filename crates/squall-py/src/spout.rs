@@ -3,7 +3,7 @@
 use crate::call::{Kind, offload};
 use crate::core::{Core, Due, exception};
 use crate::method::Method;
-use crate::endings::Endings;
+use crate::order::Order;
 use crate::roots::Pending;
 use crate::task::Task;
 use crate::tcp::TcpReader;
@@ -79,7 +79,7 @@ pub struct SpoutState {
     pub polled_ns: Cell<u64>,
     /// Whether the order of its outputs is kept, for a spout with positions or receipts.
     pub ordered: Cell<bool>,
-    order: Local<Option<Endings>>,
+    order: Local<Option<Order>>,
     /// Its number among the spouts' tasks of the worker.
     pub number: Cell<u32>,
     /// On some of its outputs a worker died before.
@@ -103,7 +103,7 @@ pub struct SpoutOptions {
     pub idle_ns: u64,
     pub max_pending: Option<u32>,
     /// What keeps the order of its outputs.
-    pub order: Option<Endings>,
+    pub order: Option<Order>,
     /// Each row is a call that may take any time.
     pub is_unknown_pace: bool,
 }
@@ -260,7 +260,7 @@ impl SpoutState {
     /// The next output begins; its place, as far as an entry of the ledger has room for it.
     #[inline(always)]
     pub fn begin(&self) -> u32 {
-        self.order.with(|order| order.as_mut().map_or(0, Endings::begin))
+        self.order.with(|order| order.as_mut().map_or(0, Order::begin))
     }
 
     /// The output at a place has ended for good: it was acked, or its dead letter is on disk.
@@ -294,7 +294,7 @@ impl SpoutState {
 
     /// How many outputs have ended such that all before them have (semantics 31); None: the order is not kept.
     pub fn ended_prefix(&self) -> Option<u64> {
-        self.order.with(|order| order.as_ref().and_then(Endings::ended_prefix))
+        self.order.with(|order| order.as_ref().and_then(Order::ended_prefix))
     }
 
     /// The slot of a connection whose records are counted.
@@ -325,7 +325,7 @@ impl SpoutState {
     #[inline(always)]
     fn with_ends<R>(&self, f: impl FnOnce(&mut Ends) -> R) -> Option<R> {
         self.order.with(|order| match order {
-            Some(Endings::Records(ends)) => Some(f(ends)),
+            Some(Order::Records(ends)) => Some(f(ends)),
             _ => None,
         })
     }

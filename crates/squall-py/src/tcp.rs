@@ -2,7 +2,7 @@
 
 use crate::decode::{Decode, Sent};
 use crate::fault;
-use crate::endings::Endings;
+use crate::order::Order;
 use crate::streams::StreamSettings;
 use crate::task::Task;
 use pyo3::exceptions::PyValueError;
@@ -147,10 +147,10 @@ pub struct TcpReader {
 
 impl TcpReader {
     /// What the loop counts the outputs by, if receipts are sent or a journal is kept.
-    pub fn order(&mut self) -> Option<Endings> {
+    pub fn order(&mut self) -> Option<Order> {
         let ends = self.source.ends(self.decode.outputs())?;
         self.is_counted = true;
-        Some(Endings::Records(ends))
+        Some(Order::Records(ends))
     }
 
     /// Whether each record is a call of user code.

@@ -1,13 +1,13 @@
 //! `Worker`: a worker's tasks as Python builds, runs and looks at them.
 
-use crate::bolt::{ARG_CONSTANT, ARG_TUPLE, Binding};
+use crate::bolt::{ARG_CONSTANT, ARG_TUPLE, Binding, NO_BINDING};
 use crate::codec::Texts;
 use crate::component::{self, Component};
 use crate::core::{Clock, Core, Due, RealClock, Replay, Settings, UserTimer};
-use crate::endings::Endings;
 use crate::gil::{Fixed, Gil};
-use crate::links::Order;
+use crate::links::News;
 use crate::method::Method;
+use crate::order;
 use crate::run_loop::Ended;
 use crate::spout::{Source, SpoutOptions};
 use crate::tap::TapGate;
@@ -52,8 +52,8 @@ impl Worker {
         self.core().page.clone()
     }
 
-    fn order(&self, order: Order) {
-        self.core().orders.with(|orders| orders.push(order));
+    fn hear(&self, news: News) {
+        self.core().news.with(|all| all.push(news));
         self.core().wake.wake();
     }
 
@@ -106,7 +106,7 @@ impl Worker {
             by_id: Local::default(),
             links: Local::new(None),
             texts: Texts::default(),
-            orders: Local::default(),
+            news: Local::default(),
             stranded: Local::default(),
             alone: Local::default(),
             timers: Local::new(Timers::new()),
@@ -213,7 +213,7 @@ impl Worker {
         ordered: bool,
     ) -> PyResult<()> {
         let task = self.task(task)?;
-        let mut order = ordered.then(|| Endings::Whole(Tracker::new()));
+        let mut order = ordered.then(|| order::Order::Whole(Tracker::new()));
         let mut is_unknown_pace = matches!(kind, "next_tuple" | "iterator");
         let source = match kind {
             "next_tuple" => Source::NextTuple(Method::of(source)),
@@ -301,7 +301,7 @@ impl Worker {
             executed: Cell::new(0),
         });
         state.by_channel.with(|numbers| {
-            numbers.resize(core.channels.with(|channels| channels.len()), u16::MAX);
+            numbers.resize(core.channels.with(|channels| channels.len()), NO_BINDING);
         });
         for source in sources {
             let channel = self.task(source)?.streams[stream].channel;
@@ -376,12 +376,12 @@ impl Worker {
     }
 
     fn peer(&self, worker: u32, incarnation: u16, session: u64, path: PathBuf) {
-        self.order(Order::Peer { worker, incarnation, session, path });
+        self.hear(News::Peer { worker, incarnation, session, path });
     }
 
     fn peer_lost(&self, worker: u32, incarnation: u16, suspects: Vec<u64>) {
         let suspects = suspects.into_iter().map(RootId).collect();
-        self.order(Order::Lost { worker, incarnation, suspects });
+        self.hear(News::Lost { worker, incarnation, suspects });
     }
 
     fn is_running(&self) -> bool {

@@ -5,20 +5,20 @@ use squall_net::tcp::Ends;
 
 /// What keeps the order of a spout's outputs.
 #[allow(clippy::large_enum_variant)] // one a spout, never moved
-pub enum Endings {
+pub enum Order {
     /// All in one: for positions.
     Whole(Tracker),
     /// By connection and record: for receipts and the journal.
     Records(Ends),
 }
 
-impl Endings {
+impl Order {
     /// The next output begins; what its entry in the ledger keeps.
     #[inline(always)]
     pub fn begin(&mut self) -> u32 {
         match self {
-            Endings::Whole(tracker) => tracker.begin().0 as u32,
-            Endings::Records(ends) => ends.begin(),
+            Order::Whole(tracker) => tracker.begin().0 as u32,
+            Order::Records(ends) => ends.begin(),
         }
     }
 
@@ -26,8 +26,8 @@ impl Endings {
     #[inline(always)]
     pub fn end(&mut self, place: u32) {
         match self {
-            Endings::Whole(tracker) => drop(tracker.end_low(place)),
-            Endings::Records(ends) => ends.end(place),
+            Order::Whole(tracker) => drop(tracker.end_low(place)),
+            Order::Records(ends) => ends.end(place),
         }
     }
 
@@ -35,16 +35,16 @@ impl Endings {
     #[inline(always)]
     pub fn origin(&self, place: u32) -> Option<u32> {
         match self {
-            Endings::Whole(_) => Some(place),
-            Endings::Records(ends) => ends.origin(place),
+            Order::Whole(_) => Some(place),
+            Order::Records(ends) => ends.origin(place),
         }
     }
 
     /// How many outputs have ended such that all before them have, if that is kept.
     pub fn ended_prefix(&self) -> Option<u64> {
         match self {
-            Endings::Whole(tracker) => Some(tracker.ended_prefix()),
-            Endings::Records(_) => None,
+            Order::Whole(tracker) => Some(tracker.ended_prefix()),
+            Order::Records(_) => None,
         }
     }
 }
