@@ -199,6 +199,44 @@ def test_loops_over_workers_end(squall: Squall, workers: int) -> None:
     assert count(squall) == dict.fromkeys(range(3000), 1)
 
 
+MANY = """
+    EACH = 550_000
+
+    def fan(n: int):
+        for i in range(EACH):
+            yield n
+
+    class Hold(Bolt):
+        "Acks tuples of two roots in turn, so that no two acks merge, and all in one call."
+        manual_ack = True
+
+        def open(self, context):
+            self.held = {0: [], 1: []}
+
+        def process(self, tup: Tuple):
+            held = self.held[tup["n"]]
+            held.append(tup)
+            if all(len(held) == EACH for held in self.held.values()):
+                for one, other in zip(self.held[0], self.held[1]):
+                    self.ack(one)
+                    self.ack(other)
+                self.held.clear()
+
+    topology = Topology("many")
+    numbers = topology.spout("numbers", lambda: iter(range(2)), outputs=("n",))
+    fanned = topology.bolt("fan", fan, outputs=("n",)).shuffle(numbers)
+    topology.bolt("hold", Hold).shuffle(fanned)
+"""
+
+
+def test_more_acks_at_once_than_a_frame_holds_all_arrive(squall: Squall) -> None:
+    """16 bytes each, over a million of them."""
+    run = squall.run(with_keep(squall, MANY), "-w", 2, "-c", "topology.message.timeout.secs=600")
+    assert run.end(120) == 0, run.err
+    summary = run.summary()
+    assert (summary["acked"], summary["failed"]) == (2, 0)
+
+
 DRAINS = """
     class Sum(Bolt):
         outputs = ("n",)

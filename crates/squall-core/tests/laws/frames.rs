@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use squall_core::frame::{
-    Body, ChannelId, Fault, Grant, HEADER_BYTES, Header, Items, Kind, MAX_DETAIL_BYTES, MAX_FRAME_BYTES, MAX_ROW_BYTES,
+    Body, ChannelId, Fault, Grant, HEADER_BYTES, Header, Items, MAX_DETAIL_BYTES, MAX_FRAME_BYTES, MAX_ROW_BYTES,
     NotPushed, RowBuffer, RowFlags, RowPlace, Rows, decode, encode, write_items,
 };
 use squall_core::ids::{Incarnation, RootId, Token};
