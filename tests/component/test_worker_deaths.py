@@ -235,7 +235,7 @@ LOOPING = """
 
 @pytest.mark.parametrize("worker", [1, 2])
 def test_death_of_a_worker_that_tuples_only_come_to_by_a_loop_loses_nothing(squall: Squall, worker: int) -> None:
-    """Semantics 19. What "second" gives comes to "there", in the other worker, only by the edge that closes the loop."""
+    """Semantics 19. What "second" gives comes to the other worker only by the edge that closes the loop."""
     text = with_keep(squall, LOOPING)
     placed = squall.done("check", squall.file(text), "-w", 2).out
     assert "beside first" in placed
