@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,6 +76,7 @@ class Run:
         self.kills: list[tuple[float, int]] = []
         self.verdict = Verdict(workload, seed)
         self.events: list[tuple[float, dict[str, Any]]] = []
+        self._baseline: dict[int, Sizes] = {}
         self._lives: dict[int, tuple[str, int]] = {}
         self._may_die: list[tuple[float, int]] = []
         environment = os.environ | {
@@ -131,6 +132,7 @@ class Run:
             strikes = [fault.worker] if fault.kind == "memory" else range(1, WORKERS + 1)
             self._may_die.extend((began_s, worker) for worker in strikes)
         self.verdict.faults[fault.kind] += 1
+        self.events.append((began_s, {"event": "fault"} | fault.__dict__))
         faults.strike(self, fault)
         mended_s, before = time.monotonic(), self._came()
         self._wait(lambda: self._came() > before, HEAL_S, f"new rows after {fault}")
@@ -140,8 +142,7 @@ class Run:
         """Has the sources end, and judges what came."""
         self._wait(lambda: all(self.pid(worker) for worker in range(1, WORKERS + 1)), HEAL_S, "all workers")
         self.rest(0.5)
-        if self._baseline:
-            self._judge_sizes()
+        self._judge_sizes()
         ends = [history.high(self.folder, path.name.removeprefix("high-")) for path in self.folder.glob("high-*")]
         draft = self.folder / "end.draft"
         draft.write_text(str(max(ends) + 5000))
@@ -161,14 +162,13 @@ class Run:
         """Ends everything, whatever state it is in."""
         self.process.kill()
         self.process.wait()
+        (self.folder / "events").write_text("".join(f"{at_s:.4f} {json.dumps(event)}\n" for at_s, event in self.events))
         for proxy in self.proxies.values():
             proxy.close()
 
-    _baseline: dict[int, Sizes] | None = None
-
     def note_sizes(self) -> None:
         """What the processes hold when they are warm, and nothing has struck yet."""
-        self._baseline = {pid: Sizes.of(pid) for pid in self._pids()}
+        self._baseline = {worker: Sizes.of(pid) for worker, pid in self._pids().items()}
 
     def tail(self) -> str:
         """The end of what it said."""
@@ -213,8 +213,9 @@ class Run:
     def _came(self) -> int:
         return sum(path.stat().st_size for kind in ("parts", "joined") for path in self.folder.glob(f"{kind}-*"))
 
-    def _pids(self) -> Iterable[int]:
-        return [self.process.pid, *(pid for state, pid in self._lives.values() if state == "ready")]
+    def _pids(self) -> dict[int, int]:
+        """The processes by their workers; 0: the parent."""
+        return {0: self.process.pid} | {worker: pid for worker, (state, pid) in self._lives.items() if state == "ready"}
 
     # -- judging -----------------------------------------------------------------------------------------------------
 
@@ -229,14 +230,11 @@ class Run:
 
     def _judge_sizes(self) -> None:
         """O9: nothing grows."""
-        assert self._baseline is not None
-        usual = next(iter(self._baseline.values()))  # the parent
-        for pid in self._pids():
-            now = Sizes.of(pid)
-            then = self._baseline.get(pid) or max(self._baseline.values(), key=lambda sizes: sizes.rss_mib)
+        for worker, pid in self._pids().items():
+            now, then = Sizes.of(pid), self._baseline[worker]
             grown = (now.rss_mib - then.rss_mib, now.fds - then.fds, now.threads - then.threads)
             if grown[0] > GROWN_RSS_MIB or grown[1] > GROWN_FDS or grown[2] > GROWN_THREADS:
-                self._break(f"O9: process {pid} grew from {then} to {now}; the parent began with {usual}")
+                self._break(f"O9: worker {worker} (0: the parent) grew from {then} to {now}")
 
     def _judge(self) -> None:
         verdict = self.verdict
