@@ -296,6 +296,33 @@ def test_tuples_of_a_life_that_is_over_do_not_go_round_their_loop(squall: Squall
     assert set(count(squall)) == {-1, *range(300)}
 
 
+PARTS = """
+    class Once(Bolt):
+        "Dies once, with several tuples of one root in its hands."
+        def process_batch(self, n):
+            died = FOLDER / "died"
+            if len(n) > 3 and not died.exists():
+                died.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            for one in n:
+                keep(one)
+
+    topology = Topology("parts")
+    numbers = topology.spout("numbers", lambda: iter(range(500)), outputs=("n",))
+    split = topology.bolt("split", lambda n: [(n,)] * 4, outputs=("n",)).shuffle(numbers)
+    topology.bolt("once", Once).shuffle(split)
+"""
+
+
+def test_one_death_counts_once_for_a_root_with_several_tuples_in_the_batch(squall: Squall) -> None:
+    """Semantics 9. It takes three deaths, not three tuples."""
+    run = squall.run(with_keep(squall, PARTS), "-w", 3)
+    assert run.end() == 0, run.err
+    assert len(lost(run)) == 1
+    assert run.summary()["dead"] == 0
+    assert set(count(squall)) == set(range(500))
+
+
 STARTING = """
     class Opens(Bolt):
         def open(self, context):
