@@ -179,7 +179,7 @@ impl Core {
             if room == 0 {
                 return taken;
             }
-            let full_at = task.sent().saturating_add(room);
+            task.full_at.set(task.sent().saturating_add(room));
             for _ in 0..CHUNK {
                 if !task.inbox.pop_into(&mut place) {
                     return taken;
@@ -189,7 +189,7 @@ impl Core {
                 if unsafe { self.run_tuple(py, task, &mut place) }.is_break() {
                     return taken;
                 }
-                if task.sent() >= full_at {
+                if task.sent() >= task.full_at.get() {
                     break;
                 }
             }
@@ -357,8 +357,8 @@ impl Core {
         task.cur.xor.set(paused.xor);
         self.current_tuple.set(paused.tuple.as_ref().map_or(std::ptr::null(), |tuple| tuple.get()));
         loop {
-            let full_at = task.sent().saturating_add(task.room_below());
-            while task.sent() < full_at {
+            task.full_at.set(task.sent().saturating_add(task.room_below()));
+            while task.sent() < task.full_at.get() {
                 // SAFETY: `PyIter_Next` gives an owned reference or null.
                 let item = unsafe { PyIter_Next(paused.iterator.as_ptr()) };
                 let sent = match item.is_null() {

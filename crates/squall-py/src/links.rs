@@ -21,7 +21,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-/// Tuples that a worker may send to a task of another one before that has taken any.
+/// What a worker may send to a task of another one before that has taken any: so many tuples, or 16 MiB of them.
 ///
 /// As much as a worker sends in some milliseconds, so that one whose processor was taken away for so long holds up nobody.
 pub const WINDOW: u64 = 8192;

@@ -108,6 +108,7 @@ impl Core {
             in_flight: Cell::new(0),
             held: Cell::new(0),
             held_up: Local::default(),
+            full_at: Cell::new(0),
             is_paused: Cell::new(false),
             paused_until_ns: Cell::new(0),
             timers_send: Cell::new(false),

@@ -101,7 +101,7 @@ pub struct RowBuffer {
 }
 
 impl RowBuffer {
-    /// Appends a row whose values `write` appends to the bytes; on an error the buffer is as it was.
+    /// Appends a row whose values `write` appends to the bytes; how long it is. On an error the buffer is as it was.
     #[inline(always)]
     pub fn push<E>(
         &mut self,
@@ -110,7 +110,7 @@ impl RowBuffer {
         trees: &[(RootId, u64)],
         extension: Option<&[u8]>,
         write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
-    ) -> Result<(), NotPushed<E>> {
+    ) -> Result<usize, NotPushed<E>> {
         let start = self.bytes.len();
         self.head(place, flags, trees, extension);
         let at = self.bytes.len();
@@ -131,7 +131,7 @@ impl RowBuffer {
         }
         self.rows += 1;
         self.last = Some(place);
-        Ok(())
+        Ok(row_bytes)
     }
 
     #[inline(always)]

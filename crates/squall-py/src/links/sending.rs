@@ -154,7 +154,7 @@ impl Core {
                 }
                 far.rows.with(|rows| {
                     rows.take(room.min(FRAME_ROWS_MOST), FRAME_BYTES_MOST, |rows| {
-                        far.credit.with(|credit| credit.spend(rows.len() as u64));
+                        far.credit.with(|credit| credit.spend(rows.len(), rows.as_bytes().len()));
                         peer.push(&Body::Data { target: task.task_id as u32, rows });
                     });
                 });
