@@ -292,6 +292,7 @@ impl<'a> Walk<'a> {
         if let (Some(last), Some((begin, rest))) = (self.last, self.cursor.0.split_first_chunk::<18>())
             && begin[0] & !ANY_FLAGS == FOLLOWS | 1 << TREES_SHIFT
             && begin[17] < 0x80
+            && !RootId(u64::from_le_bytes(std::array::from_fn(|i| begin[1 + i]))).is_bundle()
             && let Some((values, rest)) = rest.split_at_checked(begin[17].into())
         {
             self.cursor.0 = rest;
@@ -315,7 +316,10 @@ impl<'a> Walk<'a> {
             MANY_TREES => usize::try_from(cursor.number()?).map_err(|_| Fault::Short)?,
             few => few,
         };
-        let trees = Items::new(cursor.take(trees.saturating_mul(16))?)?;
+        let trees: Items<'_, (RootId, u64)> = Items::new(cursor.take(trees.saturating_mul(16))?)?;
+        if trees.iter().any(|(root, _)| root.is_bundle()) {
+            return Err(Fault::Malformed);
+        }
         let extension = match head & EXTENDED {
             0 => None,
             _ => Some(cursor.sized()?),
@@ -353,10 +357,7 @@ impl<'a> Rows<'a> {
     pub fn new(bytes: &'a [u8]) -> Result<Self, Fault> {
         let (mut walk, mut count) = (Walk::new(bytes), 0);
         while !walk.cursor.0.is_empty() {
-            let row = walk.row()?;
-            if row.trees.iter().any(|(root, _)| root.is_bundle()) {
-                return Err(Fault::Malformed);
-            }
+            walk.row()?;
             count += 1;
         }
         Ok(Rows { bytes, count })
