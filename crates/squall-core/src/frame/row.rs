@@ -288,11 +288,17 @@ impl<'a> Walk<'a> {
 
     #[inline(always)]
     fn row(&mut self) -> Result<Row<'a>, Fault> {
+        self.next_row::<false>()
+    }
+
+    /// `IS_FIRST`: nobody has looked yet whether the roots may come from elsewhere.
+    #[inline(always)]
+    fn next_row<const IS_FIRST: bool>(&mut self) -> Result<Row<'a>, Fault> {
         // What nearly all rows are: the next of its channel, of one tree, with short values. Three looks at the length.
         if let (Some(last), Some((begin, rest))) = (self.last, self.cursor.0.split_first_chunk::<18>())
             && begin[0] & !ANY_FLAGS == FOLLOWS | 1 << TREES_SHIFT
             && begin[17] < 0x80
-            && !RootId(u64::from_le_bytes(std::array::from_fn(|i| begin[1 + i]))).is_bundle()
+            && !(IS_FIRST && RootId(u64::from_le_bytes(std::array::from_fn(|i| begin[1 + i]))).is_bundle())
             && let Some((values, rest)) = rest.split_at_checked(begin[17].into())
         {
             self.cursor.0 = rest;
@@ -357,7 +363,7 @@ impl<'a> Rows<'a> {
     pub fn new(bytes: &'a [u8]) -> Result<Self, Fault> {
         let (mut walk, mut count) = (Walk::new(bytes), 0);
         while !walk.cursor.0.is_empty() {
-            walk.row()?;
+            walk.next_row::<true>()?;
             count += 1;
         }
         Ok(Rows { bytes, count })
