@@ -6,6 +6,7 @@ import random
 import socket
 import ssl
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from squall.engines.embedded import sockets
 
 from .conftest import Running, Squall, wait_until
-from .over_workers import count, lost, with_keep
+from .over_workers import count, kept, lost, with_keep
 
 NUMBERS = 20_000
 COPYING = """
@@ -236,3 +237,45 @@ def test_a_handshake_that_is_replayed_or_cut_off_is_refused(squall: Squall) -> N
     copied(squall, run)
     proxy.close()
     assert proxy.connections == called
+
+
+# -- calls that do not return for long -----------------------------------------------------------------------------------
+
+LONG_CALLS = """
+    WHO, CALLS_S = {who}, {calls_s}
+
+    class Numbers(Spout):
+        outputs = ("n",)
+
+        def open(self, context):
+            self.numbers = iter(range(context.task_index, 40, context.task_count))
+
+        def next_tuple(self):
+            if (n := next(self.numbers, None)) is None:
+                raise Exhausted
+            self.emit(n, id=n)
+
+    class Slow(Bolt):
+        def open(self, context):
+            self.index, self.calls_s = context.task_index, iter(CALLS_S)
+
+        def process(self, n: int):
+            if self.index == WHO:
+                time.sleep(next(self.calls_s, 0))
+            keep(n, self.index)
+
+    topology = Topology("long-calls")
+    numbers = topology.spout("numbers", Numbers, parallelism=2)
+    topology.bolt("slow", Slow, parallelism=2).all(numbers)
+"""
+
+
+@pytest.mark.parametrize(("who", "calls_s"), [(0, (10,)), (1, (10,)), (0, (6, 6, 6)), (1, (6, 6, 6))])
+def test_calls_that_take_long_fail_nothing(squall: Squall, who: int, calls_s: tuple[int, ...]) -> None:
+    """Semantics 7, 16. Nobody hears of a worker meanwhile, and the one with the lower number calls nobody either."""
+    run = squall.run(with_keep(squall, LONG_CALLS.format(who=who, calls_s=calls_s)), "-w", 2)
+    assert run.end(within_s=60) == 0, run.err
+    seen = Counter(tuple(values) for values in kept(squall))
+    assert seen == Counter((n, index) for n in range(40) for index in range(2))
+    summary = run.summary()
+    assert (summary["acked"], summary["failed"], lost(run)) == (40, 0, [])
