@@ -227,7 +227,9 @@ class Hooks:
 
     def link_missed(self, worker: int, missed_s: float, why: str | None) -> None:
         """The core's news: there has been no link to another worker for long; what leads there waits. Told once."""
-        log.warning("event=link_missed worker=%d missed_s=%.0f because=%r", worker, missed_s, why or "it has not called")
+        log.warning(
+            "event=link_missed worker=%d missed_s=%.0f because=%r", worker, missed_s, why or "it has not called"
+        )
 
     def link_refused(self, worker: int | None, why: str) -> None:
         """The core's news: a connection of another worker, or of a stranger, was refused."""
