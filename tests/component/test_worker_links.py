@@ -248,7 +248,7 @@ def test_a_handshake_that_is_replayed_or_cut_off_is_refused(squall: Squall) -> N
     assert proxy.connections == called
 
 
-# -- calls that do not return for long -----------------------------------------------------------------------------------
+# -- calls that do not return for long ---------------------------------------------------------------------------------
 
 LONG_CALLS = """
     WHO, CALLS_S = {who}, {calls_s}
@@ -290,7 +290,7 @@ def test_calls_that_take_long_fail_nothing(squall: Squall, who: int, calls_s: tu
     assert (summary["acked"], summary["failed"], lost(run)) == (40, 0, [])
 
 
-# -- what is opened while a link is gone ---------------------------------------------------------------------------------
+# -- what is opened while a link is gone -------------------------------------------------------------------------------
 
 MEANWHILE = """
     import sys
