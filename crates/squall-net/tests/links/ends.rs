@@ -48,7 +48,7 @@ pub struct End {
     pub within: Option<Duration>,
     pub end: LinkEnd,
     socket: Option<Socket>,
-    wants_write: bool,
+    pub wants_write: bool,
     now_ns: u64,
     pub sent: u32,
     /// The orders that were delivered, by number.

@@ -5,6 +5,7 @@ use squall_core::ids::{Incarnation, Token};
 use squall_net::link::{Address, GateOptions, Peer, Refusal};
 use squall_net::tls::Tls;
 use std::io::Write;
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -266,6 +267,46 @@ fn by_tls_too_the_secret_decides_and_plain_callers_are_refused() {
     until(|| b.gate.refusals().of(Refusal::Garbage) == 1);
     a.send(1);
     run(&mut a, &mut b, is_settled);
+}
+
+// So that the rest of a record that was the last one to write is not forgotten.
+#[test]
+fn what_tls_has_taken_is_written_although_nothing_follows() {
+    let (mut a, mut b) = pair_by_tcp(&by_tls());
+    run(&mut a, &mut b, |a, b| a.is_up() && b.is_up());
+    until(|| {
+        a.send(10_000);
+        a.turn(Duration::ZERO);
+        a.wants_write
+    });
+    assert!(!a.end.out.has_unsent());
+    run(&mut a, &mut b, is_settled);
+    assert!(!a.wants_write);
+}
+
+// Frames have no signatures.
+#[test]
+fn without_tls_no_other_host_is_called_and_none_let_in() {
+    let far = "192.0.2.1:9".parse().unwrap(); // never anybody's
+    let options = GateOptions::default();
+    let mut caller = End::new(identity(1, SECRET), None, peer(2, Some(Address::Tcp(far))), options.clone());
+    until(|| {
+        caller.turn(Duration::from_millis(1));
+        !caller.refused.is_empty()
+    });
+    assert_eq!(caller.refused, [(Some(2), Refusal::Unsecured)]);
+    drop(caller);
+    let own = UdpSocket::bind("0.0.0.0:0").and_then(|socket| socket.connect(far).and_then(|()| socket.local_addr()));
+    let Ok(own) = own else { return }; // a host without a network
+    let listener = TcpListener::bind((own.ip(), 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut callee = End::with(identity(2, SECRET), Some(listener.into()), peer(1, None), options);
+    let _stranger = TcpStream::connect(address).unwrap();
+    until(|| {
+        callee.turn(Duration::from_millis(1));
+        !callee.refused.is_empty()
+    });
+    assert_eq!(callee.refused, [(None, Refusal::Unsecured)]);
 }
 
 // A Unix socket stays on this host.
