@@ -340,3 +340,39 @@ def test_standard_input_comes_again_from_what_had_not_ended(squall: Squall, work
         assert run.end() == 0, run.err
     assert set(count(squall)) == set(range(NUMBERS))
     assert run.summary()["dead"] == 0
+
+
+def test_kill_of_the_parent_ends_what_workers_have_started(squall: Squall) -> None:
+    """Processes that user code started too, as at any other end of a worker."""
+    text = """
+    import subprocess
+
+    class Starts(Bolt):
+        def open(self, context):
+            self.child = subprocess.Popen(["sleep", "600"])
+            keep(self.child.pid)
+
+        def process(self, n: int):
+            time.sleep(0.01)
+
+    topology = Topology("starting")
+    topology.bolt("starts", Starts).shuffle(topology.spout("numbers", lambda: itertools.count(), outputs=("n",)))
+    """
+    run = squall.run(with_keep(squall, text))
+    pid(run, 1)
+    (child,) = count(squall)
+    run.process.kill()
+    wait_until(lambda: not is_alive(child), 5, "the end of what the worker had started")
+    wait_until(lambda: files_left(squall) == [], 5, "that its folder is gone")
+
+
+def test_a_death_is_noticed_also_where_ends_of_children_were_ignored(squall: Squall) -> None:
+    """Who starts `squall run` may have them ignored, and hand that down."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        run = squall.run(with_keep(squall, COPYING), "-w", 2)
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    copied_to(squall, run, 1000)
+    kill(run, 2)
+    ended_well(squall, run, 1)

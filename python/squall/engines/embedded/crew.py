@@ -129,7 +129,7 @@ class Crew:
         self._settling: Settling | None = None
         self._drains: set[str] = set()
         self._stopping = self._is_begun = False
-        self._questions = Questions(news.answered, lambda: totals.merged(self.totals))
+        self._questions = Questions(news.answered, lambda: totals.merged(self.totals), self.tell)
         self.seats: dict[int, Seat] = {}
         for number in self._numbers:
             life, _ = worker_life.begun(number, limits)
@@ -295,7 +295,7 @@ class Crew:
     def _process(self, seat: Seat, incarnation: int, names: set[str]) -> WorkerProcess:
         """The process of a new life, which runs tasks of these components."""
         places = {(task.component, task.index) for task in self._plan.tasks_in(seat.number)}
-        reads_stdin = any(self._plan.graph.components[name].reads_stdin for name in names)
+        reads_stdin = any(self._plan.graph.components[name].reads_stdin for name, index in places if index == 0)
         return WorkerProcess(
             self._wanted,
             number=seat.number,

@@ -18,7 +18,7 @@ from squall import _core
 from squall.engines.embedded import sockets
 from squall.engines.embedded.outgoing import Outgoing
 from squall.engines.embedded.process_figures import ProcessFigures
-from squall.engines.embedded.runs import usable
+from squall.engines.embedded.runs import group_of, usable
 from squall.runtime.bootstrap import Bootstrap
 from squall.runtime.marks import marked
 
@@ -97,6 +97,7 @@ class WorkerProcess:
                 log = opened(os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), its)
             stdout = opened(os.dup(wanted.stdout_fd), its)
             boot = Bootstrap(
+                parent=os.getpid(),
                 file=str(Path(wanted.file).resolve()),
                 name=wanted.name,
                 parameters=wanted.parameters,
@@ -124,18 +125,21 @@ class WorkerProcess:
                 ended=dict(ended),
                 suspects={key: {str(place): deaths for place, deaths in of.items()} for key, of in suspects.items()},
             )
-            path = wanted.run_dir / f"worker-{number}.json"
-            with usable(path):
-                boot.write(path)
+            bootstrap = opened(os.memfd_create("squall-bootstrap"), its)
+            boot.write(bootstrap)
             inputs = [fd for fd in (boot.stdin_fd, boot.link_fd) if fd is not None]
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "squall.runtime.worker", str(path)],
-                stdin=subprocess.DEVNULL,
+                [sys.executable, "-P", "-m", "squall.runtime.worker"],
+                stdin=bootstrap,
                 stdout=log,
                 stderr=log,
                 pass_fds=[theirs.fileno(), self._page, dump, stdout, *boot.listen_fds.values(), *inputs],
                 start_new_session=True,
             )
+            ours.callback(self._end_at_once)
+            with usable(wanted.run_dir):
+                self._group = group_of(wanted.run_dir, self._process.pid)
+            ours.callback(self._group.unlink)
             self.pidfd = os.pidfd_open(self._process.pid)
             self._figures = ProcessFigures(number, self._process.pid)
             ours.pop_all()
@@ -162,6 +166,11 @@ class WorkerProcess:
         """Ends it and everything that it started."""
         # The process is not reaped yet, so its group cannot be another one.
         os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _end_at_once(self) -> None:
+        """Ends a process that nobody could follow."""
+        self.kill()
+        self._process.wait()
 
     def reap(self) -> int:
         """Waits for its end; the exit code, or the negative number of the signal."""
@@ -203,6 +212,7 @@ class WorkerProcess:
 
     def close(self) -> None:
         """Lets go of its descriptors."""
+        self._group.unlink(missing_ok=True)
         for fd in (self.pidfd, self._page):
             os.close(fd)
         self.session.close()
