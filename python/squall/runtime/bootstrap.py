@@ -18,10 +18,10 @@ class Bootstrap:
     the parent passes standard input on, if a spout reads it.
 
     `parent`: the process that started it. `placed`: the worker of each executor, by component. `worker`: its number,
-    from 1, of so many `workers`. `incarnation`: which life, counted over all workers. `link_fd`: where workers with smaller
-    numbers call, if there are any. `secret`: what they know each other by, in hexadecimal. `ended`: how many outputs of
-    each task of a generator ended in the lives before, by component and index ("numbers/0"). `suspects`: how often a
-    worker died on an output, by its place among those to come, likewise.
+    from 1, of so many `workers`. `incarnation`: which life, counted over all workers. `link_fd`: where workers with
+    smaller numbers call, if there are any. `secret`: what they know each other by, in hexadecimal. `ended`: how many
+    outputs of each task of a generator ended in the lives before, by component and index ("numbers/0"). `suspects`: how
+    often a worker died on an output, by its place among those to come, likewise.
     """
 
     parent: int
