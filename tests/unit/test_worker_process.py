@@ -31,7 +31,7 @@ def started(folder: Path, secret: bytes = b"") -> WorkerProcess:
         drain_s=1.0,
         stdout_fd=1,
     )
-    given: dict[str, Any] = {"listeners": {}, "stdin": None, "positions": [], "ended": {}, "suspects": {}}
+    given: dict[str, Any] = {"listeners": {}, "stdin": None, "positions": [], "ended": {}, "suspects": {}, "levels": []}
     with socket.socket(socket.AF_UNIX) as link:
         return WorkerProcess(wanted, number=1, workers=2, incarnation=1, secret=secret, link=link, **given)
 

@@ -20,8 +20,9 @@ class Bootstrap:
     `parent`: the process that started it. `placed`: the worker of each executor, by component. `worker`: its number,
     from 1, of so many `workers`. `incarnation`: which life, counted over all workers. `link_fd`: where workers with
     smaller numbers call, if there are any. `secret`: what they know each other by, in hexadecimal. `ended`: how many
-    outputs of each task of a generator ended in the lives before, by component and index ("numbers/0"). `suspects`: how
-    often a worker died on an output, by its place among those to come, likewise.
+    outputs of each task of a generator ended in the lives before, by component and index ("numbers/0"). `suspects`:
+    how often a worker died on an output, by its place among those to come, likewise. `levels`: changes of log levels
+    that are in force, with `logger`, `level`, `ends_s`.
     """
 
     parent: int
@@ -51,6 +52,7 @@ class Bootstrap:
     secret: str
     ended: dict[str, int]
     suspects: dict[str, dict[str, int]]
+    levels: list[dict[str, Any]]
 
     def write(self, fd: int) -> None:
         """Writes it to a file, which is at its beginning again then."""

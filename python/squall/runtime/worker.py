@@ -80,6 +80,8 @@ class WorkerProcess:
         _check_same(boot.described, describe(graph))
         if (level := graph.settings["worker.log.level"]) != boot.settings["worker.log.level"]:
             logging.getLogger().setLevel(level)
+        for one in boot.levels:
+            self.levels.restore(**one)
         worker_log.use(graph.settings)
         self.plan = plan(graph, boot.placed)
         page_fd = os.dup(boot.page_fd)

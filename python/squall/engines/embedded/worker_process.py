@@ -10,11 +10,12 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from squall import _core
+from squall.cluster.levels import Level
 from squall.engines.embedded import sockets
 from squall.engines.embedded.outgoing import Outgoing
 from squall.engines.embedded.process_figures import ProcessFigures
@@ -57,6 +58,7 @@ class WorkerProcess:
         positions: where its spouts go on, as JSON.
         ended: how many outputs of generators are not to be made again, by component and index.
         suspects: how often a worker died on outputs that will come, by their places, likewise.
+        levels: the log levels that are in force.
 
     Bound: 1 MiB of commands waits for a worker that takes none (it was stopped, or writes stacks); what others ask
         beyond that is left out. So it holds up neither its parent nor its end.
@@ -76,6 +78,7 @@ class WorkerProcess:
         positions: Sequence[Mapping[str, Any]],
         ended: Mapping[str, int],
         suspects: Mapping[str, Mapping[int, int]],
+        levels: Sequence[Level],
     ) -> None:
         log_file = wanted.log_of(number)
         self._oom_kills = _oom_kills()
@@ -124,6 +127,7 @@ class WorkerProcess:
                 secret=secret.hex(),
                 ended=dict(ended),
                 suspects={key: {str(place): deaths for place, deaths in of.items()} for key, of in suspects.items()},
+                levels=[asdict(level) for level in levels],
             )
             bootstrap = opened(os.memfd_create("squall-bootstrap"), its)
             boot.write(bootstrap)
@@ -182,8 +186,8 @@ class WorkerProcess:
         """How many calls of user code its loop has begun."""
         return _core.page_read(self._page)[1]
 
-    def totals(self) -> tuple[int, int, int]:
-        """Emitted, acked and failed roots of all its spouts; they outlive it."""
+    def totals(self) -> tuple[int, int, int, int]:
+        """Emitted, acked, failed and dead roots of all its spouts; they outlive it."""
         return _core.page_totals(self._page)
 
     def ran(self) -> list[int]:
@@ -191,9 +195,9 @@ class WorkerProcess:
         component, _ = _core.page_read(self._page)
         return sorted({component, *marked(self._page)} - {0})
 
-    def prefixes(self) -> list[int]:
-        """How many outputs of each of its spouts' tasks have ended with all before them; they outlive it."""
-        return _core.page_prefixes(self._page)
+    def prefixes(self, spouts: int) -> list[int]:
+        """How many outputs of each of its so many spouts' tasks have ended with all before them; they outlive it."""
+        return _core.page_prefixes(self._page, spouts)
 
     def suspects(self) -> list[tuple[int, int, int]]:
         """The tuples that its loop's last call worked on; they outlive it.
