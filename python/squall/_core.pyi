@@ -538,11 +538,12 @@ def page_create() -> int:
 def page_read(fd: int, /) -> tuple[int, int]:
     """(component number whose code is running or 0, calls so far) of a shared page."""
 
-def page_totals(fd: int, /) -> tuple[int, int, int]:
-    """(emitted, acked, failed) of a shared page: tries of roots so far, over all spouts of the worker."""
+def page_totals(fd: int, /) -> tuple[int, int, int, int]:
+    """(emitted, acked, failed, dead) of a shared page: tries of roots so far, over all spouts of the worker, and roots
+    that were given up."""
 
-def page_prefixes(fd: int, /) -> list[int]:
-    """How many outputs of each spout's task have ended with all before them, by a shared page; in the tasks' order."""
+def page_prefixes(fd: int, spouts: int, /) -> list[int]:
+    """How many outputs of each of so many spouts' tasks have ended with all before them, by a shared page; in order."""
 
 def page_suspects(fd: int, /) -> list[tuple[int, int, int]]:
     """The tuples that the last call on the worker's loop worked on, by a shared page.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeGuard
 
-from squall.cluster import incarnations, settling, totals, worker_life
+from squall.cluster import incarnations, levels, settling, totals, worker_life
 from squall.cluster.causes import Cause, cause_of, not_started, told
 from squall.cluster.incarnations import Incarnations
 from squall.cluster.settling import Settling
@@ -129,7 +129,8 @@ class Crew:
         self._settling: Settling | None = None
         self._drains: set[str] = set()
         self._stopping = self._is_begun = False
-        self._questions = Questions(news.answered, lambda: totals.merged(self.totals))
+        self._levels = levels.Levels()
+        self._questions = Questions(news.answered, lambda: totals.merged(self.totals), self.tell)
         self.seats: dict[int, Seat] = {}
         for number in self._numbers:
             life, _ = worker_life.begun(number, limits)
@@ -178,8 +179,11 @@ class Crew:
         """Gives all workers a command with an `id`; `News.answered` gets what they say, as one answer."""
         asked = [seat for seat in self._living() if seat.was_ready] or self._living()
         self._questions.ask(request, (seat.incarnation for seat in asked))
-        for seat in asked:
+        changed = levels.told(self._levels, request, time.monotonic()) if asked else self._levels
+        # Who only starts has been told of the levels before, and takes part.
+        for seat in asked if changed == self._levels else self._living():
             seat.process.tell(request, may_be_lost=True)
+        self._levels = changed
 
     # -- what it looks at --------------------------------------------------------------------------------------------
 
@@ -295,7 +299,7 @@ class Crew:
     def _process(self, seat: Seat, incarnation: int, names: set[str]) -> WorkerProcess:
         """The process of a new life, which runs tasks of these components."""
         places = {(task.component, task.index) for task in self._plan.tasks_in(seat.number)}
-        reads_stdin = any(self._plan.graph.components[name].reads_stdin for name in names)
+        reads_stdin = any(self._plan.graph.components[name].reads_stdin for name, index in places if index == 0)
         return WorkerProcess(
             self._wanted,
             number=seat.number,
@@ -308,6 +312,7 @@ class Crew:
             positions=[one for one in self._inputs.positions() if (one["component"], one["task"]) in places],
             ended=self._ended,
             suspects=seat.suspicion.to_come(),
+            levels=levels.in_force(self._levels, time.monotonic()),
         )
 
     def _introduce(self, seat: Seat, incarnation: int) -> None:
@@ -409,7 +414,8 @@ class Crew:
             if fd in self._selector.get_map():
                 self._selector.unregister(fd)
         cause = seat.said or cause_of(status, self._ran(process), process.out_of_memory(), self._who(seat))
-        counted, prefixes, suspects = process.totals(), process.prefixes(), self._suspects(seat, process)
+        prefixes = process.prefixes(len(self._spouts_of(seat.number)))
+        counted, suspects = process.totals(), self._suspects(seat, process)
         pid = process.pid
         process.close()
         seat.process = None
@@ -435,7 +441,7 @@ class Crew:
 
     def _count_ended(self, number: int, prefixes: Sequence[int]) -> None:
         """What its generators' outputs have ended is not to be made again (semantics 31)."""
-        for key, prefix in zip(self._spouts_of(number), prefixes, strict=False):
+        for key, prefix in zip(self._spouts_of(number), prefixes, strict=True):
             self._ended[key] = self._ended.get(key, 0) + prefix
 
     def _spouts_of(self, number: int) -> list[str]:
