@@ -152,11 +152,11 @@ def _is_alive(run: Path) -> bool:
 
 @contextmanager
 def _dead(run: Path, how: int) -> Generator[bool]:
-    """Whether nobody has a run's folder; inside, it stays so. One that cannot be looked at is another user's."""
+    """Whether nobody has a run's folder; inside, it stays so. One that cannot be opened is gone, or another user's."""
     try:
         lock = os.open(run, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError as error:
-        yield error.errno in (errno.ENOENT, errno.ENOTDIR)
+    except OSError:
+        yield False
         return
     try:
         yield _locks(lock, run, how)
