@@ -542,12 +542,15 @@ def page_totals(fd: int, /) -> tuple[int, int, int]:
     """(emitted, acked, failed) of a shared page: tries of roots so far, over all spouts of the worker."""
 
 def page_prefixes(fd: int, /) -> list[int]:
-    """How many outputs of each spout's task have ended with all before them, by a shared page; in the tasks' order."""
+    """How many outputs of each generator's task have ended with all before them, by a shared page.
 
-def page_suspects(fd: int, /) -> list[tuple[int, int, int]]:
-    """The tuples that the last call on the worker's loop worked on, by a shared page.
+    Out: 0 for other spouts' tasks; in the tasks' order.
+    """
 
-    Out: (root, number of the spout's task, place of the output), the last two if the root is the worker's own.
+def page_suspects(fd: int, incarnation: int, /) -> list[tuple[int, tuple[int, int] | None]]:
+    """The tuples that the last call on the worker's loop worked on, by the shared page of this incarnation.
+
+    Out: (root, origin), where the origin of the incarnation's own roots is (number of the spout's task, place).
     """
 
 current_call: Any

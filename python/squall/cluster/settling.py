@@ -25,6 +25,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from typing import Any
 
 Counts = Mapping[int, int]
 """Frames by the incarnation at the other end."""
@@ -57,6 +58,10 @@ class Stage:
     def needs_exhausted(self) -> bool:
         """Whether it can only end by the sources' own end."""
         return self.kind is Kind.RUN
+
+    def json(self) -> dict[str, Any]:
+        """As JSON can have it."""
+        return {"number": self.number, "kind": self.kind.value, "component": self.component}
 
 
 # -- events ------------------------------------------------------------------------------------------------------
@@ -102,6 +107,24 @@ class Answer:
     received: Counts = field(default_factory=dict[int, int])
     waits: bool = False
     holds: bool = False
+
+    @classmethod
+    def of_json(cls, incarnation: int, told: Mapping[str, Any]) -> Answer:
+        """What a worker tells, as JSON has it."""
+
+        def counts(key: str) -> dict[int, int]:
+            return {int(number): count for number, count in told[key].items()}
+
+        return cls(
+            incarnation,
+            told["wave"],
+            told["is_quiet"],
+            told["exhausted"],
+            counts("sent"),
+            counts("received"),
+            told["waits"],
+            told["holds"],
+        )
 
 
 @dataclass(frozen=True, slots=True)
