@@ -9,11 +9,13 @@
 //! A receipt has no place in the sequence, or each would have to be receipted in turn; in its header stands the session
 //! number, so a stream of an ended session is known by its first frame.
 
+mod end;
 mod incoming;
 mod kept;
 mod outgoing;
 mod violation;
 
+pub use end::{Action, Event, LinkEnd};
 pub use incoming::{Came, LinkIn, RECEIPT_BYTES, RECEIPT_FRAMES};
 pub use outgoing::{Limits, LinkOut};
 pub use violation::{Violation, Violations};

@@ -134,8 +134,8 @@ pub struct Core {
     pub links: Local<Option<Box<Links>>>,
     /// Short texts that came over the links.
     pub texts: Texts,
-    /// What other threads want done with the links.
-    pub orders: Local<Vec<crate::links::Order>>,
+    /// What the parent has told of other workers, and the loop has not acted on.
+    pub news: Local<Vec<crate::links::News>>,
     /// Failed roots that wait for a worker that is not there.
     pub stranded: Local<Vec<crate::retries::Retry>>,
     /// Roots of other workers that are to run alone in their batches.

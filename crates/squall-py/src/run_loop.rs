@@ -134,7 +134,7 @@ impl Core {
             }
         }
         worked |= self.wants_turn.replace(false);
-        self.send_over_links(!worked);
+        self.send_over_links(py, !worked);
         worked
     }
 
@@ -350,7 +350,7 @@ impl Core {
             || waits_to_go_out
             || self.has_acks_to_send()
             || !self.rested.with(|rested| rested.is_empty())
-            || !self.orders.with(|orders| orders.is_empty())
+            || !self.news.with(|news| news.is_empty())
             || !self.replays.with(|replays| replays.is_empty());
         let dict = PyDict::new(py);
         dict.set_item("activity", self.activity.get())?;

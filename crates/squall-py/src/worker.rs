@@ -5,7 +5,7 @@ use crate::codec::Texts;
 use crate::component::{self, Component};
 use crate::core::{Clock, Core, Due, RealClock, Replay, Settings, UserTimer};
 use crate::gil::{Fixed, Gil};
-use crate::links::Order;
+use crate::links::News;
 use crate::method::Method;
 use crate::order;
 use crate::run_loop::Ended;
@@ -52,8 +52,8 @@ impl Worker {
         self.core().page.clone()
     }
 
-    fn order(&self, order: Order) {
-        self.core().orders.with(|orders| orders.push(order));
+    fn hear(&self, news: News) {
+        self.core().news.with(|all| all.push(news));
         self.core().wake.wake();
     }
 
@@ -106,7 +106,7 @@ impl Worker {
             by_id: Local::default(),
             links: Local::new(None),
             texts: Texts::default(),
-            orders: Local::default(),
+            news: Local::default(),
             stranded: Local::default(),
             alone: Local::default(),
             timers: Local::new(Timers::new()),
@@ -376,12 +376,12 @@ impl Worker {
     }
 
     fn peer(&self, worker: u32, incarnation: u16, session: u64, path: PathBuf) {
-        self.order(Order::Peer { worker, incarnation, session, path });
+        self.hear(News::Peer { worker, incarnation, session, path });
     }
 
     fn peer_lost(&self, worker: u32, incarnation: u16, suspects: Vec<u64>) {
         let suspects = suspects.into_iter().map(RootId).collect();
-        self.order(Order::Lost { worker, incarnation, suspects });
+        self.hear(News::Lost { worker, incarnation, suspects });
     }
 
     fn is_running(&self) -> bool {
