@@ -228,6 +228,50 @@ def test_a_worker_that_dies_whenever_it_starts_ends_the_run(squall: Squall) -> N
     assert run.summary()["emitted"] == 0
 
 
+WAITING = """
+    IS_WORKER = b"squall.runtime.worker" in Path("/proc/self/cmdline").read_bytes()
+
+    def begin(where):
+        if where == WHERE and (FOLDER / "away").exists():
+            raise ConnectionError("the database is away")
+
+    def given():
+        for n in range(2000):
+            while n >= 1000 and not (FOLDER / "go").exists():
+                yield None
+            yield n
+
+    class Opens(Keep):
+        def open(self, context):
+            begin("open")
+
+    if IS_WORKER:
+        begin("import")
+    topology = Topology("waiting", settings={"topology.max.spout.pending": 200})
+    numbers = topology.spout("numbers", given, outputs=("n",))
+    topology.bolt("opens", Opens).shuffle(numbers)
+"""
+
+
+@pytest.mark.parametrize("where", ["open", "import"])
+def test_a_replacement_waits_for_what_it_cannot_begin_without(squall: Squall, where: str) -> None:
+    """What worked for the first life is gone for now: its exceptions are deaths like others, with back-off."""
+    run = squall.run(with_keep(squall, WAITING.replace("WHERE", repr(where))), "-w", 2)
+    process = pid(run, 2)
+    copied_to(squall, run, 500)
+    (squall.folder / "away").touch()
+    os.kill(process, signal.SIGKILL)
+    wait_until(lambda: len(lost(run)) >= 4 or run.process.poll() is not None, what="three lives that cannot begin")
+    (squall.folder / "away").unlink()
+    pid(run, 2, after=process)
+    (squall.folder / "go").touch()
+    assert run.end() == 0, run.err
+    assert set(count(squall)) == set(range(2000))
+    codes = {event["code"] for event in lost(run)[1:]}
+    assert codes == {"component_failed" if where == "open" else "file_raises"}
+    run.summary()
+
+
 def test_deaths_beyond_a_limit_that_was_set_end_the_run(squall: Squall) -> None:
     run = squall.run(with_keep(squall, COPYING), "-w", 2, "-c", "topology.worker.deaths.max=2")
     os.kill(kill(run, 2), signal.SIGKILL)
@@ -273,6 +317,45 @@ def test_death_in_a_drain_begins_the_drain_anew(squall: Squall, workers: int) ->
     run.summary()
 
 
+AGAIN = """
+    def numbers():
+        for n in range(1000):
+            while n == 500 and (FOLDER / "died").exists() and not (FOLDER / "go").exists():
+                yield None
+            yield n, os.getpid()
+
+    class Sum(Bolt):
+        def process(self, n: int, source: int):
+            self.source = source
+            keep(n)
+
+        def drain(self):
+            if not (FOLDER / "died").exists():
+                (FOLDER / "died").touch()
+                os.kill(self.source, signal.SIGKILL)
+
+    topology = Topology("again", settings={"topology.max.spout.pending": 200})
+    numbers = topology.spout("numbers", numbers, outputs=("n", "pid"))
+    topology.bolt("sum", Sum).shuffle(numbers, rename={"pid": "source"})
+"""
+
+
+def test_sources_that_run_again_have_all_their_time(squall: Squall) -> None:
+    """They had ended by themselves, so the run was drained; what a lost worker's have to make again is no drain."""
+    run = squall.run(with_keep(squall, AGAIN), "-w", 2, "--drain", "0.2")
+
+    def phases() -> list[str]:
+        after_death = run.events()[run.events().index(lost(run)[0]) :] if lost(run) else []
+        return [event["phase"] for event in after_death if event["event"] == "progress"]
+
+    wait_until(lambda: phases()[-2:] == ["running"] * 2 or run.process.poll() is not None, what="that it runs again")
+    (squall.folder / "go").touch()
+    assert run.end() == 0, run.err
+    assert len(lost(run)) == 1
+    assert set(count(squall)) == set(range(1000))
+    run.summary()
+
+
 @pytest.mark.parametrize("workers", [1, 3])
 def test_kill_of_the_parent_leaves_no_process_and_no_file(squall: Squall, workers: int) -> None:
     run = squall.run(with_keep(squall, COPYING), "-w", workers)
@@ -310,6 +393,19 @@ def test_a_file_is_gone_on_with_where_it_had_got_to(squall: Squall) -> None:
     seen = count(squall)
     assert set(seen) == set(range(NUMBERS))
     assert run.summary()["dead"] == 0
+
+
+def test_a_line_that_kills_its_worker_is_given_up_at_the_third_death(squall: Squall) -> None:
+    """Semantics 9. Each life begins at the stored position; what had ended beyond it makes no other line of it."""
+    (squall.folder / "lines.txt").write_text("".join(f"{n}\n" for n in range(NUMBERS)))
+    (squall.folder / "go").touch()
+    text = FILE.replace("keep(n)\n", "keep(n)\n        n == 5000 and os.kill(os.getpid(), signal.SIGKILL)\n")
+    run = squall.run(with_keep(squall, text), "-w", 1)
+    wait_until(lambda: len(lost(run)) > 3 or run.process.poll() is not None, what="its end")
+    assert run.end() == 0, run.err
+    assert set(count(squall)) == set(range(NUMBERS))
+    (letter,) = letters(squall, "file")
+    assert letter["root"] == {"line": "5000"}
 
 
 STDIN = """

@@ -59,6 +59,13 @@ def test_worker_that_dies_when_everything_has_ended_is_not_replaced() -> None:
     assert actions[-1] == GiveUp(CRASH.cause.defect)
 
 
+def test_worker_that_waits_for_its_next_life_has_ended_when_everything_has() -> None:
+    life, _ = after(Started(), Ready(), CRASH, Started(), Ready(), CRASH)
+    assert life.phase is Phase.BACKING_OFF
+    life, actions = after(Closing(), Tick(), life=life, now_s=100.0)
+    assert (life.phase, actions) == (Phase.ENDED, [])
+
+
 @pytest.mark.parametrize("events", [(Started(), CRASH), (Started(), Ready(), CRASH)])
 def test_first_death_is_followed_by_a_start_at_once(events: tuple[Event, ...]) -> None:
     life, actions = after(*events)

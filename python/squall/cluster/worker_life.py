@@ -27,7 +27,7 @@ class Phase(Enum):
     STARTING = "starting"
     READY = "ready"
     ENDED = "ended"
-    """It said its last word: its exit is no death."""
+    """It said its last word, so its exit is no death; or there is none, and nothing left to do."""
     GIVEN_UP = "given-up"
 
 
@@ -136,6 +136,8 @@ def step(life: WorkerLife, event: Event, now_s: float) -> tuple[WorkerLife, list
             return replace(life, phase=Phase.READY, start_deaths=0), []
         case Ended(), Phase.STARTING | Phase.READY:
             return replace(life, phase=Phase.ENDED), []
+        case Closing(), Phase.BACKING_OFF:
+            return replace(life, phase=Phase.ENDED, start_at_s=NEVER), []
         case Closing(), _:
             return replace(life, is_last=True), []
         case Died(cause), Phase.LOST | Phase.STARTING | Phase.READY:

@@ -188,6 +188,10 @@ class Crew:
         """Whether everything has ended but the closing of components."""
         return self._settling.is_over
 
+    def was_ready(self, number: int) -> bool:
+        """Whether a life of the worker has been ready."""
+        return self._seats[number].was_ready
+
     def first(self) -> int | None:
         """The number of the first worker that there is."""
         return next((seat.number for seat in self._living()), None)
@@ -243,14 +247,16 @@ class Crew:
 
     def _start(self, seat: Seat) -> None:
         self._incarnations, incarnation = incarnations.given(self._incarnations)
-        assert incarnation is not None  # 65,534 lives that someone remembers: there are not so many workers
         names = {task.component for task in self._plan.tasks_in(seat.number)}
         try:
+            if incarnation is None:  # 65,534 lives that others remember, which are stopped: until they go on
+                raise OSError("the others remember too many lives that were lost")
             process = self._process(seat, incarnation, names)
         except (OSError, ClusterError) as error:
             if not self._is_begun:
                 raise
-            self._incarnations = incarnations.lost(self._incarnations, incarnation)
+            if incarnation is not None:
+                self._incarnations = incarnations.lost(self._incarnations, incarnation, ())
             return self._step(seat, worker_life.Died(told(not_started(seat.who, error))))
         seat.begin(process, incarnation)
         self.totals = totals.begun(self.totals, incarnation, names)
@@ -288,9 +294,14 @@ class Crew:
                 lost = (seat.number, event["incarnation"], event["session"])
                 self._acquaintance, words = acquaintance.link_lost(self._acquaintance, *lost)
                 self._say(words)
+            case "output-closed":
+                self._settle(settling.OutputClosed())
             case "progress" | "ended":
+                self._incarnations = incarnations.forgotten(self._incarnations, seat.incarnation, event["let_go"])
                 self.totals = totals.reported(self.totals, seat.incarnation, event)
                 self._news.said(seat.number, event)
+            case "failed" if seat.was_ready:  # it could begin before, so it is what it needs that is gone for now
+                seat.will_end(Defect(**event["defect"]), None)
             case "failed":
                 self._step(seat, worker_life.Ended())
                 self._news.gave_up(Defect(**event["defect"]))
@@ -316,9 +327,10 @@ class Crew:
     def _bury(self, seat: Seat) -> None:
         """The process of a life has ended: what is left of it is taken, and it is told of."""
         remains = seat.bury()
-        self._incarnations = incarnations.lost(self._incarnations, remains.incarnation)
         self._questions.lost(remains.incarnation)
         self._acquaintance, words = acquaintance.lost(self._acquaintance, seat.number, remains.incarnation)
+        peers = (self._seats[word.to].incarnation for word in words)
+        self._incarnations = incarnations.lost(self._incarnations, remains.incarnation, peers)
         if seat.life.phase is worker_life.Phase.ENDED:
             return
         self.totals = totals.lost(self.totals, remains.incarnation, remains.counted)
@@ -366,7 +378,7 @@ class Crew:
                     self._tell_incarnations(asked, {"cmd": "wave", "wave": wave})
                 case settling.Begin(stage, begun):
                     self._tell_incarnations(begun, {"cmd": "stage", "stage": stage.json()})
-                    if stage.kind is settling.Kind.CLOSE:
+                    if self.is_closing:
                         for seat in self._seats.values():
                             self._step(seat, worker_life.Closing())
                     self._news.began(stage)

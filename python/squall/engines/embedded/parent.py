@@ -28,7 +28,7 @@ from squall.engines.embedded.control import Answered, Control
 from squall.engines.embedded.crew import Crew
 from squall.engines.embedded.followers import Followers
 from squall.engines.embedded.order import Order
-from squall.engines.embedded.outcome import Do, Phase, Run
+from squall.engines.embedded.outcome import NEVER, Do, Phase, Run
 from squall.engines.embedded.positions import told
 from squall.engines.embedded.runs import CONTROL_SOCKET, folder_of_run, remove_dead_runs, remove_old_logs, usable
 from squall.engines.embedded.sources import Sources
@@ -45,6 +45,8 @@ from squall.runtime.positions import StoredPosition
 Event = dict[str, Any]
 LOOK_EVERY_S = 0.2
 """How often the log and the clock are looked at."""
+PROGRESS_WITHIN_S = 1.5
+"""The run tells how it stands when its first worker reports, each second; at the latest after so long."""
 
 
 class EmbeddedRun:
@@ -66,6 +68,7 @@ class EmbeddedRun:
         self._exhausted = False
         self._cause: Defect | None = None
         self._interrupts = 0
+        self._told_at_s = NEVER
         self._sources = Sources(graph, local_dir(order.settings))
         restarts, timeout_s = graph.settings["topology.stuck.restart"], graph.settings["topology.message.timeout.secs"]
         self._stuck = StuckCalls(2 * timeout_s if restarts else None)
@@ -194,7 +197,7 @@ class EmbeddedRun:
         stdin.start()
 
     def _patience_s(self, crew: Crew) -> float:
-        soonest_s = min(self._run.stop_at_s, self._run.kill_at_s, crew.next_at_s()) - time.monotonic()
+        soonest_s = min(self._run.next_at_s, crew.next_at_s()) - time.monotonic()
         return max(0.0, min(LOOK_EVERY_S, soonest_s))
 
     def _complaints(self) -> list[str]:
@@ -209,7 +212,7 @@ class EmbeddedRun:
     def said(self, worker: int, event: Event) -> None:
         """A worker said something."""
         match event.get("event"):
-            case "progress" if worker == self._crew.first():
+            case "progress" if worker == self._crew.first() or self._told_at_s == NEVER:
                 self._progress()
             case "position":
                 self._store(worker, StoredPosition.of_json(event["record"]), event["number"], event["ended"])
@@ -244,10 +247,13 @@ class EmbeddedRun:
 
     def began(self, stage: Stage) -> None:
         """A stage of the run has begun."""
-        if stage.kind is not StageKind.RUN:
-            self._exhausted = self._exhausted or self._run.phase in (Phase.STARTING, Phase.RUNNING)
-            self._step(outcome.Draining())
-            self._sources.close_listeners()
+        if stage.kind is StageKind.RUN:
+            self._exhausted = False
+            return self._step(outcome.Resumed())
+        if self._run.phase in (Phase.STARTING, Phase.RUNNING):
+            self._exhausted = stage.kind is not StageKind.CUT
+        self._step(outcome.Draining())
+        self._sources.close_listeners()
 
     def gave_up(self, why: Defect) -> None:
         """A worker cannot be had, or cannot go on."""
@@ -256,6 +262,7 @@ class EmbeddedRun:
             self._crew.kill()
 
     def _progress(self) -> None:
+        self._told_at_s = time.monotonic()
         now = {"at_epoch_ms": int(time.time() * 1000), "phase": self._run.phase.value}
         known = {"event": "progress", "topology": self._graph.name, **now}
         figures = totals.merged(self._crew.totals)
@@ -263,12 +270,13 @@ class EmbeddedRun:
 
     def _ended(self, worker: int, event: Event) -> None:
         """A worker said its last word: all has ended, or its own code ended it."""
-        failure = outcome.failure_at_end(event, self._order.drain_s)
-        died = next((one for one in event["failures"] if one["where"] is None), None)
-        if died is not None and failure is not None:  # what `on_error` ends, another life goes on with
-            return self._crew.will_end(worker, failure, died["component"])
+        if (died := outcome.death_told(event, was_ready=self._crew.was_ready(worker))) is not None:
+            component, why = died
+            return self._crew.will_end(worker, why, component)
         self._crew.ended(worker)
-        if failure is not None:
+        if not event["drained"]:
+            self._step(outcome.Unfinished(event["busy"]))
+        if (failure := outcome.failure_at_end(event)) is not None:
             self._step(outcome.Failed(failure))
             if self._run.phase in (Phase.STARTING, Phase.RUNNING):
                 self._crew.kill()
@@ -314,6 +322,8 @@ class EmbeddedRun:
         now_s = time.monotonic()
         for late in self._stuck.passed(crew.calls, now_s):
             crew.end_worker(late.worker, outcome.call_hangs(late.component, now_s - late.since_s))
+        if now_s - self._told_at_s > PROGRESS_WITHIN_S:  # the first worker does not report: it hangs, or is replaced
+            self._progress()
         self._step(outcome.Tick())
 
     def _step(self, event: outcome.Event) -> None:
@@ -328,7 +338,7 @@ class EmbeddedRun:
 
     def _end(self, crew: Crew, log_file: Path) -> int:
         """Says how it ended; the exit code."""
-        if self._cause is not None and not self._run.said_its_last_word:
+        if not self._run.said_its_last_word:
             self._run, _ = outcome.step(self._run, outcome.Gone(self._cause), time.monotonic())
         if failure := self._run.failure:
             self._tell({"event": "failed", "code": failure.code, "text": str(failure), "log": str(log_file)})

@@ -96,8 +96,8 @@ class Seat:
             self._said = told(why) if why is not None else self._said
             self._process.kill()
 
-    def will_end(self, why: Defect, component: str) -> None:
-        """It said why it is about to end, by whose exception."""
+    def will_end(self, why: Defect, component: str | None) -> None:
+        """It said why it is about to end, and by whose exception, if it was one of the loop's."""
         self._said, self._raised = told(why), component
 
     def flush(self) -> None:
