@@ -2,7 +2,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup run test rust-test python-test property feed-kill kill lint bench docs wheel lock clean
+.PHONY: help setup run test rust-test python-test property feed-kill kill chaos chaos-long lint bench docs wheel lock clean
 
 PYTHON ?= python3
 FOR ?= 20s
@@ -86,6 +86,14 @@ feed-kill: $(S)/core ## feed a million lines while both sides are killed (LINES=
 kill: FOR = 5m
 kill: $(S)/core  ## kill every process of a run under load, again and again (FOR=5m; SEED=… chooses the order)
 	SQUALL_KILL_FOR=$(FOR) $(if $(SEED),SQUALL_KILL_SEED=$(SEED)) $(BIN)/python -m pytest -s --timeout 3600 tests/component/test_worker_kills.py
+
+chaos: FOR = 15m
+chaos: $(S)/core  ## faults strike two topologies by chance, an independent count judges (FOR=15m; SEED=… repeats; KINDS=kill,disk,…)
+	cd tests && ../$(BIN)/python -m chaos --for $(FOR) $(if $(SEED),--seed $(SEED)) $(if $(KINDS),--kinds $(KINDS))
+
+chaos-long: FOR = 8h
+chaos-long: $(S)/core  ## the same for hours; what it found is added up in tests/chaos/sum.json (FOR=8h)
+	cd tests && ../$(BIN)/python -m chaos --for $(FOR) --sum chaos/sum.json
 
 lint: $(S)/core  ## formats, lints, types, layers
 	cargo fmt --check

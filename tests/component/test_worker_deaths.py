@@ -203,6 +203,33 @@ def test_a_tuple_that_kills_its_worker_is_given_up_at_the_third_death(squall: Sq
     assert set(count(squall)) == set(range(2000))
 
 
+PARTS = """
+    class Once(Bolt):
+        "Dies once, with several tuples of one root in its hands."
+        def process_batch(self, n):
+            died = FOLDER / "died"
+            if len(n) > 3 and not died.exists():
+                died.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            for one in n:
+                keep(one)
+
+    topology = Topology("parts")
+    numbers = topology.spout("numbers", lambda: iter(range(500)), outputs=("n",))
+    split = topology.bolt("split", lambda n: [(n,)] * 4, outputs=("n",)).shuffle(numbers)
+    topology.bolt("once", Once).shuffle(split)
+"""
+
+
+def test_one_death_counts_once_for_a_root_with_several_tuples_in_the_batch(squall: Squall) -> None:
+    """Semantics 9. It takes three deaths, not three tuples."""
+    run = squall.run(with_keep(squall, PARTS), "-w", 3)
+    assert run.end() == 0, run.err
+    assert len(lost(run)) == 1
+    assert run.summary()["dead"] == 0
+    assert set(count(squall)) == set(range(500))
+
+
 STARTING = """
     class Opens(Bolt):
         def open(self, context):

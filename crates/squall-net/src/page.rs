@@ -5,6 +5,7 @@
 //! how far the run and each spout had come.
 
 use crate::sys;
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
@@ -132,8 +133,8 @@ impl Page {
         }
     }
 
-    /// The roots of the tuples that the last call worked on.
-    pub fn suspects(&self) -> Vec<u64> {
+    /// The roots of the tuples that the last call worked on, each once: several of its tuples may be of one root.
+    pub fn suspects(&self) -> BTreeSet<u64> {
         let roots = self.layout().suspects.iter().map(|root| root.load(Ordering::Relaxed));
         roots.take_while(|root| *root != 0).collect()
     }
@@ -229,13 +230,13 @@ mod tests {
     #[test]
     fn suspects_are_those_of_the_last_call() {
         let (page, _fd) = Page::create().unwrap();
-        assert_eq!(page.suspects(), []);
+        assert_eq!(page.suspects(), BTreeSet::new());
         page.suspect_all(1..=100);
-        assert_eq!(page.suspects(), (1..=SUSPECTS as u64).collect::<Vec<_>>());
-        page.suspect_all([7, 8].into_iter());
-        assert_eq!(page.suspects(), [7, 8]);
+        assert_eq!(page.suspects(), (1..=SUSPECTS as u64).collect());
+        page.suspect_all([8, 7, 8].into_iter());
+        assert_eq!(page.suspects(), BTreeSet::from([7, 8]));
         page.suspect(9);
-        assert_eq!(page.suspects(), [9]);
+        assert_eq!(page.suspects(), BTreeSet::from([9]));
     }
 
     #[test]
