@@ -16,9 +16,9 @@ unnoticed. The parent's words reach a worker in their order, so an answer after 
 
 **Losses.** A worker that is lost is waited for. While sources run nothing else changes: the stage began for the new
 life too. In a drain, roots that were lost with it are emitted again and pass bolts that had drained already; so the
-drain begins anew at once from what it began from. A new stage has a new number, and waves are never numbered twice: whatever
-comes late from before is known by that and dropped. What bounds it all is the time of the drain, which is the run's; a
-drain that the sources' own end began is over when they run again, and has its time anew when they end again.
+drain begins anew at once from what it began from. A new stage has a new number, and waves are never numbered twice:
+whatever comes late from before is known by that and dropped. What bounds it all is the time of the drain, which is the
+run's; a drain that the sources' own end began is over when they run again, and has its time anew when they end again.
 """
 
 from __future__ import annotations
