@@ -169,7 +169,7 @@ def test_late_word_of_a_loss_does_not_touch_the_next_life() -> None:
 
 
 def test_drain_begins_anew_at_once_after_a_loss() -> None:
-    """Roots that were lost pass bolts again that had drained already. No drain's time runs while the next life starts."""
+    """Roots that were lost pass bolts again that had drained already; no drain goes on while it starts."""
     state, _ = settled(two("split", "count"))
     state, _ = settled(state)
     assert state.stage.component == "count"

@@ -131,6 +131,8 @@ class WorkerProcess:
             ended=boot.ended,
         )
         self.built: Built = build(services, offloader=self.offloaders, replace_spout=self._spout)
+        for fd in boot.listen_fds.values():  # each task has one of its own, which it closes when it is stopped
+            os.close(fd)
         self.hooks.built = self.built
         self.hooks.tell_link_lost = self.link_lost
         self.hooks.replays = self.replays = Replays(

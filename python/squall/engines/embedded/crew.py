@@ -192,6 +192,10 @@ class Crew:
         """Whether a life of the worker has been ready."""
         return self._seats[number].was_ready
 
+    def incarnation(self, number: int) -> int:
+        """Which life of the worker it is, or was last."""
+        return self._seats[number].incarnation
+
     def first(self) -> int | None:
         """The number of the first worker that there is."""
         return next((seat.number for seat in self._living()), None)

@@ -33,6 +33,7 @@ from squall.engines.embedded.positions import told
 from squall.engines.embedded.runs import CONTROL_SOCKET, folder_of_run, remove_dead_runs, remove_old_logs, usable
 from squall.engines.embedded.sources import Sources
 from squall.engines.embedded.standard_input import HINT, StandardInput
+from squall.engines.embedded.storing import Why
 from squall.engines.embedded.worker_process import Wanted
 from squall.engines.metrics.exports import Exports
 from squall.errors import ClusterError, Defect
@@ -170,6 +171,7 @@ class EmbeddedRun:
     def _follow(self, crew: Crew, listener: socket.socket) -> None:
         """Serves the workers until there is none any more and everything they said is heard."""
         with self._selector as selector:
+            selector.register(self._sources.storing.fd, selectors.EVENT_READ, self._sources.storing.tell)
             self._control = control = Control(listener, crew.ask, crew.tell, selector, self._followers)
             look_at_s = 0.0
             while not crew.is_over:
@@ -294,23 +296,32 @@ class EmbeddedRun:
             self._control.tell_stuck(component, event["running_s"])
 
     def _store(self, worker: int, position: StoredPosition, number: int, ended: int | None) -> None:
-        """Makes a position durable, or says why not; the worker tries again."""
-        done = False
-        try:
-            self._sources.put(position)
-            done = True
-            self._unstored.discard(position.component)
-        except OSError as error:
-            if position.component not in self._unstored:  # else it was said
-                self._say([f'the position of "{position.component}" cannot be stored: {error.strerror}'])
-                self._unstored.add(position.component)
-        except ClusterError as error:
-            self._step(outcome.Failed(error.defects[0]))
-            self._step(outcome.Interrupted())
-        if done and ended is not None:
-            self._crew.positioned(position.component, position.task, ended)
-        stored = {"component": position.component, "task": position.task, "number": number, "done": done}
-        self._crew.tell_worker(worker, {"cmd": "position-stored", **stored})
+        """Has a position made durable, and tells the life of its worker; one that is not is sent again."""
+        life = self._crew.incarnation(worker)
+
+        def told(why: Why) -> None:
+            self._complain_of(position.component, why)
+            if self._crew.incarnation(worker) != life:  # the next one began before it, and counts anew
+                return
+            if why is None and ended is not None:
+                self._crew.positioned(position.component, position.task, ended)
+            stored = {"component": position.component, "task": position.task, "number": number, "done": why is None}
+            self._crew.tell_worker(worker, {"cmd": "position-stored", **stored})
+
+        self._sources.put(position, told)
+
+    def _complain_of(self, component: str, why: Why) -> None:
+        match why:
+            case None:
+                self._unstored.discard(component)
+            case ClusterError():
+                self._step(outcome.Failed(why.defects[0]))
+                self._step(outcome.Interrupted())
+            case OSError() if component not in self._unstored:  # else it was said
+                self._say([f'the position of "{component}" cannot be stored: {why.strerror}'])
+                self._unstored.add(component)
+            case _:
+                pass
 
     # -- time --------------------------------------------------------------------------------------------------------
 
@@ -338,6 +349,7 @@ class EmbeddedRun:
 
     def _end(self, crew: Crew, log_file: Path) -> int:
         """Says how it ended; the exit code."""
+        self._sources.storing.finish()
         if not self._run.said_its_last_word:
             self._run, _ = outcome.step(self._run, outcome.Gone(self._cause), time.monotonic())
         if failure := self._run.failure:
