@@ -538,13 +538,14 @@ def page_create() -> int:
 def page_read(fd: int, /) -> tuple[int, int]:
     """(component number whose code is running or 0, calls so far) of a shared page."""
 
-def page_totals(fd: int, /) -> tuple[int, int, int]:
-    """(emitted, acked, failed) of a shared page: tries of roots so far, over all spouts of the worker."""
+def page_totals(fd: int, /) -> tuple[int, int, int, int]:
+    """(emitted, acked, failed, dead) of a shared page: tries of roots so far, over all spouts of the worker, and roots
+    that were given up."""
 
-def page_prefixes(fd: int, /) -> list[int]:
-    """How many outputs of each generator's task have ended with all before them, by a shared page.
+def page_prefixes(fd: int, spouts: int, /) -> list[int]:
+    """How many outputs of each of so many spouts' tasks have ended with all before them, by a shared page; in order.
 
-    Out: 0 for other spouts' tasks; in the tasks' order.
+    Out: 0 for spouts that are no generators.
     """
 
 def page_suspects(fd: int, incarnation: int, /) -> list[tuple[int, tuple[int, int] | None]]:

@@ -172,7 +172,7 @@ class Run:
 
     def tail(self) -> str:
         """The end of what it said."""
-        return (self.folder / "err").read_text(errors="replace")[-2000:]
+        return (self.folder / "err").read_text(errors="replace")[-600:]
 
     # -- watching ----------------------------------------------------------------------------------------------------
 
@@ -201,11 +201,11 @@ class Run:
             raise Unwell(f"{self.workload} ended with {self.process.returncode}: {self.tail()}")
 
     def _stacks(self) -> None:
-        """Says what everybody does, for who has to find out."""
+        """Keeps what everybody does, for who has to find out."""
         command = [sys.executable, "-m", "squall.cli", "stacks", self.workload.replace("_", "-")]
         environment = os.environ | {"SQUALL_STORM_LOCAL_DIR": str(self.folder / "state")}
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=30, check=False)
-        print(done.stdout + done.stderr, [event for _, event in self.events[-3:]], file=sys.stderr)
+        with (self.folder / "stacks").open("wb") as out:
+            subprocess.run(command, stdout=out, stderr=out, env=environment, timeout=30, check=False)
 
     def _socket_of(self, worker: int) -> Path | None:
         return next((self.folder / "state/runs").glob(f"*/worker-{worker}.sock"), None)

@@ -90,13 +90,12 @@ class Join(Bolt):
         number = row["number"]
         if number in self.kept:
             return self.ack(row)
-        other = self.waiting.pop(number, None)
+        other = self.waiting.get(number)
         if other is None or other["side"] == row["side"]:
-            if other is not None:
-                self.fail(other)
             self.waiting[number] = row
-            return None
+            return None if other is None else self.fail(other)
         self.notes.write(str(number))
+        del self.waiting[number]
         self.kept.add(number)
         return self.ack(row, other)
 

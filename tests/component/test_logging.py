@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from squall.cli.log_levels import levels
 from squall.errors import ConfigError
 
 from .conftest import Running, Squall, wait_until
+from .over_workers import pid
 
 LOGGING = """
     import logging, logging.config, sys
@@ -175,6 +178,41 @@ def test_levels_are_listed_with_what_is_left_of_them_and_end_or_are_undone(squal
     assert told("root=") == ["root was WARNING and is INFO"]
     assert told("--reset") == ["mine was NOTSET and is NOTSET", "other was ERROR and is NOTSET"]
     assert told("--reset") == ["no level was changed"]
+
+
+IN_OPEN = IDLE.replace(
+    "        def process",
+    """        def open(self, context):
+            import logging, os, pathlib
+            level = logging.getLogger("mine").getEffectiveLevel()
+            pathlib.Path(f"level-{os.getpid()}").write_text(logging.getLevelName(level))
+
+        def process""",
+)
+
+
+def test_levels_outlive_a_worker_with_what_is_left_of_them(squall: Squall) -> None:
+    """They are there when its next life opens its components, and end when they were to."""
+    run = squall.run(IN_OPEN, "-w", 2)
+    before = pid(run, 1), pid(run, 2)
+    done = squall.done("log-level", "idle", "root=WARNING", "mine=DEBUG:10m", "gone=DEBUG:0.01s")
+    assert done.process.returncode == 0, done.err
+    for worker, process in enumerate(before, 1):
+        os.kill(process, signal.SIGKILL)
+        pid(run, worker, after=process)
+    opened = [
+        path.read_text() for path in squall.folder.glob("level-*") if not path.name.endswith(tuple(map(str, before)))
+    ]
+    assert opened == ["DEBUG"]
+    listed = squall.done("log-level", "idle").out.splitlines()
+    assert "root is WARNING" in listed
+    assert any(line.startswith("mine is DEBUG for 9 min ") and line.endswith("then NOTSET") for line in listed)
+    assert not any("gone is DEBUG" in line for line in listed)
+    assert "root was WARNING and is INFO" in squall.done("log-level", "idle", "--reset").out.splitlines()
+    process = pid(run, 1)
+    os.kill(process, signal.SIGKILL)
+    pid(run, 1, after=process)
+    assert "root is INFO" in squall.done("log-level", "idle").out.splitlines()
 
 
 @pytest.mark.parametrize(

@@ -39,10 +39,12 @@ def seen(squall: Squall) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
-def test_every_line_of_a_pipe_is_counted(squall: Squall) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_line_of_a_pipe_is_counted(squall: Squall, workers: int) -> None:
+    """Its second task, which has nothing to read, may be in another worker."""
     file = topology_file(squall, tasks=2)
     with subprocess.Popen("yes | head -n 200000; printf last", shell=True, stdout=subprocess.PIPE) as writer:
-        run = squall.start("run", file, "--json", stdin=writer.stdout)
+        run = squall.start("run", file, "--json", "-w", workers, stdin=writer.stdout)
         assert run.end() == 0, run.err
     assert run.summary()["acked"] == 200_001
     assert len(seen(squall)) == 200_001

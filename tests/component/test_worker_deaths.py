@@ -390,7 +390,7 @@ def is_refused(port: int) -> bool:
     return False
 
 
-AGAIN = """
+RESUMED = """
     def numbers():
         for n in range(1000):
             while n == 500 and (FOLDER / "died").exists() and not (FOLDER / "go").exists():
@@ -415,7 +415,7 @@ AGAIN = """
 
 def test_sources_that_run_again_have_all_their_time(squall: Squall) -> None:
     """They had ended by themselves, so the run was drained; what a lost worker's have to make again is no drain."""
-    run = squall.run(with_keep(squall, AGAIN), "-w", 2, "--drain", "0.2")
+    run = squall.run(with_keep(squall, RESUMED), "-w", 2, "--drain", "0.2")
 
     def phases() -> list[str]:
         after_death = run.events()[run.events().index(lost(run)[0]) :] if lost(run) else []
@@ -509,3 +509,106 @@ def test_standard_input_comes_again_from_what_had_not_ended(squall: Squall, work
         assert run.end() == 0, run.err
     assert set(count(squall)) == set(range(NUMBERS))
     assert run.summary()["dead"] == 0
+
+
+def test_kill_of_the_parent_ends_what_workers_have_started(squall: Squall) -> None:
+    """Processes that user code started too, as at any other end of a worker."""
+    text = """
+    import subprocess
+
+    class Starts(Bolt):
+        def open(self, context):
+            self.child = subprocess.Popen(["sleep", "600"])
+            keep(self.child.pid)
+
+        def process(self, n: int):
+            time.sleep(0.01)
+
+    topology = Topology("starting")
+    topology.bolt("starts", Starts).shuffle(topology.spout("numbers", lambda: itertools.count(), outputs=("n",)))
+    """
+    run = squall.run(with_keep(squall, text))
+    pid(run, 1)
+    (child,) = count(squall)
+    run.process.kill()
+    wait_until(lambda: not is_alive(child), 5, "the end of what the worker had started")
+    wait_until(lambda: files_left(squall) == [], 5, "that its folder is gone")
+
+
+def test_a_death_is_noticed_also_where_ends_of_children_were_ignored(squall: Squall) -> None:
+    """Who starts `squall run` may have them ignored, and hand that down."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        run = squall.run(with_keep(squall, COPYING), "-w", 2)
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    copied_to(squall, run, 1000)
+    kill(run, 2)
+    ended_well(squall, run, 1)
+
+
+AGAIN = """
+    def numbers():
+        "Says in each life where it begins; the second one stops at 500 until its test has seen that."
+        lives = len(list(FOLDER.glob("life-*")))
+        (FOLDER / f"life-{os.getpid()}").touch()
+        for n in range(1000):
+            while lives == 1 and n == 500 and not (FOLDER / "go").exists():
+                time.sleep(0.01)
+            yield n, lives
+        while not (FOLDER / "go").exists():
+            yield None
+
+    class Twice(Bolt):
+        def process(self, n: int, life: int):
+            keep(n, life)
+
+    topology = Topology("again", settings={"topology.stuck.secs": 0.5})
+    topology.bolt("twice", Twice).shuffle(topology.spout("numbers", numbers, outputs=("n", "life")))
+"""
+
+
+def test_a_generator_that_takes_long_again_holds_up_no_start_and_is_named(squall: Squall) -> None:
+    """It is run again in the loop, so its worker is ready before, and the watchdog sees it."""
+    run = squall.run(with_keep(squall, AGAIN), "-w", 2)
+    copied_to(squall, run, 1000)
+    wait_until(lambda: run.events("progress") and run.events("progress")[-1]["acked"] == 1000, what="acks")
+    kill(run, 1)
+    stuck = wait_until(lambda: run.events("stuck"), what="the call that hangs")
+    assert stuck[0]["component"] == "numbers"
+    (squall.folder / "go").touch()
+    assert run.end() == 0, run.err
+    assert set(count(squall)) == set(range(1000))
+    assert [n for n, life in kept(squall) if life] == []
+
+
+def test_a_generator_that_gives_other_things_each_time_begins_anew(squall: Squall) -> None:
+    """Semantics 31. What it gives is never left out; what was under way when its worker died is lost."""
+    text = AGAIN.replace("    topology =", "    numbers.replayable = False\n    topology =")
+    run = squall.run(with_keep(squall, text), "-w", 2)
+    copied_to(squall, run, 1000)
+    kill(run, 1)
+    (squall.folder / "go").touch()
+    assert run.end() == 0, run.err
+    assert {n for n, life in kept(squall) if life} == set(range(1000))
+
+
+def test_generators_of_many_tasks_go_on_where_they_were(squall: Squall) -> None:
+    text = """
+    def numbers(context):
+        for n in range(50):
+            yield 1000 * context.task_index + n
+        while not (FOLDER / "go").exists():
+            yield None
+
+    topology = Topology("many")
+    numbers = topology.spout("numbers", numbers, outputs=("n",), parallelism=80)
+    topology.bolt("keep", Keep).shuffle(numbers)
+    """
+    run = squall.run(with_keep(squall, text))
+    copied_to(squall, run, 4000)
+    wait_until(lambda: run.events("progress") and run.events("progress")[-1]["acked"] == 4000, what="acks")
+    kill(run, 1)
+    (squall.folder / "go").touch()
+    assert run.end() == 0, run.err
+    assert count(squall).total() == 4000

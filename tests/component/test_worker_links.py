@@ -6,6 +6,7 @@ import random
 import socket
 import ssl
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from squall.engines.embedded import sockets
 
 from .conftest import Running, Squall, wait_until
-from .over_workers import count, lost, with_keep
+from .over_workers import count, kept, lost, with_keep
 
 NUMBERS = 20_000
 COPYING = """
@@ -114,6 +115,7 @@ class Proxy:
         self._listener = sockets.listen(path)
         self._listener.setblocking(True)
         self.connections = 0
+        self._ends: list[tuple[socket.socket, socket.socket]] = []
         Thread(target=self._serve, daemon=True).start()
 
     def _serve(self) -> None:
@@ -126,6 +128,7 @@ class Proxy:
             for end in (caller, called):
                 end.setblocking(True)
             self.connections += 1
+            self._ends.append((caller, called))
             for is_caller, one, other in ((True, caller, called), (False, called, caller)):
                 Thread(target=self._pass_on, args=(self.connections, is_caller, one, other), daemon=True).start()
 
@@ -137,9 +140,16 @@ class Proxy:
                 before += len(data)
         except OSError:
             pass
-        for end in (one, other):
+        self._cut(one, other)
+
+    def _cut(self, *ends: socket.socket) -> None:
+        for end in ends:
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
+
+    def cut(self, number: int) -> None:
+        """Cuts a connection by its number."""
+        self._cut(*self._ends[number - 1])
 
     def close(self) -> None:
         self._listener.close()
@@ -236,3 +246,113 @@ def test_a_handshake_that_is_replayed_or_cut_off_is_refused(squall: Squall) -> N
     copied(squall, run)
     proxy.close()
     assert proxy.connections == called
+
+
+# -- calls that do not return for long ---------------------------------------------------------------------------------
+
+LONG_CALLS = """
+    WHO, CALLS_S = {who}, {calls_s}
+
+    class Numbers(Spout):
+        outputs = ("n",)
+
+        def open(self, context):
+            self.numbers = iter(range(context.task_index, 40, context.task_count))
+
+        def next_tuple(self):
+            if (n := next(self.numbers, None)) is None:
+                raise Exhausted
+            self.emit(n, id=n)
+
+    class Slow(Bolt):
+        def open(self, context):
+            self.index, self.calls_s = context.task_index, iter(CALLS_S)
+
+        def process(self, n: int):
+            if self.index == WHO:
+                time.sleep(next(self.calls_s, 0))
+            keep(n, self.index)
+
+    topology = Topology("long-calls")
+    numbers = topology.spout("numbers", Numbers, parallelism=2)
+    topology.bolt("slow", Slow, parallelism=2).all(numbers)
+"""
+
+
+@pytest.mark.parametrize(("who", "calls_s"), [(0, (10,)), (1, (10,)), (0, (6, 6, 6)), (1, (6, 6, 6))])
+def test_calls_that_take_long_fail_nothing(squall: Squall, who: int, calls_s: tuple[int, ...]) -> None:
+    """Semantics 7, 16. Nobody hears of a worker meanwhile, and the one with the lower number calls nobody either."""
+    run = squall.run(with_keep(squall, LONG_CALLS.format(who=who, calls_s=calls_s)), "-w", 2)
+    assert run.end(within_s=60) == 0, run.err
+    seen = Counter(tuple(values) for values in kept(squall))
+    assert seen == Counter((n, index) for n in range(40) for index in range(2))
+    summary = run.summary()
+    assert (summary["acked"], summary["failed"], lost(run)) == (40, 0, [])
+
+
+# -- what is opened while a link is gone -------------------------------------------------------------------------------
+
+MEANWHILE = """
+    import sys
+
+    class Numbers(Spout):
+        outputs = ("n",)
+        blocking = True
+
+        def open(self, context):
+            self.numbers = iter(range(3))
+
+        def next_tuple(self):
+            if (n := next(self.numbers, None)) is None:
+                raise Exhausted
+            while n == 1 and not (FOLDER / "go").exists():
+                time.sleep(0.01)
+            self.emit(n)
+
+    class Between(Bolt):
+        def process(self, n: int):
+            return n
+
+    class Last(Bolt):
+        def process(self, n: int):
+            keep(n)
+            if n == 0:  # nothing else runs in this worker
+                sys.setswitchinterval(1000)
+                (FOLDER / "spins").touch()
+                until_s = time.monotonic() + 4
+                while time.monotonic() < until_s:
+                    pass
+
+    topology = Topology("meanwhile")
+    numbers = topology.spout("numbers", Numbers, outputs=("n",))
+    between = topology.bolt("between", Between, outputs=("n",)).shuffle(numbers)
+    topology.bolt("last", Last).shuffle(between)
+"""
+
+
+def test_a_root_that_was_opened_while_a_link_was_gone_ends(squall: Squall) -> None:
+    """Semantics 19. It comes, by way of a third worker, to one that does not know yet that the link was given up, and
+    that drops its ack with the link when it hears of it."""
+    first: list[int] = []  # the connection of the spout's worker
+
+    def refuse(number: int, is_caller: bool, before: int, data: bytes) -> bytes | None:
+        is_first = is_caller and before == 0 and data[5:9] == (1).to_bytes(4, "little")
+        if is_first:
+            first.append(number)
+        return None if is_first and (squall.folder / "spins").exists() and not is_given_up() else data
+
+    def is_given_up() -> bool:
+        return any("event=link_lost" in path.read_text() for path in squall.state.rglob("*.log"))
+
+    run = squall.run(with_keep(squall, MEANWHILE), "-w", 3)
+    proxy = Proxy(socket_of(squall, 3), refuse)
+    wait_until(lambda: (squall.folder / "spins").exists(), what="the first number")
+    proxy.cut(first[-1])
+    wait_until(is_given_up, what="the end of the link")
+    until_s = time.monotonic() + 0.5
+    wait_until(lambda: time.monotonic() > until_s, what="the spout's worker to have heard of it")
+    (squall.folder / "go").touch()
+    assert run.end() == 0, run.err
+    proxy.close()
+    assert set(count(squall)) == {0, 1, 2}
+    assert (run.summary()["acked"], run.summary()["dead"], lost(run)) == (3, 0, [])

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 from squall import _core
 from squall.connectors.addresses import parse_address
 from squall.engines.embedded import sockets
-from squall.engines.embedded.runs import KEPT_LOGS, remove_dead_runs, remove_old_logs, running
+from squall.engines.embedded.runs import KEPT_LOGS, folder_of_run, remove_dead_runs, remove_old_logs, running
 from squall.engines.embedded.tail import Tail
 from squall.errors import TopologyError
 from squall.model.durations import parse_duration
@@ -94,14 +95,47 @@ def test_line_over_the_limit_is_told_and_left_out_and_the_next_one_is_read(size:
 
 
 def test_runs_of_dead_parents_are_removed(tmp_path: Path) -> None:
-    alive, dead = tmp_path / "runs" / f"my-topology-{os.getpid()}", tmp_path / "runs" / "my-topology-999999999"
-    for run in (alive, dead):
-        run.mkdir(parents=True)
-        (run / "control.sock").touch()
-    assert running(tmp_path) == {alive.name: alive / "control.sock"}
-    remove_dead_runs(tmp_path)
-    assert alive.exists()
-    assert not dead.exists()
+    """Also one whose process number somebody else has, as in a container that was started again."""
+    runs = tmp_path / "runs"
+    alive, dead, same = runs / "my-topology-1", runs / "my-topology-999999999", runs / f"my-topology-{os.getpid()}"
+    with folder_of_run(alive):
+        for run in (alive, dead, same):
+            run.mkdir(parents=True, exist_ok=True)
+            (run / "control.sock").touch()
+        assert running(tmp_path) == {alive.name: alive / "control.sock"}
+        remove_dead_runs(tmp_path)
+        assert list(runs.iterdir()) == [alive]
+
+
+def test_a_folder_has_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two containers may share a state folder, and both have the process number 1."""
+    monkeypatch.setattr("squall.engines.embedded.runs.LOOKED_AT_S", 0.1)
+    run = tmp_path / "runs" / "my-topology-1"
+    with folder_of_run(run):
+        with pytest.raises(OSError, match="another run has it"), folder_of_run(run):
+            pass
+        assert run.exists()
+    with folder_of_run(run):
+        assert run.exists()
+
+
+def test_who_looks_at_runs_holds_up_none_that_begins(tmp_path: Path) -> None:
+    run, is_over = tmp_path / "runs" / "my-topology-1", Event()
+
+    def look() -> None:
+        while not is_over.is_set():
+            running(tmp_path)
+            remove_dead_runs(tmp_path)
+
+    looking = [Thread(target=look) for _ in range(2)]
+    for thread in looking:
+        thread.start()
+    for _ in range(20):
+        with folder_of_run(run):
+            assert run.exists()
+    is_over.set()
+    for thread in looking:
+        thread.join()
 
 
 def test_marks_say_whose_code_runs_elsewhere() -> None:

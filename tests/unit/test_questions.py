@@ -9,7 +9,7 @@ from squall.engines.embedded.questions import Questions
 
 def asked() -> tuple[Questions, list[dict[str, Any]]]:
     answered: list[dict[str, Any]] = []
-    return Questions(answered.append, dict[str, Any]), answered
+    return Questions(answered.append, dict[str, Any], lambda _command: None), answered
 
 
 def test_an_answer_waits_for_all_that_were_asked_and_live() -> None:
@@ -38,4 +38,21 @@ def test_a_life_that_comes_later_opens_the_taps_that_are_open_once() -> None:
     questions.ask(tap, (5,))
     assert (questions.missed(5), questions.missed(6), questions.missed(6)) == ([], [tap], [])
     questions.untap(1)
+    assert questions.missed(7) == []
+
+
+def test_a_tap_that_a_worker_refuses_is_closed_in_the_others_and_opened_by_no_later_life() -> None:
+    told: list[dict[str, Any]] = []
+    answered: list[dict[str, Any]] = []
+
+    def tell(command: dict[str, Any]) -> None:
+        told.append(command)
+        questions.untap(command["tap"])
+
+    questions = Questions(answered.append, dict[str, Any], tell)
+    questions.ask({"id": 1, "cmd": "tap", "component": "split"}, (5, 6))
+    questions.answer(1, 5, {"id": 1, "tap": {"component": "split"}})
+    assert told == []
+    questions.answer(2, 6, {"id": 1, "error": "no more taps"})
+    assert (told, answered) == ([{"cmd": "untap", "tap": 1}], [{"id": 1, "error": "no more taps"}])
     assert questions.missed(7) == []

@@ -133,7 +133,7 @@ def test_histogram_with_other_buckets_is_not_mixed_in() -> None:
     assert of("count", two(rich(), other))["own"]["histograms"]["size"]["buckets"] == [[5.0, 9]]
 
 
-def dead(counted: tuple[int, int, int] = (10, 6, 1)) -> dict[str, Any]:
+def dead(counted: tuple[int, int, int, int] = (10, 6, 1, 0)) -> dict[str, Any]:
     return merged(lost(reported(begun(Totals(ZEROS), 1, BOTH), 1, rich()), 1, counted))
 
 
@@ -146,8 +146,9 @@ def test_death_fails_what_was_pending() -> None:
 
 def test_totals_of_a_lost_life_are_those_that_outlived_it() -> None:
     """Semantics 36. What was counted since the last report is on the page."""
-    whole = dead((150, 130, 5))
+    whole = dead((150, 130, 5, 2))
     assert (whole["emitted"], whole["acked"], whole["failed"], whole["pending"]) == (150, 130, 20, 0)
+    assert whole["dead"] == 2
 
 
 def test_counts_of_a_lost_life_are_kept_and_marked_approximate() -> None:
@@ -169,7 +170,7 @@ def test_what_stood_in_a_lost_life_is_gone() -> None:
 
 
 def test_next_life_counts_on() -> None:
-    totals = lost(reported(begun(Totals(ZEROS), 1, BOTH), 1, rich()), 1, (10, 6, 1))
+    totals = lost(reported(begun(Totals(ZEROS), 1, BOTH), 1, rich()), 1, (10, 6, 1, 0))
     whole = merged(reported(begun(totals, 2, BOTH), 2, rich()))
     assert (whole["emitted"], whole["acked"], whole["failed"], whole["pending"]) == (20, 12, 5, 3)
     assert of("count", whole)["tasks"] == 1
@@ -177,21 +178,21 @@ def test_next_life_counts_on() -> None:
 
 def test_only_components_of_the_lost_worker_are_approximate() -> None:
     totals = begun(begun(Totals(ZEROS), 1, ["lines"]), 2, ["count"])
-    whole = merged(lost(totals, 1, (5, 5, 0)))
+    whole = merged(lost(totals, 1, (5, 5, 0, 0)))
     assert of("lines", whole)["approximate"] is True
     assert "approximate" not in of("count", whole)
 
 
 def test_report_that_comes_after_the_loss_is_not_counted_twice() -> None:
-    totals = lost(reported(begun(Totals(ZEROS), 1, BOTH), 1, rich()), 1, (10, 6, 1))
+    totals = lost(reported(begun(Totals(ZEROS), 1, BOTH), 1, rich()), 1, (10, 6, 1, 0))
     assert reported(totals, 1, rich()) == totals
-    assert lost(totals, 1, (10, 6, 1)) == totals
+    assert lost(totals, 1, (10, 6, 1, 0)) == totals
 
 
 def test_spouts_of_the_same_worker_share_its_page() -> None:
     """The totals are exact; which of two spouts emitted what since the report is not known."""
     zeros = {**ZEROS, "others": stats.empty("spout", 1), DEAD_LETTERS: stats.empty("spout", 1)}
     one = reported(begun(Totals(zeros), 1, tuple(zeros)), 1, rich())
-    whole = merged(lost(one, 1, (150, 130, 5)))
+    whole = merged(lost(one, 1, (150, 130, 5, 2)))
     assert (whole["emitted"], whole["acked"], whole["failed"]) == (150, 130, 20)
     assert of("lines", whole)["emitted"] == 10

@@ -21,17 +21,19 @@ pub use outgoing::{Limits, LinkOut};
 pub use violation::{Violation, Violations};
 
 /// Notices that a peer says nothing about what it was sent: that a stream is open at one end only looks like this, and
-/// like nothing else. A peer whose code does not return looks so, too; giving its stream up costs it nothing.
+/// like nothing else. A peer whose code does not return looks so, too; giving its stream up costs it nothing. As long as
+/// the stream takes more of a frame, it is the way that is slow.
 #[derive(Default)]
 pub struct Silence {
-    seen: Option<(u64, u64)>,
+    /// Streams, receipted frames, and what was written of the frame that is on its way.
+    seen: Option<(u64, u64, usize)>,
     since_ns: u64,
 }
 
 impl Silence {
     /// For how long the peer has now been silent although something of the link waits for its word.
     pub fn for_ns(&mut self, link: &LinkOut, now_ns: u64) -> u64 {
-        let seen = link.is_waiting().then(|| (link.streams(), link.receipted()));
+        let seen = link.is_waiting().then(|| (link.streams(), link.receipted(), link.begun_bytes()));
         if seen.is_none() || seen != self.seen {
             (self.seen, self.since_ns) = (seen, now_ns);
         }

@@ -16,9 +16,10 @@ const PAGE_BYTES: usize = 4096;
 /// Behind it a number for each slot of the ledger: which output of which spout the tree in it began with. Only what was
 /// used takes memory.
 const SLOTS: usize = 1 << 20;
-const SIZE: usize = PAGE_BYTES + SLOTS * size_of::<u64>();
-/// Spouts' tasks whose ended outputs are noted.
-pub const SPOUTS: usize = 32;
+/// Behind those how many outputs of each spout's task have ended; more tasks than any worker has.
+const SPOUTS: usize = 1 << 16;
+const NUMBERS: usize = SLOTS + SPOUTS;
+const SIZE: usize = PAGE_BYTES + NUMBERS * size_of::<u64>();
 /// Roots of one call that are noted.
 pub const SUSPECTS: usize = 64;
 
@@ -31,7 +32,7 @@ struct Layout {
     emitted: AtomicU64,
     acked: AtomicU64,
     failed: AtomicU64,
-    prefixes: [AtomicU64; SPOUTS],
+    dead: AtomicU64,
     suspects: [AtomicU64; SUSPECTS],
 }
 
@@ -47,6 +48,8 @@ pub struct Totals {
     pub acked: u64,
     /// Tries that failed.
     pub failed: u64,
+    /// Roots that were given up.
+    pub dead: u64,
 }
 
 struct Mapping(*mut Layout);
@@ -141,9 +144,19 @@ impl Page {
 
     #[inline(always)]
     fn origin(&self, slot: u32) -> &AtomicU64 {
-        let slot = slot as usize & (SLOTS - 1);
+        self.number(slot as usize & (SLOTS - 1))
+    }
+
+    #[inline(always)]
+    fn prefix(&self, spout: usize) -> &AtomicU64 {
+        self.number(SLOTS + (spout & (SPOUTS - 1)))
+    }
+
+    /// The number at a place, below [`NUMBERS`], behind the first page.
+    #[inline(always)]
+    fn number(&self, at: usize) -> &AtomicU64 {
         // SAFETY: the mapping has so many numbers behind its first page, and lives as long as `self`.
-        unsafe { &*self.0.0.cast::<u8>().add(PAGE_BYTES).cast::<AtomicU64>().add(slot) }
+        unsafe { &*self.0.0.cast::<u8>().add(PAGE_BYTES).cast::<AtomicU64>().add(at) }
     }
 
     /// The tree in this slot of the ledger begins with an output of a spout's task, by its place in their order.
@@ -158,17 +171,15 @@ impl Page {
         ((origin >> 32) as u32, origin as u32)
     }
 
-    /// So many outputs of a spout's task have ended with all before them; of the first [`SPOUTS`] tasks it is noted.
+    /// So many outputs of a spout's task have ended with all before them.
     #[inline]
     pub fn set_prefix(&self, spout: usize, ended: u64) {
-        if let Some(place) = self.layout().prefixes.get(spout) {
-            place.store(ended, Ordering::Relaxed);
-        }
+        self.prefix(spout).store(ended, Ordering::Relaxed);
     }
 
-    /// How many outputs of each spout's task have ended with all before them.
-    pub fn prefixes(&self) -> Vec<u64> {
-        self.layout().prefixes.iter().map(|ended| ended.load(Ordering::Relaxed)).collect()
+    /// How many outputs of each of the first `spouts` tasks of spouts have ended with all before them.
+    pub fn prefixes(&self, spouts: usize) -> Vec<u64> {
+        (0..spouts).map(|spout| self.prefix(spout).load(Ordering::Relaxed)).collect()
     }
 
     /// Whose code runs; 0: nobody's.
@@ -192,6 +203,7 @@ impl Page {
         self.layout().emitted.store(totals.emitted, Ordering::Relaxed);
         self.layout().acked.store(totals.acked, Ordering::Relaxed);
         self.layout().failed.store(totals.failed, Ordering::Relaxed);
+        self.layout().dead.store(totals.dead, Ordering::Relaxed);
     }
 
     /// What was written down last.
@@ -200,6 +212,7 @@ impl Page {
             emitted: self.layout().emitted.load(Ordering::Relaxed),
             acked: self.layout().acked.load(Ordering::Relaxed),
             failed: self.layout().failed.load(Ordering::Relaxed),
+            dead: self.layout().dead.load(Ordering::Relaxed),
         }
     }
 
@@ -222,7 +235,7 @@ mod tests {
         assert_eq!((ours.component(), ours.calls()), (3, 17));
         ours.set_overdue(17);
         assert_eq!(theirs.overdue(), 17);
-        let totals = Totals { emitted: 9, acked: 5, failed: 1 };
+        let totals = Totals { emitted: 9, acked: 5, failed: 2, dead: 1 };
         theirs.set_totals(totals);
         assert_eq!(ours.totals(), totals);
     }
@@ -247,11 +260,12 @@ mod tests {
     }
 
     #[test]
-    fn prefixes_are_of_the_first_spouts() {
-        let (page, _fd) = Page::create().unwrap();
-        page.set_prefix(1, 5);
-        page.set_prefix(SPOUTS, 6);
-        assert_eq!(page.prefixes()[..3], [0, 5, 0]);
+    fn prefixes_are_by_spout_however_many_there_are() {
+        let (page, fd) = Page::create().unwrap();
+        let theirs = Page::open(fd).unwrap();
+        theirs.set_origin(SLOTS as u32 - 1, 7, 7);
+        (0..1000).for_each(|spout| theirs.set_prefix(spout, spout as u64 + 1));
+        assert_eq!(page.prefixes(1002), (1..=1000).chain([0, 0]).collect::<Vec<_>>());
     }
 
     #[test]

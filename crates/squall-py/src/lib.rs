@@ -79,17 +79,18 @@ fn page_suspects(fd: i32, incarnation: u16) -> PyResult<Vec<(u64, Option<(u32, u
     Ok(page.suspects().into_iter().map(with_origin).collect())
 }
 
-/// How many outputs of each generator's task have ended with all before them, by a shared page; 0 for other spouts.
+/// How many outputs of each of so many spouts' tasks have ended with all before them, by a shared page; noted of
+/// generators.
 #[pyfunction]
-fn page_prefixes(fd: i32) -> PyResult<Vec<u64>> {
-    Ok(page_of(fd)?.prefixes())
+fn page_prefixes(fd: i32, spouts: usize) -> PyResult<Vec<u64>> {
+    Ok(page_of(fd)?.prefixes(spouts))
 }
 
-/// (emitted, acked, failed) of a shared page: tries of roots, over all spouts.
+/// (emitted, acked, failed, dead) of a shared page: tries of roots, over all spouts, and roots that were given up.
 #[pyfunction]
-fn page_totals(fd: i32) -> PyResult<(u64, u64, u64)> {
+fn page_totals(fd: i32) -> PyResult<(u64, u64, u64, u64)> {
     let totals = page_of(fd)?.totals();
-    Ok((totals.emitted, totals.acked, totals.failed))
+    Ok((totals.emitted, totals.acked, totals.failed, totals.dead))
 }
 
 /// The core relies on the interpreter lock (semantics 6).

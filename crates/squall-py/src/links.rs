@@ -14,7 +14,7 @@ use squall_core::credit::Inflow;
 use squall_core::frame::Body;
 use squall_core::ids::{Incarnation, RootId, Token};
 use squall_core::link::{LinkEnd, Violation, Violations};
-use squall_net::link::{self as net, Gate, GateOptions, Identity, Secret, Socket};
+use squall_net::link::{self as net, Gate, GateOptions, Identity, Refusal, Secret, Socket};
 use std::cell::Cell;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -59,6 +59,8 @@ struct Peer {
     link: Local<Option<Link>>,
     /// Taken out while frames are read from it.
     socket: Local<Option<Socket>>,
+    /// Why it could not be had, last.
+    refusal: Cell<Option<Refusal>>,
     acks: Local<AckFrame>,
     /// Its tasks, once it was there.
     tasks: Fixed<Rc<Task>>,
@@ -83,6 +85,7 @@ impl Peer {
             incarnation: Cell::new(0),
             link: Local::new(None),
             socket: Local::new(None),
+            refusal: Cell::new(None),
             acks: Local::default(),
             tasks: Fixed::default(),
             inflows: Local::default(),

@@ -437,6 +437,7 @@ fn totals(spouts: &[Rc<Task>]) -> Totals {
         totals.emitted += spout.streams.iter().map(|stream| stream.emitted.get()).sum::<u64>();
         totals.acked += spout.counts.acked.get();
         totals.failed += spout.counts.failed.get();
+        totals.dead += spout.counts.dead.get();
     }
     totals
 }

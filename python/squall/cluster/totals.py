@@ -24,8 +24,8 @@ Report: TypeAlias = Mapping[str, Any]
 Figures: TypeAlias = Mapping[str, Any]
 """What one component has counted."""
 Components: TypeAlias = Mapping[str, Figures]
-Counts: TypeAlias = tuple[int, int, int]
-"""Emitted, acked and failed roots of all spouts of a life."""
+Counts: TypeAlias = tuple[int, int, int, int]
+"""Emitted, acked, failed and dead roots of all spouts of a life."""
 Numbers: TypeAlias = Mapping[str, float]
 
 SHOWN_FROM = 0.001
@@ -130,10 +130,11 @@ def _given_up(totals: Mapping[str, int], components: Components, counted: Counts
     A worker counts all its spouts in one, with the one of its dead letters. It does so after each turn of its loop,
     so a report may know more.
     """
-    letters = components.get(DEAD_LETTERS, {"emitted": 0, "acked": 0})
+    letters = components.get(DEAD_LETTERS, {"emitted": 0, "acked": 0, "dead": 0})
     emitted = max(totals["emitted"], counted[0] - letters["emitted"])
     acked = max(totals["acked"], counted[1] - letters["acked"])
-    return {"emitted": emitted, "acked": acked, "failed": emitted - acked, "pending": 0}
+    dead = max(totals["dead"], counted[3] - letters["dead"])
+    return {"emitted": emitted, "acked": acked, "failed": emitted - acked, "pending": 0, "dead": dead}
 
 
 def _without_pending(figures: Figures) -> Figures:

@@ -59,13 +59,12 @@ class StdinSpout(Spout):
             TopologyError: `stdin_missing`.
         """
         self._context, self._outgoing = context, Outgoing(context)
-        if (source := standard_input.SOURCE) is None:
+        source = None if context.task_index else standard_input.SOURCE
+        if source is None and not context.task_index:
             fix = "use `squall run`; in a test, name the spout in mock_sources"
             raise TopologyError(Defect("stdin_missing", "standard input is there in `squall run` only", (), fix))
         self._raw = _Pipe(source)
         self._begin(START)
-        if context.task_index:
-            self._raw.has_ended = True
         context.gauge("bytes_read", self._raw.disk_bytes)
 
     def _begin(self, place: Place) -> None:
@@ -119,16 +118,16 @@ class _Mark(NamedTuple):
 
 
 class _Pipe:
-    """What the parent of the run passes on."""
+    """What the parent of the run passes on; without a source there is nothing."""
 
-    def __init__(self, source: socket.socket) -> None:
+    def __init__(self, source: socket.socket | None) -> None:
         self._source = source
         self._bytes = 0
-        self.has_ended = False
+        self.has_ended = source is None
 
     def read(self, size: int, /) -> bytes:
         """What is there."""
-        if self.has_ended:
+        if self.has_ended or self._source is None:
             return b""
         try:
             data = self._source.recv(size, socket.MSG_DONTWAIT)
@@ -145,4 +144,5 @@ class _Pipe:
         return self._bytes
 
     def close(self) -> None:
-        self._source.close()
+        if self._source is not None:
+            self._source.close()

@@ -151,6 +151,9 @@ class ComponentSpec:
     resources: Any = None
     listens: bool = False
     """Whether the spout listens on an address: the parent binds it and hands the socket to the worker."""
+    is_replayable: bool = True
+    """Whether an iterator gives the same when it is made again, so that a new life of its worker can go on where one
+    ended."""
     reads_stdin: bool = False
     """Whether the spout reads standard input, which the parent passes on to the worker."""
     has_sockets: bool = False

@@ -11,7 +11,7 @@ from squall.api.components import Bolt, Component, Spout
 from squall.api.topology import Declaration
 from squall.errors import Defect, did_you_mean, repr_of
 from squall.model.durations import seconds, seconds_or_none
-from squall.model.graph import Retry
+from squall.model.graph import Kind, Retry
 from squall.planner.annotations import code_of
 from squall.planner.components import name_of
 
@@ -76,6 +76,13 @@ def check_attributes(declaration: Declaration, look: Any, defects: list[Defect])
             check(name, getattr(look, name), right)
     if declaration.blocking is not None:
         check("blocking", declaration.blocking, FLAG)
+    check("replayable", replayable(declaration, look), FLAG)
+
+
+def replayable(declaration: Declaration, look: Any) -> Any:
+    """What the function that gives an iterator says of whether it will give the same again."""
+    is_iterator = declaration.kind is Kind.SPOUT and look is None
+    return getattr(code_of(declaration.component), "replayable", True) if is_iterator else True
 
 
 def check_spout(who: str, look: Any, defects: list[Defect]) -> None:

@@ -23,7 +23,7 @@ from squall.model.graph import (
 )
 from squall.planner.components import Made, made, mode_of, name_of
 from squall.planner.inputs import inputs_of, source_of
-from squall.planner.options import check_attributes, check_spout, parallelism_of, retry_of, tick_of
+from squall.planner.options import check_attributes, check_spout, parallelism_of, replayable, retry_of, tick_of
 from squall.planner.order import closing_edges, reached, topological
 from squall.planner.outputs import streams_of
 
@@ -203,6 +203,7 @@ class _Validation:
             settings=settings,
             resources=declaration.resources,
             listens=_listens(look),
+            is_replayable=replayable(declaration, look) is True,
             reads_stdin=getattr(look, "reads_stdin", False) is True,
             has_sockets=hasattr(look, "native_source"),
             prints=getattr(look, "prints", False) is True,

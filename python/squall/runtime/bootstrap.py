@@ -1,11 +1,10 @@
-"""What a worker is told when it starts: a file that only its owner can read, removed once it is read."""
+"""What a worker is told when it starts, on its standard input: there is a secret in it, which no file is to hold."""
 
 from __future__ import annotations
 
 import json
 import os
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Self
 
 
@@ -18,13 +17,15 @@ class Bootstrap:
     the topology as the parent built it. `positions`: where the spouts of the last run stopped. `stdin_fd`: where
     the parent passes standard input on, if a spout reads it.
 
-    `placed`: the worker of each executor, by component. `worker`: its number, from 1, of so many `workers`.
-    `incarnation`: which life, counted over all workers. `link_fd`: where workers with smaller numbers call, if there
-    are any. `secret`: what they know each other by, in hexadecimal. `ended`: how many outputs of each task of a
-    generator ended in the lives before, by component and index ("numbers/0"). `suspects`: how often a worker died on an
-    output, by its place among those to come, likewise.
+    `parent`: the process that started it. `placed`: the worker of each executor, by component. `worker`: its number,
+    from 1, of so many `workers`. `incarnation`: which life, counted over all workers. `link_fd`: where workers with
+    smaller numbers call, if there are any. `secret`: what they know each other by, in hexadecimal. `ended`: how many
+    outputs of each task of a generator ended in the lives before, by component and index ("numbers/0"). `suspects`:
+    how often a worker died on an output, by its place among those to come, likewise. `levels`: changes of log levels
+    that are in force, with `logger`, `level`, `ends_s`.
     """
 
+    parent: int
     file: str
     name: str | None
     parameters: list[str]
@@ -51,14 +52,20 @@ class Bootstrap:
     secret: str
     ended: dict[str, int]
     suspects: dict[str, dict[str, int]]
+    levels: list[dict[str, Any]]
 
-    def write(self, path: Path) -> None:
-        """Writes the file anew."""
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(fd, "w", encoding="utf-8") as file:
+    def write(self, fd: int) -> None:
+        """Writes it to a file, which is at its beginning again then."""
+        with os.fdopen(fd, "w", encoding="utf-8", closefd=False) as file:
             json.dump(asdict(self), file)
+        os.lseek(fd, 0, os.SEEK_SET)
 
     @classmethod
-    def read(cls, path: Path) -> Self:
-        """What `write` wrote."""
-        return cls(**json.loads(path.read_text(encoding="utf-8")))
+    def take(cls, fd: int) -> Self:
+        """What `write` wrote; there is nothing in the file's place then."""
+        with os.fdopen(fd, encoding="utf-8", closefd=False) as file:
+            boot = cls(**json.load(file))
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nothing, fd)
+        os.close(nothing)
+        return boot

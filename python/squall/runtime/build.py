@@ -155,11 +155,9 @@ def _task(
     place = offloader(spec, instance)
     built = Task(spec, task, index, instance, context, runtime, place)
     if is_spout:
-        if not isinstance(instance, Spout) and (ended := (services.ended or {}).get(f"{spec.name}/{task.index}")):
-            built.instance = generators.without(built.instance, ended)
         if wake_by := _callback(instance, "wake_by"):  # it hears from other threads when it has something
             wake_by(lambda: services.worker.wake_spout(index))
-        _configure_spout(services.worker, built, is_counted=services.ended is not None)
+        _configure_spout(services.worker, built, services.ended)
     elif isinstance(holder, Bolt):
         _configure_bolt(services.worker, built, holder)
     return built
@@ -185,13 +183,20 @@ def _callback(instance: object, name: str) -> Callable[..., Any] | None:
     return found if callable(found) else None
 
 
-def _configure_spout(worker: _core.Worker, task: Task, *, is_counted: bool) -> None:
+def _configure_spout(worker: _core.Worker, task: Task, ended: Mapping[str, int] | None) -> None:
+    """Says where a spout's roots come from, and how.
+
+    Args:
+        ended: outputs of generators that had ended in lives before; None: nobody counts them.
+    """
     instance, settings = task.instance, task.spec.settings
     is_component = isinstance(instance, Spout)
     idle_ms = settings["topology.sleep.spout.wait.strategy.time.ms"]
     idle_wait = seconds(instance.idle_wait) if is_component and _says_idle_wait(instance) else idle_ms / 1000
-    kind, source = _source(task)
+    kind, source = _source(task, ended or {})
     task.native = kind == "tcp"
+    # Without an order of its outputs none of them counts as ended, so a new life leaves none out.
+    is_counted = ended is not None and task.spec.is_replayable
     callbacks = {
         name: _callback(instance, name) if is_component else None for name in ("ack", "ack_many", "fail", "dead")
     }
@@ -225,10 +230,11 @@ def _source_figures(native: Any) -> dict[str, int]:
     return {name: count for name, count in native.stats().items() if count or name in shown}
 
 
-def _source(task: Task) -> tuple[Any, Any]:
+def _source(task: Task, ended: Mapping[str, int]) -> tuple[Any, Any]:
     instance = task.instance
     if not isinstance(instance, Spout):
-        return "iterator", instance
+        outputs = ended.get(f"{task.spec.name}/{task.task.index}", 0)
+        return "iterator", generators.without(instance, outputs) if outputs else instance
     native: Any = instance
     if hasattr(instance, "native_source"):
         task.runtime.source_figures = partial(_source_figures, native)

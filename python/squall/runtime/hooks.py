@@ -225,6 +225,12 @@ class Hooks:
         log.warning("event=link_lost worker=%d", worker)
         self.tell_link_lost(worker, incarnation, session)
 
+    def link_missed(self, worker: int, missed_s: float, why: str | None) -> None:
+        """The core's news: there has been no link to another worker for long; what leads there waits. Told once."""
+        log.warning(
+            "event=link_missed worker=%d missed_s=%.0f because=%r", worker, missed_s, why or "it has not called"
+        )
+
     def link_refused(self, worker: int | None, why: str) -> None:
         """The core's news: a connection of another worker, or of a stranger, was refused."""
         log.debug("event=link_refused worker=%s because=%r", worker or "unknown", why)  # counted; a peer calls again

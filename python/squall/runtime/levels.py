@@ -38,6 +38,12 @@ class Levels:
                 self._begin(target, ended.lasting if ended else before, for_s)
         return {"logger": target.name, "level": level, "before": logging.getLevelName(before), "for_s": for_s}
 
+    def restore(self, logger: str, level: str, ends_s: float | None) -> None:
+        """Sets a level that was in force in the life before; `ends_s` is on the monotonic clock, None: it lasts."""
+        for_s = None if ends_s is None else ends_s - time.monotonic()
+        if for_s is None or for_s > 0:
+            self.change(logger, level, for_s)
+
     def reset(self, logger: str | None) -> dict[str, Any]:
         """Gives loggers the level that they had before the first change; all that were changed, if none is named."""
         with self._lock:

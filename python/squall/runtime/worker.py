@@ -1,4 +1,4 @@
-"""A worker's process: `python -m squall.runtime.worker BOOTSTRAP`, started by the embedded engine or a supervisor."""
+"""A worker's process: `python -m squall.runtime.worker < BOOTSTRAP`, started by the embedded engine or a supervisor."""
 
 from __future__ import annotations
 
@@ -81,6 +81,8 @@ class WorkerProcess:
         _check_same(boot.described, describe(graph))
         if (level := graph.settings["worker.log.level"]) != boot.settings["worker.log.level"]:
             logging.getLogger().setLevel(level)
+        for one in boot.levels:
+            self.levels.restore(**one)
         worker_log.use(graph.settings)
         self.plan = plan(graph, boot.placed)
         page_fd = os.dup(boot.page_fd)
@@ -398,11 +400,9 @@ def _shown(kept: Sequence[ErrorReport]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Runs the worker that the bootstrap file describes."""
-    path = Path(sys.argv[1])
-    boot = Bootstrap.read(path)
-    path.unlink()
-    die_with_parent()
+    """Runs the worker that the bootstrap on standard input describes."""
+    boot = Bootstrap.take(sys.stdin.fileno())
+    die_with_parent(boot.parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     dump = os.fdopen(os.dup(boot.dump_fd), "wb", buffering=0)
     faulthandler.register(signal.SIGUSR2, file=dump, all_threads=True)
@@ -451,9 +451,11 @@ def _check_same(parents: dict[str, Any], own: dict[str, Any]) -> None:
         raise TopologyError(Defect("topology_differs", "the worker built another topology than its parent", facts, fix))
 
 
-def die_with_parent() -> None:
-    """Has the kernel kill this process when its parent dies."""
+def die_with_parent(parent: int) -> None:
+    """Has the kernel kill this process when its parent dies; ends it if that has died already."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def flush(session: _core.Session) -> None:

@@ -128,6 +128,11 @@ impl LinkOut {
         }
     }
 
+    /// How much of a frame the stream has taken while the rest waits.
+    pub fn begun_bytes(&self) -> usize {
+        self.written
+    }
+
     /// There is a new stream; `received` is what our own receiving half expects next, and is said first. Nothing else
     /// is given out until the peer has said the same of its.
     pub fn attach(&mut self, received: u64) {

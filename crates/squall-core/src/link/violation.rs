@@ -87,6 +87,17 @@ impl Violation {
         }
     }
 
+    /// Whether it would come again on every stream of the session: the peer, not the way, has done it.
+    pub fn is_lasting(&self) -> bool {
+        matches!(
+            self,
+            Violation::Frame(Fault::Malformed)
+                | Violation::ReceiptAhead { .. }
+                | Violation::ReceiptBehind { .. }
+                | Violation::Credit { .. }
+        )
+    }
+
     /// The cause as counters name it.
     pub fn name(&self) -> &'static str {
         Violation::NAMES[self.index()]

@@ -130,6 +130,9 @@ impl Socket {
     /// Writes what the link has for the peer, as far as the socket takes it. [`Socket::wants_write`] says whether that
     /// was all. After an error the stream is to be dropped.
     pub fn write(&mut self, link: &mut LinkOut) -> Result<(), Broken> {
+        if !link.has_unsent() && !self.wants_write {
+            return Ok(());
+        }
         while link.has_unsent() {
             let mut pieces = [IoSlice::new(&[]); PIECES];
             let mut count = 0;

@@ -15,7 +15,7 @@ use squall_core::frame::{Body, MAX_FRAME_BYTES, Rows, decode};
 use squall_core::ids::{Incarnation, RootId, Token};
 use squall_core::link::{Action, Event, LinkEnd};
 use squall_core::retry;
-use squall_net::link::{self as net, Address, Broken, LinkEvent, Socket, Stream};
+use squall_net::link::{self as net, Address, Broken, Gate, LinkEvent, Socket, Stream};
 use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -36,7 +36,10 @@ impl Core {
         match event {
             LinkEvent::Up { peer, token, session, stream } => {
                 let Some(peer) = links.peer(peer) else { return };
-                if peer.step(Event::Found { token, session }, self.now_ns.get()) == Action::Use {
+                if let Action::Use { is_first } = peer.step(Event::Found { token, session }, self.now_ns.get()) {
+                    if is_first {
+                        self.fail_reaching(py, peer.worker);
+                    }
                     self.use_stream(peer, stream);
                 }
             }
@@ -44,7 +47,12 @@ impl Core {
                 let Some(peer) = links.peer(peer) else { return };
                 self.step_link(py, links, peer, Event::NotFound { token, session });
             }
+            // A worker that was replaced would have to stop (semantics 21): in an embedded run it has, as the parent reaps
+            // a life before it starts the next.
             LinkEvent::Refused { peer, cause } => {
+                if let Some(peer) = peer.and_then(|worker| links.peer(worker)) {
+                    peer.refusal.set(Some(cause));
+                }
                 let told = self.hooks(py).call_method1("link_refused", (peer, cause.to_string()));
                 if let Err(fault) = told {
                     fault.write_unraisable(py, None);
@@ -65,24 +73,36 @@ impl Core {
     /// The stream to a peer is of no more use, and was dropped.
     #[cold]
     pub(super) fn broken(&self, py: Python<'_>, links: &Links, peer: &Peer, broken: &Broken) {
-        if let Broken::Violation(violation) = broken {
+        let violation = match broken {
+            Broken::Violation(violation) => Some(*violation),
+            Broken::Closed | Broken::Io(_) => None,
+        };
+        if let Some(violation) = &violation {
             links.violations.with(|violations| violations.count(violation));
         }
-        self.step_link(py, links, peer, Event::Broken);
+        self.step_link(py, links, peer, Event::Broken(violation));
     }
 
     /// Something has happened to the link to a peer: does what follows.
     #[inline]
     pub(super) fn step_link(&self, py: Python<'_>, links: &Links, peer: &Peer, event: Event) {
         match peer.step(event, self.now_ns.get()) {
-            Action::Nothing | Action::Use => {}
+            Action::Nothing | Action::Use { .. } => {}
             Action::Seek { within_ns } => {
                 drop(peer.socket.replace(None));
-                if let Some(sought) = peer.link.with(|link| link.as_ref().map(|link| link.sought.clone())) {
-                    links.gate.seek(sought, within_ns.map(Duration::from_nanos));
+                peer.seek(&links.gate, within_ns.map(Duration::from_nanos));
+            }
+            Action::LetIn => peer.seek(&links.gate, None),
+            Action::Miss { for_ns } => {
+                let because = peer.refusal.get().map(|cause| cause.to_string());
+                let told = self.hooks(py).call_method1("link_missed", (peer.worker, for_ns as f64 / 1e9, because));
+                if let Err(fault) = told {
+                    fault.write_unraisable(py, None);
                 }
             }
             Action::GiveUp => {
+                drop(peer.socket.replace(None));
+                links.gate.forget(peer.worker);
                 let session = peer.with_end(|end| end.session());
                 let told = self.hooks(py).call_method1("link_lost", (peer.worker, peer.incarnation.get(), session));
                 if let Err(fault) = told {
@@ -103,9 +123,10 @@ impl Core {
         links.gate.seek(sought.clone(), None);
         let own = Token { epoch: EPOCH, incarnation: self.incarnation };
         peer.incarnation.set(incarnation);
+        peer.refusal.set(None);
         peer.sent.set(0);
         peer.received.set(0);
-        peer.link.replace(Some(Link { sought, end: LinkEnd::new(own, token, session) }));
+        peer.link.replace(Some(Link { sought, end: LinkEnd::new(own, token, session, self.now_ns.get()) }));
         if peer.tasks.get().is_empty() {
             let of_peer = |task: &&Rc<Task>| task.far().is_some_and(|far| far.worker == worker);
             self.tasks.get().iter().filter(of_peer).for_each(|task| peer.tasks.push(task.clone()));
@@ -129,6 +150,17 @@ impl Core {
             false => Vec::new(),
         };
         suspects.iter().for_each(|root| self.suspect(py, worker, *root));
+        let Some(failure) = self.fail_reaching(py, worker) else { return };
+        if !dropped.is_empty() {
+            self.fail_over(py, &dropped, &failure);
+        }
+    }
+
+    /// Fails the roots that may come to a worker: it is lost, or has now come. Until then it has not known where acks of
+    /// this worker's roots go, and some were opened meanwhile: by calls that had begun before, by a user's `fail`, timers,
+    /// or in another worker that was in between. None, if it has no tasks.
+    #[cold]
+    fn fail_reaching(&self, py: Python<'_>, worker: u32) -> Option<Failure> {
         let reaches = |spout: u32| {
             let is_there = |task: &Rc<Task>| task.far().is_some_and(|far| far.worker == worker);
             self.task(spout).spout().reach.with(|reach| reach.iter().any(is_there))
@@ -138,15 +170,13 @@ impl Core {
         let roots: Vec<RootId> = self.ledger.with(|ledger| {
             ledger.iter().filter(|(_, pending)| reaching.contains(&pending.spout)).map(|(root, _)| root).collect()
         });
-        let Some((task, _)) = self.tasks_of_worker(worker).next() else { return };
+        let (task, _) = self.tasks_of_worker(worker).next()?;
         let task = self.task(task.index);
         let error = fault::worker_lost(worker).into_value(py).into_any();
         let verdict = retry::Failure { action: retry::Action::Retry, counts: false, after_ns: None };
         let failure = Failure { number: self.next_failure(), task, error, verdict, input: None, together: false };
         roots.into_iter().for_each(|root| self.fail_root(py, root, &failure));
-        if !dropped.is_empty() {
-            self.fail_over(py, &dropped, &failure);
-        }
+        Some(failure)
     }
 
     /// Drops the link to a life of another worker. The roots of third workers of whose tuples that takes some: such a
@@ -200,5 +230,12 @@ impl Core {
 impl Peer {
     fn step(&self, event: Event, now_ns: u64) -> Action {
         self.with_end(|end| end.step(event, now_ns)).unwrap_or(Action::Nothing)
+    }
+
+    /// Has the gate seek the life that the link is to.
+    fn seek(&self, gate: &Gate, within: Option<Duration>) {
+        if let Some(sought) = self.link.with(|link| link.as_ref().map(|link| link.sought.clone())) {
+            gate.seek(sought, within);
+        }
     }
 }

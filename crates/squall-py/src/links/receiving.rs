@@ -24,7 +24,9 @@ impl Core {
             worked = true;
             self.hear(py, links, news);
         }
-        for event in links.gate.take() {
+        let events = links.gate.take();
+        let has_new = !events.is_empty();
+        for event in events {
             worked = true;
             self.link_event(py, links, event);
         }
@@ -41,6 +43,10 @@ impl Core {
                     self.broken(py, links, peer, &broken);
                 }
             }
+        }
+        if has_new {
+            // At once: the turn may take longer than the peer waits for its first word on a stream.
+            links.peers.iter().for_each(|peer| self.write_over(py, links, peer));
         }
         worked
     }

@@ -37,8 +37,7 @@ impl Peer {
     fn write(&self, waiter: &Waiter) -> Result<(), Broken> {
         let Some(mut socket) = self.socket.replace(None) else { return Ok(()) };
         let before = socket.wants_write();
-        self.with_end(|end| if end.out.has_unsent() { socket.write(&mut end.out) } else { Ok(()) })
-            .unwrap_or(Ok(()))?;
+        self.with_end(|end| socket.write(&mut end.out)).unwrap_or(Ok(()))?;
         if socket.wants_write() != before {
             // Of a socket that cannot be watched the loop hears at its next look, a millisecond later at most.
             let _ = waiter.watch(socket.as_fd(), u64::from(self.worker), socket.wants_write());
@@ -115,12 +114,16 @@ impl Core {
                 self.send_grants(links, peer);
                 self.tell_received(peer);
             }
-            if let Err(broken) = peer.write(&self.waiter) {
-                self.broken(py, links, peer, &broken);
-            }
+            self.write_over(py, links, peer);
             if is_due {
                 self.step_link(py, links, peer, Event::Look);
             }
+        }
+    }
+
+    pub(super) fn write_over(&self, py: Python<'_>, links: &Links, peer: &Peer) {
+        if let Err(broken) = peer.write(&self.waiter) {
+            self.broken(py, links, peer, &broken);
         }
     }
 

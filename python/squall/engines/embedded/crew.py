@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from squall.cluster import acquaintance, incarnations, settling, totals, worker_life
+from squall.cluster import acquaintance, incarnations, levels, settling, totals, worker_life
 from squall.cluster.acquaintance import Acquaintance, Meet, Part, Word
 from squall.cluster.causes import not_started, told
 from squall.cluster.incarnations import Incarnations
@@ -92,7 +92,8 @@ class Crew:
         self._settling: Settling = settling.settling(numbers, ())
         self._drains: set[str] = set()
         self._stopping = self._is_begun = False
-        self._questions = Questions(news.answered, lambda: totals.merged(self.totals))
+        self._levels = levels.Levels()
+        self._questions = Questions(news.answered, lambda: totals.merged(self.totals), self.tell)
         settings = plan.graph.settings
         limits = worker_life.Limits(
             settings["topology.worker.start.deaths.max"], settings["topology.worker.deaths.max"]
@@ -161,8 +162,11 @@ class Crew:
         """Gives all workers a command with an `id`; `News.answered` gets what they say, as one answer."""
         asked = [seat for seat in self._living() if seat.was_ready] or self._living()
         self._questions.ask(request, (seat.incarnation for seat in asked))
-        for seat in asked:
+        changed = levels.told(self._levels, request, time.monotonic()) if asked else self._levels
+        # Who only starts has been told of the levels before, and takes part.
+        for seat in asked if changed == self._levels else self._living():
             seat.tell(request, may_be_lost=True)
+        self._levels = changed
 
     # -- what it looks at --------------------------------------------------------------------------------------------
 
@@ -270,7 +274,7 @@ class Crew:
     def _process(self, seat: Seat, incarnation: int, names: set[str]) -> WorkerProcess:
         """The process of a new life, which runs tasks of these components."""
         places = {(task.component, task.index) for task in self._plan.tasks_in(seat.number)}
-        reads_stdin = any(self._plan.graph.components[name].reads_stdin for name in names)
+        reads_stdin = any(self._plan.graph.components[name].reads_stdin for name, index in places if index == 0)
         spouts = self._spouts_of(seat.number)
         return WorkerProcess(
             self._wanted,
@@ -284,6 +288,7 @@ class Crew:
             positions=[one for one in self._inputs.positions() if (one["component"], one["task"]) in places],
             ended=self._legacy.ended(spouts),
             suspects=self._legacy.suspects(spouts),
+            levels=levels.in_force(self._levels, time.monotonic()),
         )
 
     def _heard(self, seat: Seat, event: Event) -> None:
@@ -330,7 +335,8 @@ class Crew:
 
     def _bury(self, seat: Seat) -> None:
         """The process of a life has ended: what is left of it is taken, and it is told of."""
-        remains = seat.bury()
+        keys = self._spouts_of(seat.number)
+        remains = seat.bury(len(keys))
         self._questions.lost(remains.incarnation)
         self._acquaintance, words = acquaintance.lost(self._acquaintance, seat.number, remains.incarnation)
         peers = (self._seats[word.to].incarnation for word in words)
@@ -339,7 +345,9 @@ class Crew:
             return
         self.totals = totals.lost(self.totals, remains.incarnation, remains.counted)
         suspects = remains.suspects if self._is_bolt(remains.component) else ()
-        self._pass_on(seat, remains.prefixes, [origin for _, origin in suspects if origin is not None])
+        own = [origin for _, origin in suspects if origin is not None]
+        died_on = [(keys[spout], place) for spout, place in own if spout < len(keys)]
+        self._legacy.life_ended(dict(zip(keys, remains.prefixes, strict=True)), died_on)
         self._say(words, [root for root, _ in suspects])
         self._news.changed(seat.number, remains.pid, "lost", remains.cause.defect)
         self._settle(settling.Lost(seat.number, remains.incarnation))
@@ -349,12 +357,6 @@ class Crew:
     def _is_bolt(self, name: str | None) -> bool:
         """Whether a death in this code is held against the tuples: what a spout ran on is nobody's tuple."""
         return name in self._plan.graph.order and self._plan.graph.components[name].mode is Mode.LOOP
-
-    def _pass_on(self, seat: Seat, prefixes: Sequence[int], died_on: Iterable[tuple[int, int]]) -> None:
-        """Keeps for the next life what has ended, and on which outputs this one died."""
-        keys = self._spouts_of(seat.number)
-        ended = {key: prefixes[number] if number < len(prefixes) else 0 for number, key in enumerate(keys)}
-        self._legacy.life_ended(ended, ((keys[spout], place) for spout, place in died_on if spout < len(keys)))
 
     def _spouts_of(self, number: int) -> list[Key]:
         """The tasks of spouts that a worker has, in its core's order."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
-from squall.cluster import totals
 from squall.errors import Defect
+from squall.model.figures import ROOTS
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_KILLED = 0, 1, 2, 130
 DRAIN_AT_LEAST_S = 0.1
@@ -224,7 +224,7 @@ def summary(report: Mapping[str, Any], wall_s: float) -> dict[str, Any]:
     """The totals at the end, from what all workers have told; `approximate` where one was lost."""
     latency = report.get("complete_ms", {})
     out: dict[str, Any] = {
-        **totals.roots_of(report["components"]),
+        **{key: report[key] for key in ROOTS},
         "wall_s": round(wall_s, 3),
         "cpu_s": report.get("cpu_s", 0.0),
         "complete_ms": {key: latency.get(key, 0.0) for key in ("p50", "p99", "max")},

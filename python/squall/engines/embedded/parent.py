@@ -366,7 +366,9 @@ class EmbeddedRun:
             self._interrupts += 1
 
         numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        before = {number: signal.signal(number, interrupt) for number in numbers}
+        before: dict[int, Any] = {number: signal.signal(number, interrupt) for number in numbers}
+        # Who ignores the end of children never gets to know how they ended; that is inherited.
+        before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         try:
             yield
         finally:

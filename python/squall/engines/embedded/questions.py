@@ -26,10 +26,13 @@ class Questions:
     Args:
         answered: gets each answer, when all have given theirs or are gone.
         figures: the figures of all workers as one.
+        tell: gives all workers a command that needs no answer, and tells of it here (`untap`).
     """
 
-    def __init__(self, answered: Callable[[Answer], None], figures: Callable[[], Answer]) -> None:
-        self._answered, self._figures = answered, figures
+    def __init__(
+        self, answered: Callable[[Answer], None], figures: Callable[[], Answer], tell: Callable[[Command], None]
+    ) -> None:
+        self._answered, self._figures, self._tell = answered, figures, tell
         self._questions: dict[int, _Question] = {}
         self._taps: dict[int, tuple[Command, set[int]]] = {}
         """Open taps, with the incarnations that know of them."""
@@ -74,7 +77,10 @@ class Questions:
             return
         del self._questions[number]
         answers = question.answers or {0: {"id": number, "error": "the worker was lost and has not come back yet"}}
-        self._answered(merged(question.command, answers, self._figures()))
+        answer = merged(question.command, answers, self._figures())
+        if number in self._taps and "tap" not in answer:  # some may have opened what others refuse
+            self._tell({"cmd": "untap", "tap": number})
+        self._answered(answer)
 
 
 def merged(command: str, answers: Mapping[int, Answer], figures: Answer) -> Answer:

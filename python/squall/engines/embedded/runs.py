@@ -1,9 +1,17 @@
-"""The runs of this machine: a folder each, `<storm.local.dir>/runs/<topology>-<pid>`, with a socket for commands."""
+"""The runs of this machine: a folder each, `<storm.local.dir>/runs/<topology>-<pid>`, with a socket for commands.
+
+A run holds a lock on its folder: the kernel lets go of it, whatever ended the process. Process numbers come again, in a
+container that is started again at once, so they say nothing of who is alive.
+"""
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
 import shutil
 import subprocess
+import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +23,16 @@ from squall.errors import ClusterError, Defect
 CONTROL_SOCKET = "control.sock"
 KEPT_LOGS, KEPT_LOG_BYTES = 100, 1 << 30
 """Log files of earlier runs that are kept, and how much they may have together."""
+GROUP = "group-"
+LOOKED_AT_S = 2.0
+"""For longer nobody looks whether a run is alive."""
+SWEEP = """
+read -r _
+for group in "$1"/group-*; do kill -9 "-${group##*-}"; done
+rm -rf -- "$1" || { sleep 1; rm -rf -- "$1"; }
+"""
+"""Ends what is left of a run, and removes it. Workers may be about to end, and still make files: then it is not gone at
+once."""
 
 
 @contextmanager
@@ -34,28 +52,54 @@ def usable(path: Path) -> Generator[None]:
 
 @contextmanager
 def folder_of_run(path: Path) -> Generator[None]:
-    """A folder that is there inside only, also if this process is killed meanwhile.
+    """A folder that is there inside only, also if this process is killed meanwhile; then what workers started ends too.
 
     A shell waits for the end of a pipe that only this process can write to: the kernel closes it, whatever ended the
     process. Dropped: to leave it to a worker, which the kernel kills in the same moment.
     """
-    path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    # Workers may be about to end, and still make files: then it is not gone at once.
-    sweep = 'read -r _; rm -rf -- "$1" || { sleep 1; rm -rf -- "$1"; }'
-    command = ["/bin/sh", "-c", sweep, "squall-sweep", str(path.absolute())]
+    lock = _made(path)
+    command = ["/bin/sh", "-c", SWEEP, "squall-sweep", str(path.absolute())]
     none = subprocess.DEVNULL
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=none, stderr=none, start_new_session=True, cwd="/"):
-        try:
-            yield
-        finally:
-            shutil.rmtree(path, ignore_errors=True)
+    try:
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=none, stderr=none, start_new_session=True, cwd="/"
+        ):
+            try:
+                yield
+            finally:
+                shutil.rmtree(path, ignore_errors=True)
+    finally:
+        os.close(lock)
+
+
+def group_of(path: Path, pid: int) -> Path:
+    """A file in a run's folder; while it is there the group of this process is ended if the run's parent is killed."""
+    group = path / f"{GROUP}{pid}"
+    group.touch(mode=0o600)
+    return group
+
+
+def _made(path: Path) -> int:
+    """A folder of a run, made and locked."""
+    until_s = time.monotonic() + LOOKED_AT_S
+    while True:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with suppress(FileNotFoundError):  # who removes dead runs was faster
+            lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+            if _locks(lock, fcntl.LOCK_EX) and path.exists() and os.path.samestat(os.fstat(lock), path.stat()):
+                return lock
+            os.close(lock)
+        if time.monotonic() > until_s:
+            raise OSError(errno.EBUSY, "another run has it", str(path))
+        time.sleep(0.01)
 
 
 def remove_dead_runs(base: Path) -> None:
     """Removes what runs left whose parent was killed."""
     for run in _folders(base):
-        if not _is_alive(run):
-            shutil.rmtree(run, ignore_errors=True)
+        with _dead(run, fcntl.LOCK_EX) as is_dead:
+            if is_dead:
+                shutil.rmtree(run, ignore_errors=True)
 
 
 def remove_old_logs(base: Path) -> None:
@@ -102,8 +146,30 @@ def _folders(base: Path) -> list[Path]:
 
 
 def _is_alive(run: Path) -> bool:
-    pid = run.name.rpartition("-")[2]
-    return pid.isdecimal() and Path(f"/proc/{pid}").exists()
+    with _dead(run, fcntl.LOCK_SH) as is_dead:  # several may look at the same time
+        return not is_dead
+
+
+@contextmanager
+def _dead(run: Path, how: int) -> Generator[bool]:
+    """Whether nobody has a run's folder; inside, it stays so. One that cannot be looked at is another user's."""
+    try:
+        lock = os.open(run, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        yield error.errno in (errno.ENOENT, errno.ENOTDIR)
+        return
+    try:
+        yield _locks(lock, how)
+    finally:
+        os.close(lock)
+
+
+def _locks(folder: int, how: int) -> bool:
+    try:
+        fcntl.flock(folder, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def ask(path: Path, request: dict[str, Any], timeout_s: float) -> dict[str, Any]:

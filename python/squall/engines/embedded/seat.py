@@ -24,14 +24,15 @@ Suspect = tuple[int, tuple[int, int] | None]
 class Remains:
     """What is left of a life that has ended.
 
-    `counted`: emitted, acked and failed roots. `prefixes`: outputs of its generators' tasks that have ended.
+    `counted`: emitted, acked, failed and dead roots. `prefixes`: by its spouts' tasks, outputs of generators that have
+    ended.
     `suspects`: on which tuples it died, and in which component's code, if it was the loop's.
     """
 
     incarnation: int
     pid: int
     cause: Cause
-    counted: tuple[int, int, int]
+    counted: tuple[int, int, int, int]
     prefixes: Sequence[int]
     component: str | None
     suspects: Sequence[Suspect]
@@ -117,8 +118,12 @@ class Seat:
         """The components whose code runs now."""
         return [] if self._process is None else [self._components[number - 1] for number in self._process.ran()]
 
-    def bury(self) -> Remains:
-        """Its process has ended: killed with all that it started, reaped, and heard to its last word."""
+    def bury(self, spouts: int) -> Remains:
+        """Its process has ended: killed with all that it started, reaped, and heard to its last word.
+
+        Args:
+            spouts: how many tasks of spouts it had.
+        """
         process = self._process
         assert process is not None
         status = process.reap()
@@ -133,7 +138,7 @@ class Seat:
             process.pid,
             self._said or cause_of(status, self.ran(), process.out_of_memory(), self.who),
             process.totals(),
-            process.prefixes(),
+            process.prefixes(spouts),
             self._raised or (self._components[number - 1] if number else None),
             process.suspects(self.incarnation),
         )

@@ -6,6 +6,7 @@ everything again from where its spout's position stands.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections import deque
@@ -24,13 +25,14 @@ class StandardInput:
 
     Threading: it is read on a thread, as a terminal may give nothing for hours; each life of the worker is written to
         by a thread of its own.
-    Bound: `kept_bytes` are kept, about; with more nothing is read, so that the writer feels it.
+    Bound: `kept_bytes` are kept, about; with more nothing is read, so that the writer feels it. What is written in
+        small pieces is kept in large ones.
     """
 
     def __init__(self, kept_bytes: int = KEPT_BYTES) -> None:
         self._most = kept_bytes
         self._changed = Condition()
-        self._pieces: deque[bytes] = deque()
+        self._pieces: deque[bytearray] = deque()
         self._place = Place()
         """Where the first piece begins, and what of it has ended."""
         self._kept_bytes = 0
@@ -47,12 +49,22 @@ class StandardInput:
         Thread(target=self._read, name="squall-stdin", daemon=True).start()
 
     def connect(self) -> socket.socket:
-        """The end of a new connection for a new life of the worker; what has not ended comes on it."""
+        """The end of a new connection for a new life of the worker; what has not ended comes on it.
+
+        Raises:
+            OSError: there is no descriptor or no thread left.
+        """
         ours, theirs = socket.socketpair()
         with self._changed:
             self._connections += 1
             self._changed.notify_all()  # the one before is over
-        Thread(target=self._pass_on, args=(ours, self._connections), name="squall-stdin-out", daemon=True).start()
+        thread = Thread(target=self._pass_on, args=(ours, self._connections), name="squall-stdin-out", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            ours.close()
+            theirs.close()
+            raise OSError(errno.EAGAIN, str(error)) from None
         return theirs
 
     def ended(self, position: bytes) -> None:
@@ -71,10 +83,18 @@ class StandardInput:
     def _drop(self, count: int) -> None:
         self._kept_bytes -= count
         while count > 0:
-            piece = self._pieces.popleft()
+            piece = self._pieces[0]
             if len(piece) > count:
-                self._pieces.appendleft(piece[count:])
-            count -= len(piece)
+                del piece[:count]
+                return
+            count -= len(self._pieces.popleft())
+
+    def _keep(self, piece: bytes) -> None:
+        if self._pieces and len(self._pieces[-1]) + len(piece) <= PIECE_BYTES:
+            self._pieces[-1] += piece
+        else:
+            self._pieces.append(bytearray(piece))
+        self._kept_bytes += len(piece)
 
     def _read(self) -> None:
         while True:
@@ -85,8 +105,7 @@ class StandardInput:
             with self._changed:
                 self._has_ended = not piece
                 if piece:
-                    self._pieces.append(piece)
-                    self._kept_bytes += len(piece)
+                    self._keep(piece)
                 self._changed.notify_all()
                 if not piece:
                     return
@@ -112,9 +131,9 @@ class StandardInput:
             self._changed.wait_for(has_news)
             if self._connections != number:
                 return b""
-            before = at - self._place.offset
-            for piece in self._pieces:
-                if before < len(piece):
-                    return piece[before:]
-                before -= len(piece)
+            left = self._place.offset + self._kept_bytes - at
+            for piece in reversed(self._pieces) if left > 0 else ():  # it is near the end mostly
+                if left <= len(piece):
+                    return bytes(piece[len(piece) - left :])
+                left -= len(piece)
             return b""

@@ -10,15 +10,16 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from squall import _core
+from squall.cluster.levels import Level
 from squall.engines.embedded import sockets
 from squall.engines.embedded.outgoing import Outgoing
 from squall.engines.embedded.process_figures import ProcessFigures
-from squall.engines.embedded.runs import usable
+from squall.engines.embedded.runs import group_of, usable
 from squall.runtime.bootstrap import Bootstrap
 from squall.runtime.marks import marked
 
@@ -57,6 +58,7 @@ class WorkerProcess:
         positions: where its spouts go on, as JSON.
         ended: how many outputs of generators are not to be made again, by component and index.
         suspects: how often a worker died on outputs that will come, by their places, likewise.
+        levels: the log levels that are in force.
 
     Bound: 1 MiB of commands waits for a worker that takes none (it was stopped, or writes stacks); what others ask
         beyond that is left out. So it holds up neither its parent nor its end.
@@ -76,6 +78,7 @@ class WorkerProcess:
         positions: Sequence[Mapping[str, Any]],
         ended: Mapping[str, int],
         suspects: Mapping[str, Mapping[int, int]],
+        levels: Sequence[Level],
     ) -> None:
         log_file = wanted.log_of(number)
         self._oom_kills = _oom_kills()
@@ -97,6 +100,7 @@ class WorkerProcess:
                 log = opened(os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), its)
             stdout = opened(os.dup(wanted.stdout_fd), its)
             boot = Bootstrap(
+                parent=os.getpid(),
                 file=str(Path(wanted.file).resolve()),
                 name=wanted.name,
                 parameters=wanted.parameters,
@@ -123,19 +127,23 @@ class WorkerProcess:
                 secret=secret.hex(),
                 ended=dict(ended),
                 suspects={key: {str(place): deaths for place, deaths in of.items()} for key, of in suspects.items()},
+                levels=[asdict(level) for level in levels],
             )
-            path = wanted.run_dir / f"worker-{number}.json"
-            with usable(path):
-                boot.write(path)
+            bootstrap = opened(os.memfd_create("squall-bootstrap"), its)
+            boot.write(bootstrap)
             inputs = [fd for fd in (boot.stdin_fd, boot.link_fd) if fd is not None]
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "squall.runtime.worker", str(path)],
-                stdin=subprocess.DEVNULL,
+                [sys.executable, "-P", "-m", "squall.runtime.worker"],
+                stdin=bootstrap,
                 stdout=log,
                 stderr=log,
                 pass_fds=[theirs.fileno(), self._page, dump, stdout, *boot.listen_fds.values(), *inputs],
                 start_new_session=True,
             )
+            ours.callback(self._end_at_once)
+            with usable(wanted.run_dir):
+                self._group = group_of(wanted.run_dir, self._process.pid)
+            ours.callback(self._group.unlink)
             self.pidfd = os.pidfd_open(self._process.pid)
             self._figures = ProcessFigures(number, self._process.pid)
             ours.pop_all()
@@ -163,6 +171,11 @@ class WorkerProcess:
         # The process is not reaped yet, so its group cannot be another one.
         os.killpg(self._process.pid, signal.SIGKILL)
 
+    def _end_at_once(self) -> None:
+        """Ends a process that nobody could follow."""
+        self.kill()
+        self._process.wait()
+
     def reap(self) -> int:
         """Waits for its end; the exit code, or the negative number of the signal."""
         os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOWAIT)
@@ -173,8 +186,8 @@ class WorkerProcess:
         """How many calls of user code its loop has begun."""
         return _core.page_read(self._page)[1]
 
-    def totals(self) -> tuple[int, int, int]:
-        """Emitted, acked and failed roots of all its spouts; they outlive it."""
+    def totals(self) -> tuple[int, int, int, int]:
+        """Emitted, acked, failed and dead roots of all its spouts; they outlive it."""
         return _core.page_totals(self._page)
 
     def ran(self) -> list[int]:
@@ -182,12 +195,12 @@ class WorkerProcess:
         component, _ = _core.page_read(self._page)
         return sorted({component, *marked(self._page)} - {0})
 
-    def prefixes(self) -> list[int]:
-        """How many outputs of each of its generators' tasks have ended with all before them; they outlive it.
+    def prefixes(self, spouts: int) -> list[int]:
+        """How many outputs of each of its so many spouts' tasks have ended with all before them; they outlive it.
 
-        Out: 0 for other spouts' tasks; in the tasks' order.
+        Out: 0 for spouts that are no generators; in order.
         """
-        return _core.page_prefixes(self._page)
+        return _core.page_prefixes(self._page, spouts)
 
     def suspects(self, incarnation: int) -> list[tuple[int, tuple[int, int] | None]]:
         """The tuples that its loop's last call worked on; they outlive it.
@@ -206,6 +219,7 @@ class WorkerProcess:
 
     def close(self) -> None:
         """Lets go of its descriptors."""
+        self._group.unlink(missing_ok=True)
         for fd in (self.pidfd, self._page):
             os.close(fd)
         self.session.close()
