@@ -48,6 +48,12 @@ def copied(squall: Squall, run: Running, *, failed: bool = False) -> None:
         assert seen.total() == NUMBERS, "a link that goes on sends nothing twice"
 
 
+def told(squall: Squall, event: str) -> list[str]:
+    """What the workers have logged of it."""
+    lines = [line for path in squall.state.rglob("*.log") for line in path.read_text().splitlines()]
+    return [line for line in lines if event in line]
+
+
 # -- strangers ---------------------------------------------------------------------------------------------------------
 
 
@@ -226,6 +232,22 @@ def test_a_link_on_which_all_takes_long_is_only_slow(squall: Squall) -> None:
     assert proxy.connections <= 2  # a worker calls again if the other had not been told yet whom to expect
 
 
+def test_a_link_that_cannot_be_had_is_told_of_and_waited_for(squall: Squall) -> None:
+    """A socket that is gone from its folder: a warning after 10 s, once, with the cause."""
+    run = squall.run(with_keep(squall, COPYING), "-w", 2)
+    path = socket_of(squall, 2)
+    proxy = Proxy(path, lambda number, is_caller, before, data: data)
+    wait_until(lambda: count(squall), what="numbers")
+    path.unlink()
+    proxy.cut(proxy.connections)
+    lines = wait_until(lambda: told(squall, "event=link_missed worker=2"), what="the warning")
+    assert "because='nobody answers at the address'" in lines[0]
+    path.with_suffix(".behind").rename(path)
+    copied(squall, run, failed=True)
+    proxy.close()
+    assert len(told(squall, "event=link_missed worker=2")) == 1
+
+
 def test_a_handshake_that_is_replayed_or_cut_off_is_refused(squall: Squall) -> None:
     """All prefixes of what a worker said when it called, and the whole of it, said again by somebody else."""
     said = bytearray()
@@ -342,7 +364,7 @@ def test_a_root_that_was_opened_while_a_link_was_gone_ends(squall: Squall) -> No
         return None if is_first and (squall.folder / "spins").exists() and not is_given_up() else data
 
     def is_given_up() -> bool:
-        return any("event=link_lost" in path.read_text() for path in squall.state.rglob("*.log"))
+        return bool(told(squall, "event=link_lost"))
 
     run = squall.run(with_keep(squall, MEANWHILE), "-w", 3)
     proxy = Proxy(socket_of(squall, 3), refuse)

@@ -167,6 +167,12 @@ pub fn peer(socket: BorrowedFd<'_>) -> Option<String> {
     socket.peer_addr().ok().map(|address| address.to_string())
 }
 
+/// Whether the other end is on another host, or may be.
+pub fn is_of_other_host(socket: BorrowedFd<'_>) -> bool {
+    let address = socket.try_clone_to_owned().and_then(|socket| TcpStream::from(socket).peer_addr());
+    address.is_ok_and(|address| !address.ip().to_canonical().is_loopback())
+}
+
 /// Whether it is a socket of this host alone.
 pub fn is_unix(socket: BorrowedFd<'_>) -> io::Result<bool> {
     let (mut domain, mut size) = (0, std::mem::size_of::<libc::c_int>() as libc::socklen_t);

@@ -72,7 +72,7 @@ pub struct GateOptions {
     pub first_pause: Duration,
     /// See `first_pause`.
     pub longest_pause: Duration,
-    /// Of connections by TCP: how to be called, and how to call.
+    /// Of connections by TCP: how to be called, and how to call. Without it there are none with other hosts.
     pub tls: Option<(Tls, Tls)>,
 }
 

@@ -10,8 +10,9 @@
 //!
 //! A proof is HMAC-SHA256 of all that was said before, under the secret, with a label of its own for each place, so none
 //! fits elsewhere. Nonces of both ends make it good for this one time. The callee judges the hello only after the
-//! caller's proof: who does not know the secret learns nothing but that there is a gate. All lengths are fixed, so
-//! nothing is read beyond a message, and a wrong byte refuses the connection before the next one came.
+//! caller's proof: who does not know the secret, and says a hello, learns which life of which worker it has called, and
+//! nothing of whom that seeks. All lengths are fixed, so nothing is read beyond a message, and a wrong byte refuses the
+//! connection before the next one came.
 
 use super::refusal::Refusal;
 use ring::hmac;

@@ -37,11 +37,13 @@ pub enum Refusal {
     Unreachable,
     /// This process or system has no descriptors left.
     NoDescriptors,
+    /// The other end is on another host, and there is no TLS: whoever can change what goes by could forge frames.
+    Unsecured,
 }
 
 impl Refusal {
     /// Every cause.
-    pub const ALL: [Refusal; 15] = [
+    pub const ALL: [Refusal; 16] = [
         Refusal::Garbage,
         Refusal::Version,
         Refusal::Secret,
@@ -57,6 +59,7 @@ impl Refusal {
         Refusal::Overtaken,
         Refusal::Unreachable,
         Refusal::NoDescriptors,
+        Refusal::Unsecured,
     ];
 
     /// The cause as counters name it.
@@ -77,6 +80,7 @@ impl Refusal {
             Refusal::Overtaken => "overtaken",
             Refusal::Unreachable => "unreachable",
             Refusal::NoDescriptors => "no_descriptors",
+            Refusal::Unsecured => "unsecured",
         }
     }
 
@@ -108,6 +112,7 @@ impl fmt::Display for Refusal {
             Refusal::Overtaken => "a later call of the same worker was answered before",
             Refusal::Unreachable => "nobody answers at the address",
             Refusal::NoDescriptors => "no file descriptors are left",
+            Refusal::Unsecured => "the other end is on another host, and there is no TLS",
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use squall_core::frame::Body;
 use squall_core::ids::{Incarnation, Token};
-use squall_core::link::{Came, Limits, LinkIn, LinkOut, Silence, Violations};
+use squall_core::link::{Action, Came, Event, LinkEnd, Violation, Violations};
 use squall_net::link::{Address, Broken, Gate, GateOptions, Identity, LinkEvent, Peer, Refusal, Secret, Socket};
 use squall_net::wake::Waiter;
 use std::os::fd::{AsFd, OwnedFd};
@@ -40,16 +40,16 @@ pub fn until(mut is_met: impl FnMut() -> bool) {
 pub struct End {
     pub gate: Gate,
     pub waiter: Waiter,
+    own: Token,
     pub peer: Peer,
-    /// A stream on which nothing was receipted for so many turns is given up. Turns, as how long one takes is not ours.
-    pub patience: u64,
+    /// What the link is told that a turn takes. How long one does take is not ours.
+    pub turn_ns: u64,
+    /// How long a stream that broke is sought.
     pub within: Option<Duration>,
-    pub outgoing: LinkOut,
-    incoming: LinkIn,
+    pub end: LinkEnd,
     socket: Option<Socket>,
-    wants_write: bool,
-    silence: Silence,
-    turns: u64,
+    pub wants_write: bool,
+    now_ns: u64,
     pub sent: u32,
     /// The orders that were delivered, by number.
     pub delivered: u32,
@@ -82,15 +82,14 @@ impl End {
         End {
             gate,
             waiter,
-            patience: u64::MAX,
+            own,
+            turn_ns: 0,
             within: None,
-            outgoing: LinkOut::new(own, peer.session, Limits::default()),
-            incoming: LinkIn::new(peer.token, peer.session),
+            end: LinkEnd::new(own, peer.token, peer.session, 0),
             peer,
             socket: None,
             wants_write: false,
-            silence: Silence::default(),
-            turns: 0,
+            now_ns: 0,
             sent: 0,
             delivered: 0,
             violations: Violations::default(),
@@ -100,10 +99,17 @@ impl End {
         }
     }
 
+    /// Another life of the peer, or another session.
+    pub fn seek(&mut self, peer: Peer) {
+        self.gate.seek(peer.clone(), None);
+        self.end = LinkEnd::new(self.own, peer.token, peer.session, self.now_ns);
+        self.peer = peer;
+    }
+
     pub fn send(&mut self, bytes: usize) {
         let mut order = self.sent.to_le_bytes().to_vec();
         order.resize(4 + bytes, 0);
-        self.outgoing.push(&Body::Command(&order)).unwrap();
+        self.end.out.push(&Body::Command(&order)).unwrap();
         self.sent += 1;
     }
 
@@ -117,32 +123,53 @@ impl End {
         self.waiter.wait_any(&mut ready, Some(timeout));
         for event in self.gate.take() {
             match event {
-                LinkEvent::Up { peer, token, session, stream } => {
-                    assert_eq!((peer, token, session), (self.peer.worker, self.peer.token, self.peer.session));
+                LinkEvent::Up { token, session, stream, .. } => {
+                    let action = self.end.step(Event::Found { token, session }, self.now_ns);
+                    assert!(matches!(action, Action::Use { .. }));
                     self.waiter.watch(stream.as_fd(), LINK, false).unwrap();
                     self.socket = Some(Socket::new(stream, usize::MAX));
-                    self.outgoing.attach(self.incoming.attach());
                     (self.wants_write, self.ups) = (false, self.ups + 1);
                 }
                 LinkEvent::Refused { peer, cause } => self.refused.push((peer, cause)),
-                LinkEvent::GivenUp { .. } => self.given_up += 1,
+                LinkEvent::GivenUp { token, session, .. } => self.step(Event::NotFound { token, session }),
             }
         }
-        self.turns += 1;
-        if self.serve().is_err() || self.silence.for_ns(&self.outgoing, self.turns) > self.patience {
-            self.lose();
+        self.now_ns += self.turn_ns;
+        match self.serve() {
+            Ok(()) => self.step(Event::Look),
+            Err(Broken::Violation(violation)) => self.break_off(Some(violation)),
+            Err(Broken::Closed | Broken::Io(_)) => self.lose(),
         }
     }
 
     pub fn lose(&mut self) {
+        self.break_off(None);
+    }
+
+    fn break_off(&mut self, violation: Option<Violation>) {
         self.socket = None;
-        self.outgoing.detach();
-        self.gate.seek(self.peer.clone(), self.within);
+        self.step(Event::Broken(violation));
+    }
+
+    fn step(&mut self, event: Event) {
+        match self.end.step(event, self.now_ns) {
+            Action::Nothing | Action::Use { .. } | Action::Miss { .. } => {}
+            Action::Seek { within_ns } => {
+                self.socket = None;
+                self.gate.seek(self.peer.clone(), within_ns.and(self.within));
+            }
+            Action::LetIn => self.gate.seek(self.peer.clone(), None),
+            Action::GiveUp => {
+                self.gate.forget(self.peer.worker);
+                self.given_up += 1;
+            }
+        }
     }
 
     fn serve(&mut self) -> Result<(), Broken> {
         let Some(socket) = &mut self.socket else { return Ok(()) };
-        let (incoming, outgoing, delivered) = (&mut self.incoming, &mut self.outgoing, &mut self.delivered);
+        let LinkEnd { taken: incoming, out: outgoing, .. } = &mut self.end;
+        let delivered = &mut self.delivered;
         let result = socket.read(|header, body| {
             match incoming.take(header, body)? {
                 Came::Again => {}
@@ -182,7 +209,7 @@ pub fn run(a: &mut End, b: &mut End, mut is_met: impl FnMut(&mut End, &mut End) 
 
 /// Whether all that was sent has come, and both know it.
 pub fn is_settled(a: &mut End, b: &mut End) -> bool {
-    (a.delivered, b.delivered) == (b.sent, a.sent) && a.outgoing.unreceipted() + b.outgoing.unreceipted() == 0
+    (a.delivered, b.delivered) == (b.sent, a.sent) && a.end.out.unreceipted() + b.end.out.unreceipted() == 0
 }
 
 /// Worker 1, which calls, and worker 2, which listens at `at`; the caller takes its way over `way`.

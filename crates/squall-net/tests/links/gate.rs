@@ -5,8 +5,9 @@ use squall_core::ids::{Incarnation, Token};
 use squall_net::link::{Address, GateOptions, Peer, Refusal};
 use squall_net::tls::Tls;
 use std::io::Write;
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 fn at(path: &Path) -> Option<Address> {
     Some(Address::Unix(path.to_owned()))
@@ -84,8 +85,7 @@ fn a_life_that_the_loop_was_not_told_of_waits_until_it_was() {
     let older = Peer { token: token(5), ..peer(1, None) };
     let (mut caller, mut callee, refusal) = refused(older, SECRET, |address| peer(2, address));
     assert_eq!(refusal, (Some(1), Refusal::OtherToken));
-    callee.peer = peer(1, None);
-    callee.gate.seek(callee.peer.clone(), None);
+    callee.seek(peer(1, None));
     run(&mut caller, &mut callee, |caller, callee| (caller.ups, callee.ups) == (1, 1));
 }
 
@@ -138,6 +138,33 @@ fn a_peer_that_cannot_be_had_in_time_is_given_up_at_both_ends_and_sought_no_more
     run(&mut late, &mut callee, |late, _| !late.refused.is_empty());
     assert_eq!((late.refused[0], callee.ups), ((Some(2), Refusal::NotSought), 0));
     assert_eq!(caller.gate.refusals().of(Refusal::Unreachable), calls);
+}
+
+// The stream breaks while a turn of the callee takes long; the caller notices, and is let in again before it does.
+// semantics 20
+#[test]
+fn a_callee_that_notices_late_keeps_the_stream_by_which_it_was_called_meanwhile() {
+    let (mut a, mut b, _) = pair();
+    b.within = Some(Duration::from_millis(20));
+    a.send(1);
+    run(&mut a, &mut b, is_settled);
+    a.lose();
+    until(|| {
+        a.turn(Duration::ZERO);
+        a.is_up()
+    });
+    b.lose();
+    b.send(1);
+    run(&mut a, &mut b, |a, b| is_settled(a, b) && b.is_up());
+    let past = Instant::now() + Duration::from_millis(60);
+    until(|| {
+        b.turn(Duration::from_millis(1));
+        Instant::now() > past
+    });
+    assert_eq!((b.given_up, b.is_up()), (0, true));
+    a.lose(); // and it is let in once more
+    a.send(1);
+    run(&mut a, &mut b, is_settled);
 }
 
 // semantics 20
@@ -240,6 +267,46 @@ fn by_tls_too_the_secret_decides_and_plain_callers_are_refused() {
     until(|| b.gate.refusals().of(Refusal::Garbage) == 1);
     a.send(1);
     run(&mut a, &mut b, is_settled);
+}
+
+// So that the rest of a record that was the last one to write is not forgotten.
+#[test]
+fn what_tls_has_taken_is_written_although_nothing_follows() {
+    let (mut a, mut b) = pair_by_tcp(&by_tls());
+    run(&mut a, &mut b, |a, b| a.is_up() && b.is_up());
+    until(|| {
+        a.send(10_000);
+        a.turn(Duration::ZERO);
+        a.wants_write
+    });
+    assert!(!a.end.out.has_unsent());
+    run(&mut a, &mut b, is_settled);
+    assert!(!a.wants_write);
+}
+
+// Frames have no signatures.
+#[test]
+fn without_tls_no_other_host_is_called_and_none_let_in() {
+    let far = "192.0.2.1:9".parse().unwrap(); // never anybody's
+    let options = GateOptions::default();
+    let mut caller = End::new(identity(1, SECRET), None, peer(2, Some(Address::Tcp(far))), options.clone());
+    until(|| {
+        caller.turn(Duration::from_millis(1));
+        !caller.refused.is_empty()
+    });
+    assert_eq!(caller.refused, [(Some(2), Refusal::Unsecured)]);
+    drop(caller);
+    let own = UdpSocket::bind("0.0.0.0:0").and_then(|socket| socket.connect(far).and_then(|()| socket.local_addr()));
+    let Ok(own) = own else { return }; // a host without a network
+    let listener = TcpListener::bind((own.ip(), 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut callee = End::with(identity(2, SECRET), Some(listener.into()), peer(1, None), options);
+    let _stranger = TcpStream::connect(address).unwrap();
+    until(|| {
+        callee.turn(Duration::from_millis(1));
+        !callee.refused.is_empty()
+    });
+    assert_eq!(callee.refused, [(None, Refusal::Unsecured)]);
 }
 
 // A Unix socket stays on this host.

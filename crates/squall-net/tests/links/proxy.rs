@@ -124,8 +124,8 @@ impl Proxy {
     }
 }
 
-/// More turns than anything is delayed for.
-const PATIENCE: u64 = 1_000;
+/// A peer may be silent for 1,000 turns at first: more than anything is delayed for.
+const TURN_NS: u64 = 5_000_000;
 
 fn options() -> GateOptions {
     GateOptions {
@@ -140,7 +140,7 @@ fn through(faults: Vec<Fault>, sizes: &[usize]) -> (End, End, Proxy) {
     let (at, way) = (path(), path());
     let mut proxy = Proxy::new(&way, &at, faults);
     let (mut a, mut b) = pair_over(&at, &way, &options());
-    (a.patience, b.patience) = (PATIENCE, PATIENCE);
+    (a.turn_ns, b.turn_ns) = (TURN_NS, TURN_NS);
     let mut sizes = sizes.iter();
     run(&mut a, &mut b, |a, b| {
         proxy.turn();

@@ -189,6 +189,9 @@ impl Keeper {
         let handshake = Handshake::answer(self.identity.secret.clone(), own);
         let is_unix = sys::is_unix(socket.as_fd()).unwrap_or(false);
         let server = self.options.tls.as_ref().filter(|_| !is_unix).map(|(server, _)| server);
+        if server.is_none() && sys::is_of_other_host(socket.as_fd()) {
+            return self.refuse(None, Refusal::Unsecured);
+        }
         match streamed(socket, server, "") {
             Ok(stream) => self.begin(Connection::new(stream, handshake, None, self.deadline())),
             Err(_) => self.refuse(None, Refusal::HungUp),
@@ -219,6 +222,9 @@ impl Keeper {
         let Some(sought) = self.sought.get_mut(&worker) else { return };
         let Some(address) = sought.peer.address.clone() else { return };
         sought.call_at = None;
+        if matches!(address, Address::Tcp(at) if !at.ip().to_canonical().is_loopback()) && self.options.tls.is_none() {
+            return self.refuse(Some(worker), Refusal::Unsecured);
+        }
         self.calls += 1;
         let hello = Hello {
             from: self.identity.worker,
