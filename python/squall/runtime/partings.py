@@ -23,3 +23,7 @@ class Partings:
         """Called with each report: the lives that it has parted from since the last one."""
         over, self._ripe, self._told = self._ripe, self._told, []
         return over
+
+    def untold(self, over: list[int]) -> None:
+        """The report did not get away: the next one tells of them too."""
+        self._ripe = over + self._ripe

@@ -325,12 +325,14 @@ class WorkerProcess:
         }
 
     def report(self) -> None:
-        """Sends one progress event."""
+        """Sends one progress event, unless the parent has a long way to go to it: the next one says the same, newer."""
         self.worker_log.keep()
         totals = self.totals()
         self.recent.keep(totals["uptime_s"], totals)
         self.hints.look(totals["components"])
-        self.send("progress", let_go=self.partings.over(), **totals)
+        let_go = self.partings.over()
+        if not self.session.offer(_line("progress", let_go=let_go, **totals)):
+            self.partings.untold(let_go)
 
     def stuck(self, component: str, running_s: float, stack: str) -> None:
         """Tells of a call that does not return, as the core's watchdog does."""
@@ -338,7 +340,7 @@ class WorkerProcess:
 
     def send(self, event: str, **fields: Any) -> None:
         """Sends an event to the parent."""
-        self.session.send(json.dumps({"event": event, **fields}, default=repr).encode())
+        self.session.send(_line(event, **fields))
 
     # -- commands ----------------------------------------------------------------------------------------------
 
@@ -424,6 +426,11 @@ def main() -> None:
     flush(process[0].session)
     worker_log.close()
     os._exit(code)
+
+
+def _line(event: str, **fields: Any) -> bytes:
+    """An event as the parent gets it."""
+    return json.dumps({"event": event, **fields}, default=repr).encode()
 
 
 def _message_timeout_s(settings: Mapping[str, Any]) -> float:
