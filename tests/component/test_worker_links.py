@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import socket
 import ssl
@@ -102,6 +103,41 @@ def test_strangers_at_the_door_are_sent_away_and_change_nothing(squall: Squall) 
     connections = [knock(path, text) for path in paths for text in texts]
     assert all(map(is_sent_away, connections))
     copied(squall, run)
+
+
+WAITING = """
+    def numbers():
+        yield from range(100)
+        while not (FOLDER / "go").exists():
+            yield None
+
+    topology = Topology("waiting")
+    topology.bolt("keep", Keep).shuffle(topology.spout("numbers", numbers, outputs=("n",)))
+"""
+
+
+def test_what_links_have_counted_is_told(squall: Squall) -> None:
+    run = squall.run(with_keep(squall, WAITING), "-w", 2)
+    wait_until(lambda: len(count(squall)) == 100, what="numbers")
+    assert "LINKS" not in squall.done("ps").out
+    assert is_sent_away(knock(socket_of(squall, 2), b"hello\n"))
+
+    def told() -> bool:
+        reports = [report for report in run.events("progress") if "2" in report["links"]]
+        return bool(reports) and reports[-1]["links"]["2"]["refused"].get("garbage") == 1
+
+    wait_until(told, what="that something was refused")
+    assert squall.done("ps").out.splitlines()[1].endswith("refused: garbage 1")
+    (listed,) = map(json.loads, squall.done("ps", "--json").out.splitlines())
+    assert (listed["links_down"], listed["links_refused"]) == ([], {"garbage": 1})
+    assert "refused: garbage 1" in squall.done("top", "--once").out
+    (squall.folder / "go").touch()
+    assert run.end() == 0, run.err
+    links = run.summary()["links"]
+    there, back = links["1"]["peers"]["2"], links["2"]["peers"]["1"]
+    assert there["frames_sent"] == back["frames_received"] > 0
+    assert back["frames_sent"] == there["frames_received"] > 0
+    assert (there["unreceipted_frames"], there["waiting"], there["under_way"]) == (0, 0, 0)
 
 
 # -- connections that break --------------------------------------------------------------------------------------------

@@ -126,6 +126,20 @@ def test_what_native_sources_count_has_names_of_its_own() -> None:
     assert value(found, "squall_source_events_total", event="oversize") == 1
 
 
+def test_links_are_told_by_both_their_ends() -> None:
+    peer = {"is_up": True, "unreceipted_frames": 2, "unreceipted_bytes": 500, "waiting": 3, "under_way": 4}
+    peers = {"2": {**peer, "frames_sent": 10, "frames_received": 5}}
+    found = families(of({}, links={"1": {"peers": peers, "refused": {"garbage": 6}}}))
+    ends = {"worker": "1", "peer": "2"}
+    assert value(found, "squall_link_up", **ends) == 1
+    assert value(found, "squall_link_sent_frames_total", **ends) == 10
+    assert value(found, "squall_link_received_frames_total", **ends) == 5
+    assert value(found, "squall_link_unreceipted_frames", **ends) == 2
+    assert value(found, "squall_link_unreceipted_bytes", **ends) == 500
+    assert (value(found, "squall_link_waiting", **ends), value(found, "squall_link_under_way", **ends)) == (3, 4)
+    assert value(found, "squall_link_refused_total", worker="1", cause="garbage") == 6
+
+
 def test_every_metric_is_named_by_the_convention() -> None:
     """Base units at the end, no colon, no `_total` in the table since every counter gets it."""
     for metric in METRICS:

@@ -177,7 +177,9 @@ def test_summary_has_the_totals_of_all_workers_and_says_whether_one_was_lost(is_
     components = {**zeros, "lines": {**zeros["lines"], **counts}}
     # One that a death lost may have counted more than its components have told.
     counts = {"emitted": 12, "acked": 7, "failed": 2, "pending": 3, "dead": 1}
-    report = {"components": components, "cpu_s": 1.5, **counts} | ({"approximate": True} if is_approximate else {})
+    report = {"components": components, "cpu_s": 1.5, "links": {}, **counts} | (
+        {"approximate": True} if is_approximate else {}
+    )
     told = summary(report, 2.0)
     assert {key: told[key] for key in counts} == counts
     assert (told["wall_s"], told["cpu_s"], told["components"]) == (2.0, 1.5, components)

@@ -21,7 +21,7 @@ def report(**components: dict[str, Any]) -> dict[str, Any]:
     roots = {key: figures["lines"][key] for key in ("emitted", "acked", "failed", "pending", "dead")}
     whole = {**roots, "out": figures["count"]["executed"], **{key: figures["lines"][key] for key in TOTAL_TIMES}}
     now = {**whole, "components": figures}
-    return {**now, **Recent().rates(10.0, now), "uptime_s": 10.0, "cpu_s": 2.5, "errors": {}}
+    return {**now, **Recent().rates(10.0, now), "uptime_s": 10.0, "cpu_s": 2.5, "errors": {}, "links": {}}
 
 
 def two(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
@@ -196,3 +196,26 @@ def test_spouts_of_the_same_worker_share_its_page() -> None:
     whole = merged(lost(one, 1, (150, 130, 5, 2)))
     assert (whole["emitted"], whole["acked"], whole["failed"]) == (150, 130, 20)
     assert of("lines", whole)["emitted"] == 10
+
+
+def linked(worker: str, peer: str, frames: int, garbage: int) -> dict[str, Any]:
+    """A report of a worker that has a link to another one."""
+    now = {"is_up": True, "unreceipted_frames": 2, "unreceipted_bytes": 500, "waiting": 3, "under_way": 4}
+    counted = {"frames_sent": frames, "frames_received": frames // 2}
+    links = {"peers": {peer: {**now, **counted}}, "refused": {"garbage": garbage} if garbage else {}}
+    return {**report(), "links": {worker: links}}
+
+
+def test_links_are_told_by_worker_and_peer() -> None:
+    one, other = linked("1", "2", 10, 0), linked("2", "1", 6, 1)
+    assert two(one, other)["links"] == {**one["links"], **other["links"]}
+
+
+def test_links_of_a_lost_life_are_down_and_what_they_counted_goes_on() -> None:
+    totals = lost(reported(begun(Totals(ZEROS), 1, BOTH), 1, linked("1", "2", 10, 2)), 1, (0, 0, 0, 0))
+    gone = merged(totals)["links"]["1"]
+    nothing = dict.fromkeys(("unreceipted_frames", "unreceipted_bytes", "waiting", "under_way"), 0)
+    assert gone["peers"]["2"] == {"is_up": False, "frames_sent": 10, "frames_received": 5, **nothing}
+    back = merged(reported(begun(totals, 2, BOTH), 2, linked("1", "2", 4, 1)))["links"]["1"]
+    assert back["refused"] == {"garbage": 3}
+    assert back["peers"]["2"] == {**linked("1", "2", 14, 0)["links"]["1"]["peers"]["2"], "frames_received": 7}

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 from squall.cli.background import BackgroundOutput
 from squall.cli.plain import PlainView
+from squall.cli.texts import links_down
 from squall.cli.view.drawing import Drawing
 from squall.cli.view.fitting import Part, fitted
 from squall.cli.view.keyboard import names
@@ -79,6 +80,7 @@ def progress_of(shape: dict[str, Any], **changes: dict[str, Any]) -> dict[str, A
         "errors": {},
         "workers": [{"id": 1, "pid": 77, "cpu_ratio": 0.5, "rss_bytes": 84_000_000, "uptime_s": 76.0}],
         "dead_letters": {"open": 0, "last": None},
+        "links": {},
     }
 
 
@@ -394,3 +396,29 @@ def test_what_sinks_print_without_a_line_feed_is_kept_up_to_a_bound() -> None:
     printed.close()
     assert [part[-4:] for part in shown] == [b"xxx\n", b"end\n", b"ext\n"]
     assert sum(map(len, shown)) == 2 * LONGEST_BYTES // len(piece) * len(piece) + len(b"\nend\nnext\n")
+
+
+# -- links -------------------------------------------------------------------------------------------------------
+
+
+def with_links(*down: tuple[str, str], **causes: int) -> dict[str, Any]:
+    """A report of three workers, of which these links are down at the first end, and that have refused this."""
+    links: dict[str, Any] = {}
+    for worker in "123":
+        peers = {peer: {"is_up": (worker, peer) not in down} for peer in "123" if peer != worker}
+        links[worker] = {"peers": peers, "refused": causes}
+    return {**progress_of(WORDS), "links": links}
+
+
+def test_links_are_told_only_where_something_is_wrong_with_them() -> None:
+    known = known_of()
+    assert not any("links" in line for line in lines_of(told(known, with_links(not_sought=1))))
+    down = lines_of(told(known, with_links(("3", "1"), ("1", "3"), ("2", "3"), garbage=2, late=1, unreachable=5)))
+    assert [line for line in down if "links" in line] == ["links     down: 1–3, 2–3; refused: garbage 6, late 3"]
+
+
+def test_links_are_down_while_the_run_goes_on() -> None:
+    """Before, they are not open yet; in the end each worker leaves."""
+    event = with_links(("1", "2"))
+    assert links_down(event) == ["1–2"]
+    assert [links_down({**event, "phase": phase}) for phase in ("starting", "draining", "ended")] == [[], [], []]

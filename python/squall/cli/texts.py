@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 Event = dict[str, Any]
 STACK_LINES = 20
+USUAL = {
+    "hung_up",
+    "not_sought",
+    "older_token",
+    "other_session",
+    "other_token",
+    "overtaken",
+    "superseded",
+    "unreachable",
+}
+"""Why workers turn each other away while one of them starts or is replaced: no reason to worry."""
 
 
 def listening(event: Event) -> str:
@@ -69,6 +80,8 @@ def progress_line(event: Event, last: Event | None) -> str:
         f"dead {event['dead']:,}",
     ]
     parts += [f"{name}: {_short(figures)}" for name, figures in components(event)]
+    if links := links_text(links_down(event), refused(event)):
+        parts.append(f"links {links}")
     for title, rows in tables(event):
         parts.append(f"{title}: " + ", ".join(f"{key} {value:,.0f}" for key, value in list(rows.items())[:5]))
     return "  ".join(parts)
@@ -78,6 +91,35 @@ def _short(figures: Event) -> str:
     if figures["kind"] == "spout":
         return f"{figures['emitted']:,}"
     return f"{figures['executed']:,} (queue {figures['queue']:,}, capacity {figures['capacity']:.2f})"
+
+
+def links_down(event: Event) -> list[str]:
+    """The links between workers that are down while the run goes on, such as `1–2`."""
+    if event.get("phase") != "running":
+        return []
+    ends = {
+        tuple(sorted((int(worker), int(peer))))
+        for worker, links in event.get("links", {}).items()
+        for peer, figures in links["peers"].items()
+        if not figures["is_up"]
+    }
+    return [f"{one}–{other}" for one, other in sorted(ends)]
+
+
+def refused(event: Event) -> dict[str, int]:
+    """What the workers have turned away on their links and is not usual, by cause."""
+    out: dict[str, int] = {}
+    for links in event.get("links", {}).values():
+        for cause in links["refused"].keys() - USUAL:
+            out[cause] = out.get(cause, 0) + links["refused"][cause]
+    return dict(sorted(out.items()))
+
+
+def links_text(down: Sequence[str], causes: Mapping[str, int]) -> str:
+    """What is wrong with links, on a part of a line; empty if nothing is."""
+    parts = [f"down: {', '.join(down)}"] if down else []
+    parts += ["refused: " + ", ".join(f"{cause} {count:,}" for cause, count in causes.items())] if causes else []
+    return "; ".join(parts)
 
 
 def stuck_text(event: Event) -> str:

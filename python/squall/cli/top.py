@@ -18,7 +18,7 @@ from squall.cli.background import BackgroundOutput
 from squall.cli.commands import chosen, control_socket, no_answer
 from squall.cli.following import Following, Question
 from squall.cli.streams import STDOUT
-from squall.cli.texts import Event, failed_text, stuck_text, summary_lines
+from squall.cli.texts import Event, failed_text, links_down, links_text, refused, stuck_text, summary_lines
 from squall.cli.view.words import harmless
 from squall.engines.embedded.runs import pid_of, running, topology_of
 from squall.errors import ClusterError
@@ -193,7 +193,9 @@ def show_running(base: Path, *, as_json: bool) -> None:
         return
     from rich.cells import cell_len
 
-    rows = [COLUMNS, *map(_cells, found)]
+    rows = [(*COLUMNS, "LINKS"), *map(_cells, found)]
+    if not any(row[-1] for row in rows[1:]):  # all is well with them, as mostly
+        rows = [row[:-1] for row in rows]
     widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         gaps = [" " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)]
@@ -215,7 +217,8 @@ def _status(key: str, path: Path) -> Event:
     up_s = round(max(0.0, time.time() - started["at_epoch_ms"] / 1000), 1) if started else None
     phase = progress.get("phase", "starting" if started else "no answer")
     figures = {name: progress.get(name, 0 if started else None) for name in FIGURES}
-    return {"topology": topology_of(key), "pid": pid_of(key), "up_s": up_s, "phase": phase, **figures}
+    links = {"links_down": links_down(progress), "links_refused": refused(progress)}
+    return {"topology": topology_of(key), "pid": pid_of(key), "up_s": up_s, "phase": phase, **figures, **links}
 
 
 def _cells(record: Event) -> tuple[str, ...]:
@@ -225,4 +228,6 @@ def _cells(record: Event) -> tuple[str, ...]:
         return NOTHING if record[key] is None else shown(record[key])
 
     rates = (cell(key, per_s) for key in RATES)
-    return (record["topology"], str(record["pid"]), cell("up_s", span), record["phase"], *rates, *map(cell, COUNTS))
+    links = links_text(record["links_down"], record["links_refused"])
+    about = (record["topology"], str(record["pid"]), cell("up_s", span), record["phase"])
+    return (*about, *rates, *map(cell, COUNTS), links)

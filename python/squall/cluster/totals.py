@@ -16,7 +16,19 @@ from functools import reduce
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from squall.model.figures import ALL_TIME, COUNTS, GAUGES, RECENT_TIMES, ROOTS, SOURCE_GAUGES, TIMES, top, worst
+from squall.model.figures import (
+    ALL_TIME,
+    COUNTS,
+    GAUGES,
+    LINK_COUNTS,
+    LINK_GAUGES,
+    RECENT_TIMES,
+    ROOTS,
+    SOURCE_GAUGES,
+    TIMES,
+    top,
+    worst,
+)
 from squall.model.graph import DEAD_LETTERS
 
 Report: TypeAlias = Mapping[str, Any]
@@ -79,6 +91,7 @@ def lost(totals: Totals, incarnation: int, counted: Counts) -> Totals:
         name: _outlived(figures) | ({"approximate": True} if name in life.components else {})
         for name, figures in last["components"].items()
     }
+    last["links"] = {worker: _links_outlived(links) for worker, links in last.get("links", {}).items()}
     last |= {"emitted_per_s": 0.0, "out_per_s": 0.0, "uptime_s": 0.0, "recent_complete_ms": worst([])}
     lives = {number: other for number, other in totals.lives.items() if number != incarnation}
     return replace(totals, lives=lives, lost=_added(totals.lost or NOTHING, last))
@@ -87,7 +100,8 @@ def lost(totals: Totals, incarnation: int, counted: Counts) -> Totals:
 def merged(totals: Totals) -> dict[str, Any]:
     """One report of all: what a single worker with all tasks would tell.
 
-    Out: as `Report` · `approximate` true, also by component, where a lost life may have counted more than is known.
+    Out: as `Report` · `links`: by worker, its `peers` and what it has `refused` · `approximate` true, also by
+        component, where a lost life may have counted more than is known.
     """
     reports = [totals.lost or NOTHING, *(life.report for life in totals.lives.values())]
     out = reduce(_added, reports, NOTHING)
@@ -164,6 +178,12 @@ def _outlived(figures: Figures) -> dict[str, Any]:
     }
 
 
+def _links_outlived(links: Figures) -> dict[str, Any]:
+    """What is left of a worker's links when its life is over: what it has counted."""
+    nothing = {**dict.fromkeys(LINK_GAUGES, 0), "is_up": False}
+    return {**links, "peers": {peer: {**figures, **nothing} for peer, figures in links["peers"].items()}}
+
+
 def _grown(metrics: Numbers, own: Figures, source: Numbers) -> dict[str, float]:
     """The part of a component's numbers by name that counters, histograms and sources have given."""
     out = _summed(own["counters"], source)
@@ -187,6 +207,19 @@ def _added(one: Report, other: Report) -> Report:
         "uptime_s": max(one.get("uptime_s", 0.0), other.get("uptime_s", 0.0)),
         "errors": _by_name(_errors, one.get("errors", {}), other.get("errors", {})),
         "components": _by_name(_figures, one.get("components", {}), other.get("components", {})),
+        "links": _by_name(_links, one.get("links", {}), other.get("links", {})),
+    }
+
+
+def _links(one: Figures, other: Figures) -> Figures:
+    """The links of one worker in two of its lives, of which the other goes on."""
+
+    def link(before: Figures, now: Figures) -> Figures:
+        return {**now, **{key: before[key] + now[key] for key in LINK_COUNTS}}
+
+    return {
+        "peers": _by_name(link, one["peers"], other["peers"]),
+        "refused": _summed(one["refused"], other["refused"]),
     }
 
 

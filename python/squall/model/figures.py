@@ -19,6 +19,10 @@ ROOTS = ("emitted", "acked", "failed", "pending", "dead")
 """What is told of all spouts together; the first is the sum of the next three at every instant (semantics 36)."""
 ALL_TIME = ":all-time"
 """What Storm's API calls the window that has no length."""
+LINK_COUNTS = ("frames_sent", "frames_received")
+"""What a worker counts of its link to another one: frames that may bring work."""
+LINK_GAUGES = ("is_up", "unreceipted_frames", "unreceipted_bytes", "waiting", "under_way")
+"""How a link stands now: what was sent and may have to be sent again; tuples that wait for credit, and that have it."""
 SOURCE_GAUGES = ("connections",)
 """Of what the native half of a source tells, what is no counter."""
 TABLE_ROWS = 10

@@ -319,6 +319,7 @@ class WorkerProcess:
         return {
             **figures,
             **self.recent.rates(uptime_s, figures),
+            "links": {str(self.boot.worker): self.worker.links()} if self.boot.link_fd is not None else {},
             "uptime_s": round(uptime_s, 3),
             "cpu_s": round(times.user + times.system, 3),
             "errors": {name: _shown(kept) for name, kept in self.hooks.errors.items()},

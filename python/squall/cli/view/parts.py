@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
-from squall.cli.texts import tables
+from squall.cli.texts import links_down, links_text, refused, tables
 from squall.cli.view.listing import grade
 from squall.cli.view.state import Known
 from squall.cli.view.words import clock, culprits, ms, one_line, per_s, share, size, span
@@ -104,6 +104,9 @@ def workers(event: Event) -> list[Text]:
     for one in event["workers"]:
         line = Text(f"worker {one['id']}  ", "dim").append(f"{share(one['cpu_ratio'])} CPU", grade(one["cpu_ratio"]))
         lines.append(line.append(f"  {size(one['rss_bytes'])}  pid {one['pid']}  up {span(one['uptime_s'])}", "dim"))
+    down = links_down(event)
+    if links := links_text(down, refused(event)):
+        lines.append(Text(f"links     {links}", "bold red" if down else "yellow"))
     return lines
 
 

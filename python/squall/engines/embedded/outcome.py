@@ -230,4 +230,5 @@ def summary(report: Mapping[str, Any], wall_s: float) -> dict[str, Any]:
         "complete_ms": {key: latency.get(key, 0.0) for key in ("p50", "p99", "max")},
         "components": report["components"],
     }
-    return out | ({"approximate": True} if report.get("approximate") else {})
+    told = {"links": report["links"], "approximate": report.get("approximate")}
+    return out | {key: value for key, value in told.items() if value}

@@ -86,7 +86,7 @@ def _made(path: Path) -> int:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
         with suppress(FileNotFoundError):  # who removes dead runs was faster
             lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-            if _locks(lock, fcntl.LOCK_EX) and path.exists() and os.path.samestat(os.fstat(lock), path.stat()):
+            if _locks(lock, path, fcntl.LOCK_EX):
                 return lock
             os.close(lock)
         if time.monotonic() > until_s:
@@ -152,24 +152,25 @@ def _is_alive(run: Path) -> bool:
 
 @contextmanager
 def _dead(run: Path, how: int) -> Generator[bool]:
-    """Whether nobody has a run's folder; inside, it stays so. One that cannot be looked at is another user's."""
+    """Whether nobody has a run's folder; inside, it stays so. One that cannot be opened is gone, or another user's."""
     try:
         lock = os.open(run, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError as error:
-        yield error.errno in (errno.ENOENT, errno.ENOTDIR)
+    except OSError:
+        yield False
         return
     try:
-        yield _locks(lock, how)
+        yield _locks(lock, run, how)
     finally:
         os.close(lock)
 
 
-def _locks(folder: int, how: int) -> bool:
+def _locks(folder: int, path: Path, how: int) -> bool:
+    """Whether a folder that was open is locked now, and still what is at its path: it may have been removed since."""
     try:
         fcntl.flock(folder, how | fcntl.LOCK_NB)
-    except BlockingIOError:
+        return os.path.samestat(os.fstat(folder), path.stat())
+    except (BlockingIOError, FileNotFoundError):
         return False
-    return True
 
 
 def ask(path: Path, request: dict[str, Any], timeout_s: float) -> dict[str, Any]:

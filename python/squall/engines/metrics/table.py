@@ -84,6 +84,19 @@ def _source(key: str, reading: Reading) -> Values:
             yield (name,), now["source"][key]
 
 
+def _link(key: str, reading: Reading) -> Values:
+    """One number of each worker's link to each other one."""
+    for worker, links in reading.progress.get("links", {}).items():
+        for peer, figures in links["peers"].items():
+            yield (worker, peer), int(figures[key])
+
+
+def _refused(reading: Reading) -> Values:
+    for worker, links in reading.progress.get("links", {}).items():
+        for cause, count in links["refused"].items():
+            yield (worker, cause), count
+
+
 def _source_events(reading: Reading) -> Values:
     for name, now in reading.components.items():
         for event, count in now.get("source", {}).items():
@@ -109,6 +122,11 @@ def _counter(name: str, key: str, text: str, kind: str | None = None) -> Metric:
 def _gauge(name: str, key: str, text: str, kind: str | None = None) -> Metric:
     read = partial(_figure, key, kind=kind)
     return Metric(f"squall_component_{name}", _G, _OF, _EACH + key, text, read)
+
+
+def _of_link(name: str, kind: Kind, key: str, text: str) -> Metric:
+    where = f"links.WORKER.peers.PEER.{key}"
+    return Metric(f"squall_link_{name}", kind, ("worker", "peer"), where, text, partial(_link, key))
 
 
 def _latency(name: str, key: str, text: str) -> Metric:
@@ -191,6 +209,22 @@ METRICS = (
         "workers[].uptime_s",
         "Age of the worker's process.",
         partial(_workers, "uptime_s"),
+    ),
+    # -- links between workers
+    _of_link("up", _G, "is_up", "1 while the worker's link to the other one is open; absent with one worker."),
+    _of_link("sent_frames", _C, "frames_sent", "Frames with tuples, acks or failures that it has sent."),
+    _of_link("received_frames", _C, "frames_received", "Such frames that have come from the other worker."),
+    _of_link("unreceipted_frames", _G, "unreceipted_frames", "Frames that come again if the link breaks now."),
+    _of_link("unreceipted_bytes", _G, "unreceipted_bytes", "Memory that those take."),
+    _of_link("waiting", _G, "waiting", "Tuples that wait until tasks of the other worker take more (credit)."),
+    _of_link("under_way", _G, "under_way", "Tuples that were sent, and that its tasks have not taken up yet."),
+    Metric(
+        "squall_link_refused",
+        _C,
+        ("worker", "cause"),
+        "links.WORKER.refused.CAUSE",
+        "Calls and frames that the worker has turned away, by cause; some are usual while workers start.",
+        _refused,
     ),
     # -- what components counted
     Metric(
