@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from squall import Bolt, Exhausted, Spout, Topology
 
-from chaos.misdeeds import Misdeeds
+from chaos.misdeeds import RETRIES, Misdeeds
 from chaos.noted import End, High, Notes, checksum
 
 PENDING = 500
@@ -149,7 +149,9 @@ class Apart(Spout):
 
 
 workers = int(os.environ.get("SQUALL_CHAOS_WORKERS", "3"))
-topology = Topology("fan-out", workers=workers, settings={"topology.max.spout.pending": PENDING})
+topology = Topology(
+    "fan-out", workers=workers, settings={"topology.max.spout.pending": PENDING, "topology.retries": RETRIES}
+)
 records = topology.spout("records", Records, parallelism=2)
 split = topology.bolt("split", Split, parallelism=3).shuffle(records)
 count = topology.bolt("count", Count, parallelism=3).fields(split, "key")

@@ -13,9 +13,9 @@ from typing import ClassVar
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from squall import Bolt, Exhausted, Spout, Topology, Tuple
+from squall import Bolt, DeadLetter, Exhausted, Spout, Topology, Tuple
 
-from chaos.misdeeds import Misdeeds, Spoilt
+from chaos.misdeeds import RETRIES, Misdeeds
 from chaos.noted import End, High, Notes, checksum, folder, lines
 
 PENDING = 500
@@ -68,7 +68,7 @@ class Pass(Bolt):
         assert crc == checksum(side, number), "a row that nobody sent"
         self.misdeeds.one()
         if number % POISON_EVERY == POISON:
-            raise Spoilt(f"row {number} can never be taken")
+            raise DeadLetter(f"row {number} can never be taken")
         return number, side, crc
 
 
@@ -103,7 +103,11 @@ class Join(Bolt):
 topology = Topology(
     "join",
     workers=int(os.environ.get("SQUALL_CHAOS_WORKERS", "3")),
-    settings={"topology.max.spout.pending": PENDING, "topology.message.timeout.secs": 20},
+    settings={
+        "topology.max.spout.pending": PENDING,
+        "topology.message.timeout.secs": 20,
+        "topology.retries": RETRIES,
+    },
 )
 passed = topology.bolt("split", Pass, parallelism=3)
 for side in ("left", "right"):

@@ -9,6 +9,9 @@ import time
 
 from chaos.noted import Orders
 
+RETRIES = 9
+"""So often one row hardly ever meets an order by chance that fails one in ten."""
+
 
 class Spoilt(Exception):
     """An exception that was ordered."""
