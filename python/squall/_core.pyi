@@ -543,12 +543,15 @@ def page_totals(fd: int, /) -> tuple[int, int, int, int]:
     that were given up."""
 
 def page_prefixes(fd: int, spouts: int, /) -> list[int]:
-    """How many outputs of each of so many spouts' tasks have ended with all before them, by a shared page; in order."""
+    """How many outputs of each of so many spouts' tasks have ended with all before them, by a shared page; in order.
 
-def page_suspects(fd: int, /) -> list[tuple[int, int, int]]:
-    """The tuples that the last call on the worker's loop worked on, by a shared page.
+    Out: 0 for spouts that are no generators.
+    """
 
-    Out: (root, number of the spout's task, place of the output), the last two if the root is the worker's own.
+def page_suspects(fd: int, incarnation: int, /) -> list[tuple[int, tuple[int, int] | None]]:
+    """The tuples that the last call on the worker's loop worked on, by the shared page of this incarnation.
+
+    Out: (root, origin), where the origin of the incarnation's own roots is (number of the spout's task, place).
     """
 
 current_call: Any

@@ -136,7 +136,7 @@ def test_json_keeps_standard_output_for_events(squall: Squall) -> None:
 
 def test_reader_that_goes_away_ends_the_run_cleanly(squall: Squall) -> None:
     """`squall run ... | head`: no traceback, no endless run, exit code 0."""
-    for arguments in ([], ["--json"]):
+    for arguments in ([], ["--json"], ["-w", "2"], ["-w", "2", "--json"]):
         read, write = os.pipe()
         run = squall.start("run", squall.file(PRINTING.format(count=10**12)), *arguments, stdout=write)
         os.close(write)

@@ -508,3 +508,28 @@ def test_commands_reach_all_workers(squall: Squall) -> None:
     assert run.end() == 0, run.err
     summary = run.summary()
     assert summary["components"]["work"]["executed"] == summary["emitted"]
+
+
+BLOCKING = """
+    def numbers():
+        for n in range(200):
+            if n == 100:
+                (FOLDER / "blocks").touch()
+                while not (FOLDER / "go").exists():
+                    time.sleep(0.01)
+            yield n
+
+    topology = Topology("blocking")
+    numbers = topology.spout("numbers", numbers, outputs=("n",))
+    topology.bolt("keep", Keep).shuffle(numbers)
+"""
+
+
+def test_run_tells_how_it_stands_while_its_first_worker_hangs(squall: Squall) -> None:
+    run = squall.run(with_keep(squall, BLOCKING), "-w", 2)
+    wait_until(lambda: (squall.folder / "blocks").exists(), what="that the first worker hangs")
+    before = len(run.events("progress"))
+    wait_until(lambda: len(run.events("progress")) > before + 2, what="more progress")
+    (squall.folder / "go").touch()
+    assert run.end() == 0, run.err
+    assert set(count(squall)) == set(range(200))

@@ -37,25 +37,32 @@ def test_living_number_is_passed_over_when_they_come_round() -> None:
 def test_lost_number_is_not_given_again_while_a_peer_may_hold_it() -> None:
     """Semantics 14."""
     known, _ = taken(Incarnations(), 3)
-    known = lost(known, 1)
+    known = lost(known, 1, known.living)
     again = Incarnations(LAST, known.living, known.remembered)
     assert taken(again, 1)[1] == [4]
-    half = forgotten(again, 2, 1)
+    half = forgotten(again, 2, [1])
     assert taken(half, 1)[1] == [4]
-    assert taken(forgotten(half, 3, 1), 1)[1] == [1]
+    assert taken(forgotten(half, 3, [1]), 1)[1] == [1]
 
 
 def test_peer_that_is_lost_itself_remembers_nothing() -> None:
     known, _ = taken(Incarnations(), 2)
-    known = lost(lost(known, 1), 2)
+    known = lost(lost(known, 1, [2]), 2, [])
     assert known.remembered == {}
     assert taken(Incarnations(LAST, known.living, known.remembered), 2)[1] == [1, 2]
 
 
 def test_life_that_began_after_the_loss_never_knew() -> None:
     known, _ = taken(Incarnations(), 2)
-    known, _ = taken(lost(known, 1), 1)
+    known, _ = taken(lost(known, 1, [2]), 1)
     assert known.remembered == {1: frozenset({2})}
+
+
+def test_peer_that_was_not_told_of_a_life_does_not_keep_its_number_taken() -> None:
+    """One that was still starting never met it."""
+    known, _ = taken(Incarnations(), 3)
+    assert lost(known, 1, [3]).remembered == {1: frozenset({3})}
+    assert lost(known, 1, []).remembered == {}
 
 
 def test_all_taken_is_told() -> None:
@@ -78,7 +85,7 @@ def test_number_has_one_owner_that_anybody_knows(moves: list[tuple[str, int]]) -
                 held.add(number)
         elif living and move == "lose":
             holders.pop(gone := living[which % len(living)])
-            known = lost(known, gone)
+            known = lost(known, gone, known.living)
         elif living and (old := sorted({*holders[peer := living[which % len(living)]]} - {*living})):
             holders[peer].discard(old[0])
-            known = forgotten(known, peer, old[0])
+            known = forgotten(known, peer, [old[0]])

@@ -142,16 +142,18 @@ def test_a_full_disk_leaves_the_position_before_and_the_next_try_succeeds(tmp_pa
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
     try:
-        with pytest.raises(OSError, match="too large"):
-            store.put(position(0, bytes(10_000)))
+        refused, stored = store.put(position(0, bytes(10_000)), position(1, b"8"))
+        assert refused is not None
+        assert "too large" in str(refused)
+        assert stored is None
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     store.close()
-    assert kept(tmp_path) == [position(0, b"7")]
+    assert kept(tmp_path) == [position(0, b"7"), position(1, b"8")]
     again = PositionStore(tmp_path, "t")
-    again.put(position(0, bytes(10_000)))
+    assert again.put(position(0, bytes(10_000))) == [None]
     again.close()
-    assert kept(tmp_path) == [position(0, bytes(10_000))]
+    assert kept(tmp_path) == [position(0, bytes(10_000)), position(1, b"8")]
 
 
 def test_one_run_at_a_time_has_the_positions(store: PositionStore, tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import pytest
 from squall.cluster.causes import cause_of
 from squall.engines.embedded.outcome import (
     DRAIN_GRACE_S,
-    NEVER,
     Do,
     Draining,
     Ended,
@@ -18,9 +17,12 @@ from squall.engines.embedded.outcome import (
     Interrupted,
     Phase,
     Ready,
+    Resumed,
     Run,
     Tick,
+    Unfinished,
     component_failed,
+    death_told,
     drain_unfinished,
     failure_at_end,
     step,
@@ -60,7 +62,7 @@ def test_time_that_is_up_stops_once() -> None:
     run, dos = after(Tick(), Tick(), run=run, now_s=20.0)
     assert dos == [Do.STOP]
     assert run.phase is Phase.DRAINING
-    assert run.stop_at_s == NEVER
+    assert run.next_at_s == run.kill_at_s == 50.0 + DRAIN_GRACE_S
 
 
 def test_time_may_be_up_before_everything_is_open() -> None:
@@ -77,6 +79,18 @@ def test_drain_that_takes_too_long_is_killed_and_fails() -> None:
     assert run.exit_code == 1
     assert run.failure is not None
     assert run.failure.code == "drain_unfinished"
+
+
+def test_drain_in_which_the_sources_run_again_is_no_drain_any_more() -> None:
+    """A worker was lost after the sources had ended: making again what it had made may take any time."""
+    run, _ = after(Ready(), Draining(), run=replace(Run(drain_s=30.0), stop_at_s=500.0), now_s=100.0)
+    run, dos = after(Resumed(), Tick(), run=run, now_s=140.0)
+    assert (run.phase, dos) == (Phase.RUNNING, [])
+    run, _ = after(Draining(), run=run, now_s=200.0)
+    assert after(Tick(), run=run, now_s=230.0)[1] == []
+    assert after(Tick(), run=run, now_s=230.0 + DRAIN_GRACE_S)[1] == [Do.KILL]
+    run, dos = after(Resumed(), Tick(), run=run, now_s=500.0)
+    assert dos == [Do.STOP]
 
 
 def test_worker_that_does_not_go_after_its_last_word_is_killed_without_a_failure() -> None:
@@ -97,7 +111,7 @@ def test_worker_that_goes_without_a_word_fails_the_run(before: tuple[Event, ...]
 def test_first_failure_is_the_one_that_is_told() -> None:
     run, _ = after(Failed(FAILURE), Gone(CAUSE))
     assert run.failure == FAILURE
-    run, _ = after(Ready(), Ended(FAILURE), Gone(CAUSE))
+    run, _ = after(Ready(), Failed(FAILURE), Unfinished({"lines": 3}), Ended(), Gone(CAUSE))
     assert run.failure == FAILURE
     assert run.exit_code == 1
 
@@ -113,21 +127,37 @@ def test_unfinished_drain_names_what_is_pending() -> None:
     assert '1,200 in "count", 3 in "lines"' in str(drain_unfinished(30.0, {"count": 1200, "lines": 3}))
 
 
-def test_unfinished_drain_of_a_worker_that_says_nothing() -> None:
-    assert "pending: unknown: the worker does not answer" in str(drain_unfinished(30.0, None))
+@pytest.mark.parametrize(
+    ("last", "told"),
+    [
+        ([Unfinished({"held": 3}), Ended()], 'pending: 3 in "held"'),
+        ([Unfinished({}), Ended()], "pending: nothing: a call of a spout did not return"),
+        ([Unfinished({"held": 3}), Unfinished({"lines": 1, "held": 2}), Ended()], 'pending: 5 in "held", 1 in "lines"'),
+        ([Unfinished({"held": 3}), Tick()], 'pending: 3 in "held", unknown: a worker does not answer'),
+        ([Unfinished({"held": 3}), Interrupted()], 'pending: 3 in "held"'),
+        ([Unfinished({"held": 3}), Gone(None)], 'pending: 3 in "held"'),
+        ([Tick()], "pending: unknown: a worker does not answer"),
+    ],
+)
+def test_failed_drain_says_what_is_left_in_all_workers(last: list[Event], told: str) -> None:
+    """Semantics 35."""
+    run, _ = after(Ready(), Interrupted())
+    run, _ = after(*last, run=run, now_s=1e3)
+    assert run.exit_code == 1
+    assert told in str(run.failure)
 
 
 @pytest.mark.parametrize(
-    ("drained", "busy", "told"),
-    [
-        (True, {}, None),
-        (False, {"held": 3}, 'pending: 3 in "held"'),
-        (False, {}, "pending: nothing: a call of a spout did not return"),
-    ],
+    ("where", "was_ready", "follows"),
+    [(None, False, True), ("open", False, False), ("open", True, True), ("drain", True, False), ("close", True, False)],
 )
-def test_failed_drain_says_what_is_left(drained: bool, busy: dict[str, int], told: str | None) -> None:
-    failure = failure_at_end({"failures": [], "drained": drained, "busy": busy}, 1.0)
-    assert failure is None if told is None else told in str(failure)
+def test_another_life_follows_what_on_error_ended_and_an_open_that_worked_before(
+    where: str | None, was_ready: bool, follows: bool
+) -> None:
+    raised = {"component": "last", "where": where, "error": "OSError: no"}
+    told = death_told({"failures": [raised]}, was_ready=was_ready)
+    assert (told is not None) == follows
+    assert told is None or (told[0] == "last" and "OSError: no" in str(told[1]))
 
 
 @pytest.mark.parametrize(
@@ -135,7 +165,7 @@ def test_failed_drain_says_what_is_left(drained: bool, busy: dict[str, int], tol
 )
 def test_failure_of_user_code_counts_but_in_close(where: str | None, code: str | None) -> None:
     raised = {"component": "last", "where": where, "error": "OSError: no"}
-    failure = failure_at_end({"failures": [raised], "drained": True, "busy": {}}, 30.0)
+    failure = failure_at_end({"failures": [raised], "drained": True, "busy": {}})
     assert (failure.code if failure else None) == code
 
 

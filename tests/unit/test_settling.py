@@ -11,6 +11,7 @@ from squall.cluster.settling import (
     Joined,
     Kind,
     Lost,
+    OutputClosed,
     Quiet,
     Settling,
     Stage,
@@ -77,6 +78,16 @@ def test_stages_are_drains_in_topological_order_then_what_is_held_and_then_close
         state, actions = settled(state)
         told += [(one.stage.kind, one.stage.component) for one in actions if isinstance(one, Begin)]
     assert told == [(Kind.DRAIN, "split"), (Kind.DRAIN, "count"), (Kind.HELD, None), (Kind.CLOSE, None)]
+
+
+def test_run_whose_output_nobody_reads_is_closed_at_once_by_all() -> None:
+    """Also by a worker that was being replaced then."""
+    state, _ = after(settling([1, 2], ()), Joined(1, 11))
+    state, (told,) = after(state, OutputClosed())
+    assert isinstance(told, Begin)
+    assert (told.stage.kind, told.incarnations) == (Kind.CUT, frozenset({11}))
+    assert state.is_over
+    assert after(state, OutputClosed(), Joined(2, 12))[1] == [Begin(told.stage, frozenset({12}))]
 
 
 def test_frame_on_its_way_settles_nothing() -> None:
@@ -157,15 +168,16 @@ def test_late_word_of_a_loss_does_not_touch_the_next_life() -> None:
     assert after(state, Lost(2, 12)) == (state, [])
 
 
-def test_drain_begins_anew_after_a_loss() -> None:
-    """Roots that were lost pass bolts again that had drained already."""
+def test_drain_begins_anew_at_once_after_a_loss() -> None:
+    """Roots that were lost pass bolts again that had drained already; no drain goes on while it starts."""
     state, _ = settled(two("split", "count"))
     state, _ = settled(state)
     assert state.stage.component == "count"
     number = state.stage.number
     state, actions = after(state, Lost(2, 12), Joined(2, 13))
     assert [(one.stage.kind, one.incarnations) for one in actions if isinstance(one, Begin)] == [
-        (Kind.RUN, frozenset({11, 13}))
+        (Kind.RUN, frozenset({11})),
+        (Kind.RUN, frozenset({13})),
     ]
     assert state.stage.number > number
     assert state.left == ("split", "count")

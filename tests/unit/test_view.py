@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
+from squall.cli.background import BackgroundOutput
 from squall.cli.plain import PlainView
 from squall.cli.texts import links_down
 from squall.cli.view.drawing import Drawing
@@ -22,7 +22,6 @@ from squall.cli.view.screen import screen
 from squall.cli.view.state import Act, Known, Pane, Raised, pressed, told
 from squall.cli.view.words import ms, per_s, size, span
 from squall.runtime import stats
-from squall.runtime.output import StandardOutput
 
 Edges = Sequence[tuple[str, str]]
 
@@ -268,8 +267,10 @@ def test_errors_and_dead_letters_have_their_count_text_time_and_place() -> None:
 
 def test_what_came_from_outside_gives_a_terminal_no_orders(capfd: pytest.CaptureFixture[str]) -> None:
     evil = "log \x1b]0;title\x07 \x1b[2J \x9b2J\r\n\tnext"
-    PlainView(sys.stdout)({"event": "log", "text": evil})
-    painter = Painter(StandardOutput(1), "utf-8")
+    view = PlainView(1)
+    view({"event": "log", "text": evil})
+    view.close()
+    painter = Painter(BackgroundOutput(1), "utf-8")
     painter.text_above(evil, "")
     painter.rest()
     shown = capfd.readouterr()

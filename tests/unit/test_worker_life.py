@@ -1,4 +1,4 @@
-"""The lives of one worker: back-off, what peers are told, when a run gives up; why a process ended."""
+"""The lives of one worker: back-off, when a run gives up; why a process ended."""
 
 from __future__ import annotations
 
@@ -19,8 +19,6 @@ from squall.cluster.worker_life import (
     Ready,
     Start,
     Started,
-    TellPeersLost,
-    TellPeersReady,
     Tick,
     WorkerLife,
     begun,
@@ -43,9 +41,9 @@ def after(*events: Event, life: WorkerLife = LIFE, now_s: float = 0.0) -> tuple[
 def died(times: int, limits: Limits, *, is_ready: bool) -> tuple[WorkerLife, list[Action]]:
     """After so many deaths, each as soon as it can be."""
     life, now_s, actions = begun(2, limits)[0], 0.0, list[Action]()
-    for incarnation in range(1, times + 1):
+    for _ in range(times):
         now_s = max(now_s, life.start_at_s if life.phase is Phase.BACKING_OFF else now_s)
-        events = [Tick(), Started(incarnation), *([Ready()] if is_ready else []), CRASH]
+        events = [Tick(), Started(), *([Ready()] if is_ready else []), CRASH]
         life, actions = after(*events, life=life, now_s=now_s)
     return life, actions
 
@@ -56,31 +54,28 @@ def test_worker_begins_with_a_start_at_once() -> None:
 
 
 def test_worker_that_dies_when_everything_has_ended_is_not_replaced() -> None:
-    life, actions = after(Started(7), Ready(), Closing(), CRASH)
+    life, actions = after(Started(), Ready(), Closing(), CRASH)
     assert life.phase is Phase.GIVEN_UP
     assert actions[-1] == GiveUp(CRASH.cause.defect)
 
 
-def test_ready_worker_is_told_to_its_peers() -> None:
-    life, actions = after(Started(7), Ready())
-    assert (life.phase, actions) == (Phase.READY, [TellPeersReady(7)])
+def test_worker_that_waits_for_its_next_life_has_ended_when_everything_has() -> None:
+    life, _ = after(Started(), Ready(), CRASH, Started(), Ready(), CRASH)
+    assert life.phase is Phase.BACKING_OFF
+    life, actions = after(Closing(), Tick(), life=life, now_s=100.0)
+    assert (life.phase, actions) == (Phase.ENDED, [])
 
 
-def test_peers_hear_of_a_loss_before_it_is_replaced() -> None:
-    """Semantics 19. They fail what waits for it, and emit again after `ready` of the next life."""
-    life, actions = after(Started(7), Ready(), CRASH)
-    assert actions == [TellPeersReady(7), TellPeersLost(7), Start(0.0)]
-    assert (life.phase, life.incarnation) == (Phase.LOST, None)
-
-
-def test_life_that_was_never_ready_is_not_told_to_peers() -> None:
-    assert after(Started(7), CRASH)[1] == [Start(0.0)]
+@pytest.mark.parametrize("events", [(Started(), CRASH), (Started(), Ready(), CRASH)])
+def test_first_death_is_followed_by_a_start_at_once(events: tuple[Event, ...]) -> None:
+    life, actions = after(*events)
+    assert (life.phase, actions) == (Phase.LOST, [Start(0.0)])
 
 
 def test_second_death_waits_for_its_time() -> None:
-    life, _ = after(Started(7), Ready(), CRASH, Started(8), now_s=5.0)
+    life, _ = after(Started(), Ready(), CRASH, Started(), now_s=5.0)
     life, actions = after(Ready(), CRASH, life=life, now_s=6.0)
-    assert actions == [TellPeersReady(8), TellPeersLost(8)]
+    assert actions == []
     assert (life.phase, life.start_at_s) == (Phase.BACKING_OFF, 6.1)
     assert after(Tick(), life=life, now_s=6.09)[1] == []
     life, (start,) = after(Tick(), life=life, now_s=6.2)
@@ -96,7 +91,7 @@ def test_pauses_double_from_a_tenth_of_a_second_to_two() -> None:
 
 def test_ten_seconds_alive_end_the_series() -> None:
     life, _ = died(3, Limits(), is_ready=True)
-    life, _ = after(Tick(), Started(9), life=life, now_s=100.0)
+    life, _ = after(Tick(), Started(), life=life, now_s=100.0)
     soon, _ = after(Ready(), CRASH, life=life, now_s=100.0 + ALIVE_S - 0.1)
     assert (soon.series, soon.phase) == (4, Phase.BACKING_OFF)
     late, actions = after(Ready(), CRASH, life=life, now_s=100.0 + ALIVE_S)
@@ -118,7 +113,7 @@ def test_ten_deaths_running_before_ready_end_the_run() -> None:
 
 def test_ready_ends_the_count_of_deaths_before_it() -> None:
     life, _ = died(9, Limits(), is_ready=False)
-    life, _ = after(Tick(), Started(20), Ready(), CRASH, life=life, now_s=1e3)
+    life, _ = after(Tick(), Started(), Ready(), CRASH, life=life, now_s=1e3)
     assert life.start_deaths == 0
     assert life.phase is Phase.BACKING_OFF
 
@@ -137,8 +132,8 @@ def test_deaths_after_ready_end_no_run_unless_a_setting_says_so() -> None:
 
 
 def test_exit_after_the_last_word_is_no_death() -> None:
-    life, actions = after(Started(7), Ready(), Ended(), CRASH)
-    assert (life.phase, actions) == (Phase.ENDED, [TellPeersReady(7)])
+    life, actions = after(Started(), Ready(), Ended(), CRASH)
+    assert (life.phase, actions) == (Phase.ENDED, [])
 
 
 def test_process_that_cannot_be_started_counts_as_a_death() -> None:
@@ -148,32 +143,26 @@ def test_process_that_cannot_be_started_counts_as_a_death() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from(["start", "ready", "die", "tick"]), st.floats(0, 20)), max_size=60))
-def test_at_most_one_process_is_there_and_peers_hear_of_each_in_turn(moves: list[tuple[str, float]]) -> None:
-    """Semantics 18, 19. A start is asked for only without a process; ready and lost alternate, by incarnation."""
+def test_at_most_one_process_is_there(moves: list[tuple[str, float]]) -> None:
+    """Semantics 18. A start is asked for only without a process."""
     life, actions = begun(1, Limits(start_deaths_max=5))
-    now_s, number, asked, known = 0.0, 0, True, None
+    now_s, asked, is_there = 0.0, True, False
     for move, passed_s in moves:
         now_s += passed_s
         event: Event = Tick()
         if move == "start" and asked:
-            number, asked, event = number + 1, False, Started(number + 1)
+            asked, is_there, event = False, True, Started()
         elif move == "ready":
             event = Ready()
-        elif move == "die" and (asked or life.incarnation is not None):
-            asked, event = False, CRASH
+        elif move == "die" and (asked or is_there):
+            asked, is_there, event = False, False, CRASH
         life, actions = step(life, event, now_s)
         for action in actions:
             match action:
                 case Start():
                     assert not asked
-                    assert life.incarnation is None
+                    assert not is_there
                     asked = True
-                case TellPeersReady(incarnation):
-                    assert known is None
-                    known = incarnation
-                case TellPeersLost(incarnation):
-                    assert known == incarnation
-                    known = None
                 case GiveUp():
                     assert life.start_deaths == 5
         assert life.phase is not Phase.BACKING_OFF or 0 < life.start_at_s - life.died_s <= LONGEST_S + 1e-9

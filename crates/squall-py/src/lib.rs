@@ -67,19 +67,20 @@ fn page_read(fd: i32) -> PyResult<(u32, u64)> {
     Ok((page.component(), page.calls()))
 }
 
-/// (root, number of the spout's task, place of its output) of the tuples that the last call worked on, by a shared page;
-/// the last two mean something for roots of the page's own worker.
+/// The roots of the tuples that the last call worked on, by the shared page of this incarnation; of its own roots also
+/// the number of the spout's task and the place of its output.
 #[pyfunction]
-fn page_suspects(fd: i32) -> PyResult<Vec<(u64, u32, u32)>> {
+fn page_suspects(fd: i32, incarnation: u16) -> PyResult<Vec<(u64, Option<(u32, u32)>)>> {
     let page = page_of(fd)?;
     let with_origin = |root: u64| {
-        let (spout, place) = page.origin_of(RootId(root).slot());
-        (root, spout, place)
+        let id = RootId(root);
+        (root, (id.incarnation().0 == incarnation).then(|| page.origin_of(id.slot())))
     };
     Ok(page.suspects().into_iter().map(with_origin).collect())
 }
 
-/// How many outputs of each of so many spouts' tasks have ended with all before them, by a shared page.
+/// How many outputs of each of so many spouts' tasks have ended with all before them, by a shared page; noted of
+/// generators.
 #[pyfunction]
 fn page_prefixes(fd: i32, spouts: usize) -> PyResult<Vec<u64>> {
     Ok(page_of(fd)?.prefixes(spouts))

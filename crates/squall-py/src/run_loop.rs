@@ -129,7 +129,7 @@ impl Core {
         }
         if let (true, Some(page)) = (worked, &self.page) {
             page.set_totals(totals(spouts));
-            for (i, spout) in spouts.iter().enumerate().filter(|(_, spout)| spout.spout().ordered.get()) {
+            for (i, spout) in spouts.iter().enumerate().filter(|(_, spout)| spout.spout().is_rerun.get()) {
                 page.set_prefix(i, spout.spout().ended_prefix().unwrap_or(0));
             }
         }

@@ -79,6 +79,8 @@ pub struct SpoutState {
     pub polled_ns: Cell<u64>,
     /// Whether the order of its outputs is kept, for a spout with positions or receipts.
     pub ordered: Cell<bool>,
+    /// Whether the next life of its worker runs it again from its beginning: what has ended is known by its count.
+    pub is_rerun: Cell<bool>,
     order: Local<Option<Order>>,
     /// Its number among the spouts' tasks of the worker.
     pub number: Cell<u32>,
@@ -142,6 +144,7 @@ impl SpoutState {
             waited_ns: Cell::new(0),
             polled_ns: Cell::new(0),
             ordered: Cell::new(false),
+            is_rerun: Cell::new(false),
             order: Local::new(None),
             number: Cell::new(0),
             is_suspected: Cell::new(false),
@@ -160,6 +163,7 @@ impl SpoutState {
         self.has_plain_ack.set(options.ack.is_some() && !options.collects_acks && !offloaded);
         self.has_fail.set(options.fail.is_some());
         self.ordered.set(options.order.is_some());
+        self.is_rerun.set(options.order.is_some() && matches!(options.source, Source::Iterator(_)));
         self.order.replace(options.order);
         self.collects_acks.set(options.collects_acks);
         self.rate.replace(RateLimit::new(options.rate_per_s));

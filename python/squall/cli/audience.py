@@ -79,8 +79,10 @@ class Audience:
 
     def close(self) -> None:
         """The run is over."""
-        with suppress(OSError):
+        try:
             self._view.close()
+        except OSError as error:
+            self._lost(error)
         if self._summary is not None:
             self._summary.close()
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import sys
 
-from squall.cli.streams import STDOUT
+from squall.cli.background import BackgroundOutput
+from squall.cli.streams import STDERR, STDOUT
 from squall.cli.texts import Event, failed_text, listening, lost_text, processes, stuck_text, summary_lines
 from squall.cli.view.board import Board, Steering
 from squall.cli.view.keyboard import Keyboard, usable
 from squall.cli.view.painter import Painter
 from squall.cli.view.printed import Printed
 from squall.cli.view.state import Known
-from squall.runtime.output import StandardOutput
 
 STDIN = 0
 PRINTING_SHARE = 0.6
@@ -38,13 +38,15 @@ class LiveView:
 
     def __init__(self, topology: str, *, prints: bool, reads: bool) -> None:
         encoding = sys.stdout.encoding or "ascii"
-        self._painter = Painter(StandardOutput(STDOUT), encoding)
+        self._out = BackgroundOutput(STDOUT)
+        self._painter = Painter(self._out, encoding)
         keyboard = Keyboard(STDIN) if usable(STDIN) and not reads else None
         known = Known(topology, "Ctrl-C drains and ends")
         share = PRINTING_SHARE if prints else 1.0
         self._board = Board(self._painter, keyboard, known, narrow=is_narrow(encoding), share=share)
         self._printed = Printed(self._painter.above) if prints else None
         self._steering: Steering | None = None
+        self._waits = False
 
     @property
     def stdout_fd(self) -> int:
@@ -56,7 +58,8 @@ class LiveView:
         self._steering = steering
         self._board.steer(steering)
         if self._printed is not None:
-            steering.look_at(self._printed.read_fd, self._printed.take)
+            steering.look_at(self._printed.read_fd, self._take_printed)
+            steering.look_at(self._out.caught_up_fd, self._go_on)
 
     def __call__(self, event: Event) -> None:
         """Shows one event."""
@@ -82,7 +85,7 @@ class LiveView:
                 self._complain(failed_text(event), "red")
             case "summary":
                 self.close()
-                print("\n".join(summary_lines(event)), flush=True)
+                self._out.write(_line("\n".join(summary_lines(event))))
             case _:
                 pass
 
@@ -93,12 +96,35 @@ class LiveView:
             if printed is not None:
                 if self._steering is not None:
                     self._steering.look_away(printed.read_fd)
+                    self._steering.look_away(self._out.caught_up_fd)
                 printed.close()
         finally:
             self._board.close()
+            self._out.flush()
 
     def _complain(self, text: str, style: str) -> None:
         if os.isatty(sys.stderr.fileno()):
             self._painter.text_above(text, style)
         else:
-            print(text, file=sys.stderr, flush=True)
+            self._out.write(_line(text), STDERR)
+
+    def _take_printed(self) -> None:
+        """Shows what sinks print; while the terminal takes nothing they wait, and nobody else."""
+        assert self._printed is not None
+        assert self._steering is not None
+        if self._out.is_behind:
+            self._steering.look_away(self._printed.read_fd)
+            self._waits = True
+        else:
+            self._printed.take()
+
+    def _go_on(self) -> None:
+        """The terminal takes what is shown again."""
+        self._out.caught_up()
+        if self._waits and self._printed is not None and self._steering is not None:
+            self._waits = False
+            self._steering.look_at(self._printed.read_fd, self._take_printed)
+
+
+def _line(text: str) -> bytes:
+    return f"{text}\n".encode(sys.stdout.encoding or "utf-8", "replace")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from typing import TextIO
 
-from squall.cli.streams import STDOUT
+from squall.cli.background import BackgroundOutput
+from squall.cli.streams import STDERR, STDOUT
 from squall.cli.texts import (
     Event,
     failed_text,
@@ -20,12 +20,12 @@ from squall.cli.view.words import harmless
 
 
 class PlainView:
-    """Lines of text on `out`; logs and errors on standard error."""
+    """Lines of text on a descriptor; logs and errors on standard error."""
 
     stdout_fd = STDOUT
 
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
+    def __init__(self, fd: int) -> None:
+        self._out = BackgroundOutput(fd)
         self._last: Event | None = None
 
     def attach(self, _helm: object) -> None:
@@ -38,9 +38,11 @@ class PlainView:
                 where = f"in {processes(event)}{listening(event)}; log: {event['log']}"
                 self._say(f'running "{event["topology"]}" {where}')
             case "worker" if event["state"] == "lost":
-                _complain(lost_text(event))
+                self._complain(lost_text(event))
             case "resumed":
                 self._say(event["text"])
+            case "progress" if self._out.is_behind:
+                pass  # the next one tells it too
             case "progress":
                 self._say(progress_line(event, self._last))
                 self._last = event
@@ -49,20 +51,24 @@ class PlainView:
             case "summary":
                 self._say("\n".join(summary_lines(event)))
             case "log":
-                _complain(event["text"])
+                self._out.offer(_line(harmless(event["text"])), STDERR)  # it is in the log too
             case "stuck":
-                _complain(stuck_text(event))
+                self._complain(stuck_text(event))
             case "failed":
-                _complain(failed_text(event))
+                self._complain(failed_text(event))
             case _:
                 pass
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Waits until all is printed."""
+        self._out.flush()
 
     def _say(self, text: str) -> None:
-        print(text, file=self._out, flush=True)
+        self._out.write(_line(text))
+
+    def _complain(self, text: str) -> None:
+        self._out.write(_line(harmless(text)), STDERR)  # it may hold what came from outside
 
 
-def _complain(text: str) -> None:
-    print(harmless(text), file=sys.stderr, flush=True)  # it may hold what came from outside
+def _line(text: str) -> bytes:
+    return f"{text}\n".encode(sys.stdout.encoding or "utf-8", "replace")

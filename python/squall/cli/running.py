@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from squall.cli.audience import Audience, Helm, SummaryFile, View
+from squall.cli.background import BackgroundOutput
 from squall.cli.exits import exits_told
 from squall.cli.placing import with_workers, workers_asked
 from squall.cli.streams import STDERR, STDOUT, prints_kept_back
@@ -21,7 +22,6 @@ from squall.model.durations import parse_duration
 from squall.model.graph import Graph
 from squall.planner.load import load_topology, split_target
 from squall.planner.validate import validate
-from squall.runtime.output import StandardOutput
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ def _view(graph: Graph) -> View:
         return LiveView(graph.name, prints=prints, reads=reads)
     from squall.cli.plain import PlainView
 
-    return PlainView(sys.stderr if prints else sys.stdout)
+    return PlainView(STDERR if prints else STDOUT)
 
 
 class JsonView:
@@ -130,18 +130,25 @@ class JsonView:
     stdout_fd = STDERR
 
     def __init__(self) -> None:
-        self._out = StandardOutput(os.dup(STDOUT))
+        self._out = BackgroundOutput(os.dup(STDOUT))
         os.dup2(STDERR, STDOUT)
 
     def attach(self, _helm: Helm) -> None:
         """Events are all that it shows."""
 
     def __call__(self, event: Event) -> None:
-        """Prints one event."""
-        if event["event"] in ("log", "failed"):
-            print(event["text"], file=sys.stderr, flush=True)
-        if event["event"] != "log":
-            self._out.write(f"{json.dumps(event)}\n".encode())
+        """Prints one event; a report that comes while others wait is left out, as the next one tells it too."""
+        match event["event"]:
+            case "log":
+                return self._out.offer(f"{event['text']}\n".encode(errors="replace"), STDERR)
+            case "failed":
+                self._out.write(f"{event['text']}\n".encode(errors="replace"), STDERR)
+            case "progress" if self._out.is_behind:
+                return
+            case _:
+                pass
+        self._out.write(f"{json.dumps(event)}\n".encode())
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Waits until all is printed."""
+        self._out.flush()

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import typer
 
+from squall.cli.background import BackgroundOutput
 from squall.cli.commands import chosen, control_socket, no_answer
 from squall.cli.following import Following, Question
 from squall.cli.streams import STDOUT
@@ -21,7 +22,6 @@ from squall.cli.texts import Event, failed_text, links_down, links_text, refused
 from squall.cli.view.words import harmless
 from squall.engines.embedded.runs import pid_of, running, topology_of
 from squall.errors import ClusterError
-from squall.runtime.output import StandardOutput
 
 STDIN = 0
 ONCE_HEIGHT = 1000
@@ -62,9 +62,10 @@ def _as_json(following: Following, *, once: bool) -> int:
 def _as_lines(following: Following) -> int:
     from squall.cli.plain import PlainView
 
-    view = PlainView(sys.stdout)
+    view = PlainView(STDOUT)
     for event in following.events():
         view(event)
+    view.close()
     return 0
 
 
@@ -103,7 +104,7 @@ class Top:
         self._last_words: list[str] = []
         self._left = False
         encoding = sys.stdout.encoding or "ascii"
-        painter = Painter(StandardOutput(STDOUT), encoding, own_screen=True)
+        painter = Painter(BackgroundOutput(STDOUT), encoding, own_screen=True)
         keyboard = Keyboard(STDIN) if usable(STDIN) else None
         self._board = Board(painter, keyboard, Known(topology, "Ctrl-C leaves"), narrow=is_narrow(encoding))
 

@@ -1,12 +1,12 @@
 """Numbers of workers' lives: counted up over all workers of a run, 16 bits, so that a root tells whose it is.
 
 A number that comes round again must not meet acks, frames or totals that still mean its old owner (semantics 14). So it
-stays taken until each peer that may have known its owner has said that it forgot it, or is gone itself.
+stays taken until each peer that knew its owner has said that it let go of it, or is gone itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 FIRST, LAST = 1, 0xFFFE
@@ -32,20 +32,20 @@ def given(known: Incarnations) -> tuple[Incarnations, int | None]:
     return known, None
 
 
-def lost(known: Incarnations, incarnation: int) -> Incarnations:
-    """A life is over: it remembers nobody, and all that live may remember it."""
+def lost(known: Incarnations, incarnation: int, peers: Iterable[int]) -> Incarnations:
+    """A life is over: it remembers nobody, and these, which were told of its end, may remember it."""
     if incarnation not in known.living:
         return known
     living = known.living - {incarnation}
-    remembered = {number: peers - {incarnation} for number, peers in known.remembered.items()}
-    remembered[incarnation] = living
+    remembered = {number: by - {incarnation} for number, by in known.remembered.items()}
+    remembered[incarnation] = living.intersection(peers)
     return replace(known, living=living, remembered=_still(remembered))
 
 
-def forgotten(known: Incarnations, peer: int, incarnation: int) -> Incarnations:
-    """The peer has nothing left of this lost incarnation, and drops what may still come from it."""
-    peers = known.remembered.get(incarnation, frozenset[int]())
-    return replace(known, remembered=_still({**known.remembered, incarnation: peers - {peer}}))
+def forgotten(known: Incarnations, peer: int, incarnations: Iterable[int]) -> Incarnations:
+    """The peer has let go of these lost incarnations, and drops what may still come from them."""
+    let_go = {number: known.remembered[number] - {peer} for number in incarnations if number in known.remembered}
+    return replace(known, remembered=_still({**known.remembered, **let_go})) if let_go else known
 
 
 def _still(remembered: Mapping[int, frozenset[int]]) -> dict[int, frozenset[int]]:

@@ -16,8 +16,9 @@ unnoticed. The parent's words reach a worker in their order, so an answer after 
 
 **Losses.** A worker that is lost is waited for. While sources run nothing else changes: the stage began for the new
 life too. In a drain, roots that were lost with it are emitted again and pass bolts that had drained already; so the
-drain begins anew from what it began from. A new stage has a new number, and waves are never numbered twice: whatever
-comes late from before is known by that and dropped. What bounds it all is the time of the drain, which is the run's.
+drain begins anew at once from what it began from. A new stage has a new number, and waves are never numbered twice:
+whatever comes late from before is known by that and dropped. What bounds it all is the time of the drain, which is the
+run's; a drain that the sources' own end began is over when they run again, and has its time anew when they end again.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from typing import Any
 
 Counts = Mapping[int, int]
 """Frames by the incarnation at the other end."""
@@ -43,6 +45,8 @@ class Kind(Enum):
     """What user code still holds may be let go of by its timers."""
     CLOSE = "close"
     """Everything has ended: components are closed."""
+    CUT = "cut"
+    """Nobody reads what the run gives: components are closed, whatever is under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,10 @@ class Stage:
     def needs_exhausted(self) -> bool:
         """Whether it can only end by the sources' own end."""
         return self.kind is Kind.RUN
+
+    def json(self) -> dict[str, Any]:
+        """As JSON can have it."""
+        return {"number": self.number, "kind": self.kind.value, "component": self.component}
 
 
 # -- events ------------------------------------------------------------------------------------------------------
@@ -103,13 +111,36 @@ class Answer:
     waits: bool = False
     holds: bool = False
 
+    @classmethod
+    def of_json(cls, incarnation: int, told: Mapping[str, Any]) -> Answer:
+        """What a worker tells, as JSON has it."""
+
+        def counts(key: str) -> dict[int, int]:
+            return {int(number): count for number, count in told[key].items()}
+
+        return cls(
+            incarnation,
+            told["wave"],
+            told["is_quiet"],
+            told["exhausted"],
+            counts("sent"),
+            counts("received"),
+            told["waits"],
+            told["holds"],
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Stop:
     """The sources are to stop: Ctrl-C, or the time is up."""
 
 
-Event = Joined | Lost | Quiet | Answer | Stop
+@dataclass(frozen=True, slots=True)
+class OutputClosed:
+    """A worker found that nobody reads the run's standard output any more."""
+
+
+Event = Joined | Lost | Quiet | Answer | Stop | OutputClosed
 
 
 # -- actions -----------------------------------------------------------------------------------------------------
@@ -163,7 +194,7 @@ class Settling:
     @property
     def is_over(self) -> bool:
         """Whether nothing is left but to close."""
-        return self.stage.kind is Kind.CLOSE
+        return self.stage.kind in (Kind.CLOSE, Kind.CUT)
 
 
 def settling(workers: Iterable[int], order: Sequence[str]) -> Settling:
@@ -173,13 +204,17 @@ def settling(workers: Iterable[int], order: Sequence[str]) -> Settling:
 
 def step(state: Settling, event: Event) -> tuple[Settling, list[Action]]:
     """The run after an event, and what is to be told to whom."""
-    if state.is_over:
-        return state, []
     match event:
+        case Joined(_, incarnation) if state.is_over:
+            return state, [Begin(state.stage, frozenset({incarnation}))]
+        case _ if state.is_over:
+            return state, []
+        case OutputClosed():
+            return _begun(state, Kind.CUT)
         case Joined(worker, incarnation):
             return _joined(state, worker, incarnation)
         case Lost(worker, incarnation):
-            return _lost(state, worker, incarnation), []
+            return _lost(state, worker, incarnation)
         case Quiet(incarnation, stage):
             if stage != state.stage.number or incarnation not in state.living.values():
                 return state, []
@@ -195,16 +230,17 @@ def step(state: Settling, event: Event) -> tuple[Settling, list[Action]]:
 
 def _joined(state: Settling, worker: int, incarnation: int) -> tuple[Settling, list[Action]]:
     state = replace(state, living={**state.living, worker: incarnation})
-    if state.stage.kind in (Kind.DRAIN, Kind.HELD):
-        return _begun(replace(state, left=state.order), state.begins_from)
     return state, [Begin(state.stage, frozenset({incarnation}))]
 
 
-def _lost(state: Settling, worker: int, incarnation: int) -> Settling:
+def _lost(state: Settling, worker: int, incarnation: int) -> tuple[Settling, list[Action]]:
     if state.living.get(worker) != incarnation:
-        return state
+        return state, []
     living = {other: number for other, number in state.living.items() if other != worker}
-    return _unasked(replace(state, living=living, quiet=state.quiet - {incarnation}))
+    state = _unasked(replace(state, living=living, quiet=state.quiet - {incarnation}))
+    if state.stage.kind in (Kind.DRAIN, Kind.HELD):
+        return _begun(replace(state, left=state.order), state.begins_from)
+    return state, []
 
 
 def _answered(state: Settling, answer: Answer) -> tuple[Settling, list[Action]]:

@@ -1,4 +1,4 @@
-"""The lives of one worker: when it is started, what its peers are told, when the run gives it up.
+"""The lives of one worker: when it is started, and when the run gives it up.
 
 Dropped: to hold a death before `ready` against the run at once. A worker may die while it imports because another
 process took the memory; ten deaths running are no accident. Deaths after `ready` end no run unless a setting says so,
@@ -27,7 +27,7 @@ class Phase(Enum):
     STARTING = "starting"
     READY = "ready"
     ENDED = "ended"
-    """It said its last word: its exit is no death."""
+    """It said its last word, so its exit is no death; or there is none, and nothing left to do."""
     GIVEN_UP = "given-up"
 
 
@@ -36,9 +36,7 @@ class Phase(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """Its process is there, with this incarnation."""
-
-    incarnation: int
+    """Its process is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,27 +80,13 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
-class TellPeersLost:
-    """Tell every other worker that this incarnation is lost: it fails what it waited for (semantics 19)."""
-
-    incarnation: int
-
-
-@dataclass(frozen=True, slots=True)
-class TellPeersReady:
-    """Tell every other worker that this incarnation takes tuples."""
-
-    incarnation: int
-
-
-@dataclass(frozen=True, slots=True)
 class GiveUp:
     """End the run with exit code 1."""
 
     defect: Defect
 
 
-Action = Start | TellPeersLost | TellPeersReady | GiveUp
+Action = Start | GiveUp
 
 
 # -- the machine -------------------------------------------------------------------------------------------------
@@ -123,14 +107,12 @@ class WorkerLife:
     """One worker of a run. Times are on the monotonic clock.
 
     `series`: deaths since it was last alive for `ALIVE_S`. `start_deaths`: deaths since it was last ready. `deaths`:
-    deaths after `ready`. `incarnation`: of its process, None without one. `is_last`: another life would have nothing to
-    do, so a death ends the run.
+    deaths after `ready`. `is_last`: another life would have nothing to do, so a death ends the run.
     """
 
     worker: int
     limits: Limits = Limits()
     phase: Phase = Phase.LOST
-    incarnation: int | None = None
     began_s: float = NEVER
     died_s: float = NEVER
     start_at_s: float = NEVER
@@ -148,12 +130,14 @@ def begun(worker: int, limits: Limits) -> tuple[WorkerLife, list[Action]]:
 def step(life: WorkerLife, event: Event, now_s: float) -> tuple[WorkerLife, list[Action]]:
     """The worker after an event, and what is to be done, in this order."""
     match event, life.phase:
-        case Started(incarnation), Phase.LOST:
-            return replace(life, phase=Phase.STARTING, incarnation=incarnation, began_s=now_s), []
-        case Ready(), Phase.STARTING if life.incarnation is not None:
-            return replace(life, phase=Phase.READY, start_deaths=0), [TellPeersReady(life.incarnation)]
+        case Started(), Phase.LOST:
+            return replace(life, phase=Phase.STARTING, began_s=now_s), []
+        case Ready(), Phase.STARTING:
+            return replace(life, phase=Phase.READY, start_deaths=0), []
         case Ended(), Phase.STARTING | Phase.READY:
             return replace(life, phase=Phase.ENDED), []
+        case Closing(), Phase.BACKING_OFF:
+            return replace(life, phase=Phase.ENDED, start_at_s=NEVER), []
         case Closing(), _:
             return replace(life, is_last=True), []
         case Died(cause), Phase.LOST | Phase.STARTING | Phase.READY:
@@ -166,11 +150,8 @@ def step(life: WorkerLife, event: Event, now_s: float) -> tuple[WorkerLife, list
 
 def _died(life: WorkerLife, cause: Cause, now_s: float) -> tuple[WorkerLife, list[Action]]:
     was_ready = life.phase is Phase.READY
-    # A life that was never ready is not known to peers: they sent it nothing.
-    actions: list[Action] = [TellPeersLost(life.incarnation)] if was_ready and life.incarnation is not None else []
     life = replace(
         life,
-        incarnation=None,
         began_s=NEVER,
         died_s=now_s,
         series=1 if now_s - life.began_s >= ALIVE_S else life.series + 1,
@@ -178,10 +159,10 @@ def _died(life: WorkerLife, cause: Cause, now_s: float) -> tuple[WorkerLife, lis
         deaths=life.deaths + was_ready,
     )
     if defect := cause.defect if life.is_last else _too_many(life, cause):
-        return replace(life, phase=Phase.GIVEN_UP), [*actions, GiveUp(defect)]
+        return replace(life, phase=Phase.GIVEN_UP), [GiveUp(defect)]
     if pause := pause_s(life.series):
-        return replace(life, phase=Phase.BACKING_OFF, start_at_s=now_s + pause), actions
-    return replace(life, phase=Phase.LOST), [*actions, Start(0.0)]
+        return replace(life, phase=Phase.BACKING_OFF, start_at_s=now_s + pause), []
+    return replace(life, phase=Phase.LOST), [Start(0.0)]
 
 
 def _too_many(life: WorkerLife, cause: Cause) -> Defect | None:

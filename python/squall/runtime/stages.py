@@ -13,7 +13,7 @@ from typing import Any
 
 from squall import _core
 
-RUN, DRAIN, HELD, CLOSE = "run", "drain", "held", "close"
+RUN, DRAIN, HELD, CLOSE, CUT = "run", "drain", "held", "close", "cut"
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ from squall.runtime.letter_lines import Run
 from squall.runtime.letters import Letter
 from squall.runtime.marks import Marks
 from squall.runtime.offload import Offloaders
+from squall.runtime.partings import Partings
 from squall.runtime.positions import Positions, StoredPosition
 from squall.runtime.recent import Recent
 from squall.runtime.replay import Replays
@@ -68,7 +69,7 @@ class WorkerProcess:
         self.worker_log = worker_log
         self.levels = levels.Levels()
         self.began_s = time.monotonic()
-        self._output_closed = False
+        self._is_cut = False
         if boot.stdin_fd is not None:
             standard_input.SOURCE = socket.socket(fileno=boot.stdin_fd)
         output.STANDARD = output.StandardOutput(boot.stdout_fd, self.output_closed)
@@ -96,6 +97,7 @@ class WorkerProcess:
             settings=core_settings(graph.settings),
             page_fd=boot.page_fd,
         )
+        self.partings = Partings()
         self.stages = Stages(self.worker, lambda stage: self.send("quiet", stage=stage.number))
         if boot.link_fd is not None:
             self._run_dir = os.open(boot.run_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -131,6 +133,8 @@ class WorkerProcess:
             ended=boot.ended,
         )
         self.built: Built = build(services, offloader=self.offloaders, replace_spout=self._spout)
+        for fd in boot.listen_fds.values():  # each task has one of its own, which it closes when it is stopped
+            os.close(fd)
         self.hooks.built = self.built
         self.hooks.tell_link_lost = self.link_lost
         self.hooks.replays = self.replays = Replays(
@@ -209,7 +213,7 @@ class WorkerProcess:
         drain = life.Drain(self.worker, self.built)
         if not self._through_stages(drain):
             return self._end([self._death()])
-        drained = self._output_closed or (self.stages.stage.kind == stages.CLOSE and not self.worker.pending())
+        drained = self._is_cut or (self.stages.stage.kind == stages.CLOSE and not self.worker.pending())
         failures = self._reported(drain.failures)
         self.positions.finish()
         failures += self._reported(life.close_all(self.built))
@@ -220,7 +224,7 @@ class WorkerProcess:
 
     def _through_stages(self, drain: life.Drain) -> bool:
         """Runs until there is nothing left but to close, or no time, or nobody who reads the output; False: it died."""
-        while not self._output_closed and self.worker.monotonic() < self.stages.deadline:
+        while not self._is_cut and self.worker.monotonic() < self.stages.deadline:
             while (stage := self.stages.next()) is not None:  # the loop is stopped once for several that came together
                 self._begin(stage, drain)
             if self.stages.stage.kind == stages.CLOSE:
@@ -239,15 +243,16 @@ class WorkerProcess:
 
     def _begin(self, stage: Stage, drain: life.Drain) -> None:
         """The parent has begun a stage."""
-        if self._output_closed:
+        if self._is_cut or stage.kind == stages.CUT:
+            self._is_cut = True
             return
         if stage.kind == stages.RUN:
+            self.stages.deadline = inf
             return drain.resume()
         now_s = self.worker.monotonic()
         if self.stages.deadline == inf:
             self.stages.deadline = now_s + self.boot.drain_s
             self.stages.polls_until = now_s + min(self.boot.drain_s, life.POLL_GRACE_S)
-            self.send("draining")
         drain.stop_sources(self.stages.polls_until)
         if stage.component is not None:
             drain.component(stage.component)
@@ -267,8 +272,10 @@ class WorkerProcess:
             self.worker_log.keep()
 
     def output_closed(self) -> None:
-        """Ends the run at once: nobody reads its standard output any more. Any thread."""
-        self._output_closed = True
+        """Ends the run at once, in all its workers: nobody reads its standard output any more. Any thread."""
+        if not self._is_cut:
+            self.send("output-closed")
+        self._is_cut = True
         self.worker.request_stop()
 
     def _end(self, failures: list[Failure], drained: bool = True) -> int:
@@ -277,7 +284,7 @@ class WorkerProcess:
         ok = drained and not any(failure.where != "close" for failure in failures)
         told = [asdict(failure) for failure in failures]
         ended = {"ok": ok, "drained": drained, "failures": told, "busy": self._busy()}
-        self.send("ended", **ended, **self.totals())
+        self.send("ended", let_go=[], **ended, **self.totals())
         return 0 if ok else 1
 
     def _reported(self, failures: list[tuple[Task, str, BaseException]]) -> list[Failure]:
@@ -319,12 +326,14 @@ class WorkerProcess:
         }
 
     def report(self) -> None:
-        """Sends one progress event."""
+        """Sends one progress event, unless the parent has a long way to go to it: the next one says the same, newer."""
         self.worker_log.keep()
         totals = self.totals()
         self.recent.keep(totals["uptime_s"], totals)
         self.hints.look(totals["components"])
-        self.send("progress", **totals)
+        let_go = self.partings.over()
+        if not self.session.offer(_line("progress", let_go=let_go, **totals)):
+            self.partings.untold(let_go)
 
     def stuck(self, component: str, running_s: float, stack: str) -> None:
         """Tells of a call that does not return, as the core's watchdog does."""
@@ -332,7 +341,7 @@ class WorkerProcess:
 
     def send(self, event: str, **fields: Any) -> None:
         """Sends an event to the parent."""
-        self.session.send(json.dumps({"event": event, **fields}, default=repr).encode())
+        self.session.send(_line(event, **fields))
 
     # -- commands ----------------------------------------------------------------------------------------------
 
@@ -369,6 +378,7 @@ class WorkerProcess:
                 return None
             case "peer-lost":
                 self.worker.peer_lost(request["worker"], request["incarnation"], request["suspects"])
+                self.partings.told(request["incarnation"])
                 return None
             case "replay":
                 return self.replays.begin()
@@ -417,6 +427,11 @@ def main() -> None:
     flush(process[0].session)
     worker_log.close()
     os._exit(code)
+
+
+def _line(event: str, **fields: Any) -> bytes:
+    """An event as the parent gets it."""
+    return json.dumps({"event": event, **fields}, default=repr).encode()
 
 
 def _message_timeout_s(settings: Mapping[str, Any]) -> float:

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
+from squall.cli.background import BackgroundOutput
 from squall.cli.view.words import harmless
-from squall.runtime.output import StandardOutput
 
 BEGIN, END = b"\x1b[?2026h", b"\x1b[?2026l"
 """The terminal shows what stands between them at once; one that does not know them ignores them."""
@@ -33,7 +33,7 @@ class Painter:
         own_screen: what was there before comes back at the end.
     """
 
-    def __init__(self, out: StandardOutput, encoding: str, *, own_screen: bool = False) -> None:
+    def __init__(self, out: BackgroundOutput, encoding: str, *, own_screen: bool = False) -> None:
         self._out, self._encoding, self._own_screen = out, encoding, own_screen
         self._buffer = io.StringIO()
         self._console = Console(file=self._buffer, force_terminal=True, highlight=False, legacy_windows=False)
@@ -56,7 +56,9 @@ class Painter:
             self._out.write(HIDE + (OTHER_SCREEN if self._own_screen else b""))
 
     def show(self, lines: Sequence[Text]) -> None:
-        """Puts these lines where the ones before were."""
+        """Puts these lines where the ones before were, unless the terminal does not take what came before."""
+        if self._out.is_behind:
+            return
         home = self._home()
         self._last, self._painted = self._rendered(lines), [line.cell_len for line in lines]
         self._out.write(BEGIN + home + self._last + END)
@@ -78,6 +80,7 @@ class Painter:
             end = BACK if self._own_screen else self._home() + TO_SCREEN_END
             self._painted, self._last = [], b""
             self._out.write(end + SHOW)
+            self._out.flush()
 
     def _home(self) -> bytes:
         """To where the first line begins; a terminal that became narrower has wrapped what was painted."""

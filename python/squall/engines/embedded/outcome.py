@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -43,7 +44,12 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Draining:
-    """The worker stopped its sources, by itself or because it was told to."""
+    """The sources have ended, or were told to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """A worker was lost after all sources had ended, and they run again for what was lost with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +65,22 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
-    """The worker said its last word."""
+class Unfinished:
+    """A worker said its last word before the drain had ended; what it had left, by component."""
 
-    failure: Defect | None = None
+    busy: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """All workers said their last words."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """The worker's process has ended; `cause` says how, in case it said nothing."""
+    """All processes have ended; `cause` says how one did, in case it said nothing."""
 
-    cause: Defect
+    cause: Defect | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +88,27 @@ class Tick:
     """Time has passed."""
 
 
-Event = Ready | Draining | Interrupted | Failed | Ended | Gone | Tick
+Event = Ready | Draining | Resumed | Interrupted | Failed | Unfinished | Ended | Gone | Tick
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What is known of a run; `stop_at_s` and `kill_at_s` are on the monotonic clock."""
+    """What is known of a run; `stop_at_s` and `kill_at_s` are on the monotonic clock.
+
+    `busy`: what workers had left when their drain was over, by component; None: none said so.
+    """
 
     drain_s: float
     phase: Phase = Phase.STARTING
     stop_at_s: float = NEVER
     kill_at_s: float = NEVER
     failure: Defect | None = None
+    busy: Mapping[str, int] | None = None
+
+    @property
+    def next_at_s(self) -> float:
+        """When the clock has to be looked at next."""
+        return self.stop_at_s if self.phase in (Phase.STARTING, Phase.RUNNING) else self.kill_at_s
 
     @property
     def exit_code(self) -> int:
@@ -99,7 +119,7 @@ class Run:
 
     @property
     def said_its_last_word(self) -> bool:
-        """Whether the worker reported its final figures."""
+        """Whether all workers reported their final figures."""
         return self.phase is Phase.ENDED
 
 
@@ -112,19 +132,22 @@ def step(run: Run, event: Event, now_s: float) -> tuple[Run, Do | None]:
             return _draining(run, now_s), None
         case Interrupted(), Phase.STARTING | Phase.RUNNING:
             return _draining(run, now_s), Do.STOP
+        case Resumed(), Phase.DRAINING:
+            return replace(run, phase=Phase.RUNNING, kill_at_s=NEVER), None
         case Interrupted(), Phase.DRAINING:
-            return replace(run, phase=Phase.KILLED, kill_at_s=NEVER), Do.KILL
+            return replace(_judged(run), phase=Phase.KILLED, kill_at_s=NEVER), Do.KILL
         case Failed(failure), _:
             return replace(run, failure=run.failure or failure), None
-        case Ended(failure), Phase.STARTING | Phase.RUNNING | Phase.DRAINING:
-            kill_at_s = now_s + DRAIN_GRACE_S
-            return replace(run, phase=Phase.ENDED, kill_at_s=kill_at_s, failure=run.failure or failure), None
+        case Unfinished(busy), _:
+            return replace(run, busy=Counter(run.busy) + Counter(busy)), None
+        case Ended(), Phase.STARTING | Phase.RUNNING | Phase.DRAINING:
+            return replace(_judged(run), phase=Phase.ENDED, kill_at_s=now_s + DRAIN_GRACE_S), None
         case Gone(cause), Phase.STARTING | Phase.RUNNING | Phase.DRAINING:
-            return replace(run, failure=run.failure or cause), None
+            return replace(run, failure=_judged(run).failure or cause), None
         case Tick(), Phase.STARTING | Phase.RUNNING if now_s >= run.stop_at_s:
             return _draining(run, now_s), Do.STOP
         case Tick(), Phase.DRAINING if now_s >= run.kill_at_s:
-            failure = run.failure or drain_unfinished(run.drain_s, None)
+            failure = run.failure or drain_unfinished(run.drain_s, run.busy or {}, is_all=False)
             return replace(run, phase=Phase.KILLED, kill_at_s=NEVER, failure=failure), Do.KILL
         case Tick(), Phase.ENDED if now_s >= run.kill_at_s:
             return replace(run, kill_at_s=NEVER), Do.KILL
@@ -133,33 +156,53 @@ def step(run: Run, event: Event, now_s: float) -> tuple[Run, Do | None]:
 
 
 def _draining(run: Run, now_s: float) -> Run:
-    return replace(run, phase=Phase.DRAINING, stop_at_s=NEVER, kill_at_s=now_s + run.drain_s + DRAIN_GRACE_S)
+    return replace(run, phase=Phase.DRAINING, kill_at_s=now_s + run.drain_s + DRAIN_GRACE_S)
+
+
+def _judged(run: Run) -> Run:
+    """With the failure that an unfinished drain is."""
+    if run.failure is not None or run.busy is None:
+        return run
+    return replace(run, failure=drain_unfinished(run.drain_s, run.busy))
 
 
 # -- how failures are told -------------------------------------------------------------------------------------
 
 
-def failure_at_end(ended: Mapping[str, Any], drain_s: float) -> Defect | None:
-    """What the worker's last word tells of a failure."""
+def death_told(ended: Mapping[str, Any], *, was_ready: bool) -> tuple[str, Defect] | None:
+    """Whose exception has ended this life of a worker, where another life follows.
+
+    What `on_error` ends, another life goes on with. `open` that raises in the first life is wrong by itself; where an
+    earlier life was ready, it is what it needs that is gone for now.
+    """
+    places = (None, "open") if was_ready else (None,)
+    died = next((failure for failure in ended["failures"] if failure["where"] in places), None)
+    if died is None:
+        return None
+    return died["component"], component_failed(died["component"], died["where"], died["error"])
+
+
+def failure_at_end(ended: Mapping[str, Any]) -> Defect | None:
+    """What the worker's last word tells of a failure of user code."""
     for failure in ended["failures"]:
         if failure["where"] != "close":
             return component_failed(failure["component"], failure["where"], failure["error"])
-    return None if ended["drained"] else drain_unfinished(drain_s, ended["busy"])
+    return None
 
 
-def drain_unfinished(drain_s: float, pending: Mapping[str, int] | None) -> Defect:
+def drain_unfinished(drain_s: float, pending: Mapping[str, int], *, is_all: bool = True) -> Defect:
     """A drain that took too long.
 
     Args:
-        pending: what is left, by component; None: the worker did not say.
+        pending: what is left, by component.
+        is_all: whether each worker has said what it has left.
     """
-    if pending is None:
-        listed = "unknown: the worker does not answer"
-    else:
-        listed = ", ".join(f'{count:,} in "{name}"' for name, count in pending.items())
-    facts = (
-        ("pending", listed or "nothing: a call of a spout did not return, so `drain` of the bolts was not called"),
-    )
+    listed = [f'{count:,} in "{name}"' for name, count in pending.items()]
+    if not is_all:
+        listed.append("unknown: a worker does not answer")
+    elif not listed:
+        listed.append("nothing: a call of a spout did not return, so `drain` of the bolts was not called")
+    facts = (("pending", ", ".join(listed)),)
     fix = "see what it waits for (squall stacks), or give it longer (--drain)"
     return Defect("drain_unfinished", f"the drain did not end in {drain_s:g} s", facts, fix)
 

@@ -1,7 +1,7 @@
 """The parent of `squall run`: it never runs user code but to build the topology (semantics 38).
 
-It binds the listening sockets, has the workers started and replaced (`crew`), follows them to their end, answers other
-commands on a control socket, and leaves nothing behind. What to do when is decided in `outcome`.
+It opens what the spouts read from (`sources`), has the workers started and replaced (`crew`), follows them to their
+end, answers other commands on a control socket, and leaves nothing behind. What to do when is decided in `outcome`.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ import selectors
 import signal
 import socket
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +21,23 @@ from squall.cluster import totals
 from squall.cluster.placement import place
 from squall.cluster.settling import Kind as StageKind
 from squall.cluster.settling import Stage
+from squall.cluster.stuck import Stuck, StuckCalls
 from squall.config.load import local_dir
 from squall.engines.embedded import events, outcome, sockets
 from squall.engines.embedded.control import Answered, Control
 from squall.engines.embedded.crew import Crew
 from squall.engines.embedded.followers import Followers
-from squall.engines.embedded.outcome import Do, Phase, Run
-from squall.engines.embedded.positions import PositionStore, told
+from squall.engines.embedded.order import Order
+from squall.engines.embedded.outcome import NEVER, Do, Phase, Run
+from squall.engines.embedded.positions import told
 from squall.engines.embedded.runs import CONTROL_SOCKET, folder_of_run, remove_dead_runs, remove_old_logs, usable
+from squall.engines.embedded.sources import Sources
 from squall.engines.embedded.standard_input import HINT, StandardInput
+from squall.engines.embedded.storing import Why
 from squall.engines.embedded.worker_process import Wanted
 from squall.engines.metrics.exports import Exports
 from squall.errors import ClusterError, Defect
 from squall.model.graph import Graph, Mode
-from squall.planner.describe import describe
 from squall.planner.plan import plan
 from squall.runtime.dead_log import log_path
 from squall.runtime.open_letters import OpenLetters
@@ -44,34 +46,8 @@ from squall.runtime.positions import StoredPosition
 Event = dict[str, Any]
 LOOK_EVERY_S = 0.2
 """How often the log and the clock are looked at."""
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What `squall run` was asked for.
-
-    `stdout_fd`: where sinks write that write to standard output. `from_start`: whether to forget where the spouts of
-    the last run stopped.
-    """
-
-    file: str
-    name: str | None
-    parameters: list[str]
-    settings: dict[str, Any]
-    for_s: float | None
-    drain_s: float
-    stdout_fd: int = 1
-    from_start: bool = False
-    workers: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Stuck:
-    """A call that does not return: the last of `calls`, begun at `since_s` on the monotonic clock."""
-
-    component: str
-    calls: int
-    since_s: float
+PROGRESS_WITHIN_S = 1.5
+"""The run tells how it stands when its first worker reports, each second; at the latest after so long."""
 
 
 class EmbeddedRun:
@@ -93,17 +69,15 @@ class EmbeddedRun:
         self._exhausted = False
         self._cause: Defect | None = None
         self._interrupts = 0
-        self._bound: dict[str, Any] = {}
-        self._listeners: dict[str, socket.socket] = {}
-        self._stdin: StandardInput | None = None
-        self._unkept: StoredPosition | None = None
-        self._stuck: dict[int, Stuck] = {}
+        self._told_at_s = NEVER
+        self._sources = Sources(graph, local_dir(order.settings))
+        restarts, timeout_s = graph.settings["topology.stuck.restart"], graph.settings["topology.message.timeout.secs"]
+        self._stuck = StuckCalls(2 * timeout_s if restarts else None)
         self._followers = Followers()
         self._control: Control | None = None
         self._exports: Exports | None = None
         self._letters = OpenLetters(log_path(local_dir(order.settings), graph.name))
         self._unstored: set[str] = set()
-        self._positions = PositionStore(local_dir(order.settings), graph.name)
         self._selector = selectors.DefaultSelector()
 
     def interrupt(self) -> None:
@@ -136,49 +110,28 @@ class EmbeddedRun:
             return self._with_positions()
         finally:
             self._selector.close()  # also of a run that did not begin
-            self._positions.close()
+            self._sources.close()
 
     def _with_positions(self) -> int:
         with usable(local_dir(self._order.settings)):
-            positions = self._positions.begin(self._graph, from_start=self._order.from_start)
-        wanted = self._wanted()
+            positions = self._sources.take(from_start=self._order.from_start)
+        wanted = self._order.wanted(self._graph, self._placement)
         try:
             with self._signals(), self._prepared(wanted) as control, self._exporting(wanted):
-                self._listen()
-                self._stdin = StandardInput() if any(spec.reads_stdin for spec in self._graph.spouts) else None
-                self._crew = crew = Crew(wanted, self._plan, self._selector, self, self)
+                stdin = self._sources.open()
+                self._crew = crew = Crew(wanted, self._plan, self._selector, self, self._sources)
                 crew.begin()
                 self._started(crew, wanted)
-                if self._stdin is not None:
-                    self._read_input(self._stdin)
+                if stdin is not None:
+                    self._read_input(stdin)
                 if positions:
                     self._tell({"event": "resumed", "text": told(positions)})
                 self._follow(crew, control)
                 self._say(crew.close())
                 return self._end(crew, wanted.log_file)
         finally:
-            self._close_listeners()
             self._followers.close()
-            for spout in self._bound.values():
-                spout.unbind()
-
-    def _wanted(self) -> Wanted:
-        base, order = local_dir(self._order.settings), self._order
-        stamp, second = f"{self._graph.name}-{os.getpid()}", int(time.time())
-        return Wanted(
-            file=order.file,
-            name=order.name,
-            parameters=order.parameters,
-            described=describe(self._graph),
-            placed=self._placement.executors,
-            settings=order.settings,
-            topology_id=f"{self._graph.name}-1-{second}",
-            run_dir=base / "runs" / stamp,
-            log_file=base / "logs" / f"{stamp}-{second}.log",
-            dead_log=log_path(base, self._graph.name),
-            drain_s=max(order.drain_s, outcome.DRAIN_AT_LEAST_S),
-            stdout_fd=order.stdout_fd,
-        )
+            self._sources.unbind()
 
     @contextmanager
     def _prepared(self, wanted: Wanted) -> Generator[socket.socket]:
@@ -192,32 +145,6 @@ class EmbeddedRun:
                 inside.enter_context(folder_of_run(wanted.run_dir))
                 control = inside.enter_context(sockets.listen(wanted.run_dir / CONTROL_SOCKET))
             yield control
-
-    def _listen(self) -> None:
-        for spec in self._graph.spouts:
-            if spec.listens:
-                spout = spec.make(None)
-                self._listeners[spec.name] = spout.bind()
-                self._bound[spec.name] = spout
-
-    def _close_listeners(self) -> None:
-        """From a drain on the sockets are the workers' alone: when those close them, who comes is refused."""
-        while self._listeners:
-            self._listeners.popitem()[1].close()
-
-    # -- what a new life of a worker gets ----------------------------------------------------------------------------
-
-    def listeners(self) -> Mapping[str, socket.socket]:
-        """The listening sockets of the spouts that have one."""
-        return self._listeners
-
-    def standard_input(self) -> socket.socket | None:
-        """Where it is passed on, if a spout reads it."""
-        return None if self._stdin is None else self._stdin.connect()
-
-    def positions(self) -> list[dict[str, Any]]:
-        """Where the spouts had got to."""
-        return [position.json() for position in self._positions.newest() + ([self._unkept] if self._unkept else [])]
 
     @contextmanager
     def _exporting(self, wanted: Wanted) -> Generator[None]:
@@ -236,7 +163,7 @@ class EmbeddedRun:
 
     def _stuck_now(self) -> tuple[str, float] | None:
         """The call that has not returned for longest."""
-        longest = min(self._stuck.values(), key=lambda stuck: stuck.since_s, default=None)
+        longest = self._stuck.longest()
         return None if longest is None else (longest.component, time.monotonic() - longest.since_s)
 
     # -- follow --------------------------------------------------------------------------------------------------
@@ -244,6 +171,7 @@ class EmbeddedRun:
     def _follow(self, crew: Crew, listener: socket.socket) -> None:
         """Serves the workers until there is none any more and everything they said is heard."""
         with self._selector as selector:
+            selector.register(self._sources.storing.fd, selectors.EVENT_READ, self._sources.storing.tell)
             self._control = control = Control(listener, crew.ask, crew.tell, selector, self._followers)
             look_at_s = 0.0
             while not crew.is_over:
@@ -257,9 +185,8 @@ class EmbeddedRun:
         control.end()
 
     def _started(self, crew: Crew, wanted: Wanted) -> None:
-        addresses = {name: self._bound[name].bound_address(one) for name, one in self._listeners.items()}
         urls = self._exports.urls if self._exports is not None else {}
-        self._tell(events.started(self._graph, wanted, crew.pids(), addresses, urls))
+        self._tell(events.started(self._graph, wanted, crew.pids(), self._sources.addresses(), urls))
         for one in crew.pids():
             self._tell(events.worker(one["id"], one["pid"], "started", None))
         self._is_started = True
@@ -272,7 +199,7 @@ class EmbeddedRun:
         stdin.start()
 
     def _patience_s(self, crew: Crew) -> float:
-        soonest_s = min(self._run.stop_at_s, self._run.kill_at_s, crew.next_at_s()) - time.monotonic()
+        soonest_s = min(self._run.next_at_s, crew.next_at_s()) - time.monotonic()
         return max(0.0, min(LOOK_EVERY_S, soonest_s))
 
     def _complaints(self) -> list[str]:
@@ -287,7 +214,7 @@ class EmbeddedRun:
     def said(self, worker: int, event: Event) -> None:
         """A worker said something."""
         match event.get("event"):
-            case "progress" if worker == self._crew.first():
+            case "progress" if worker == self._crew.first() or self._told_at_s == NEVER:
                 self._progress()
             case "position":
                 self._store(worker, StoredPosition.of_json(event["record"]), event["number"], event["ended"])
@@ -303,7 +230,7 @@ class EmbeddedRun:
     def changed(self, worker: int, pid: int, state: str, cause: Defect | None) -> None:
         """A worker is started, ready or lost."""
         if state == "lost":
-            self._stuck.pop(worker, None)
+            self._stuck.gone(worker)
         if state == "ready" and self._crew.is_whole:
             self._step(outcome.Ready())
         if state == "lost" and cause is not None:
@@ -317,15 +244,18 @@ class EmbeddedRun:
             return
         self._control.answered(answer)
         if "tap" in answer:
-            for stuck in self._stuck.values():
+            for stuck in self._stuck.now():
                 self._control.tell_stuck(stuck.component, time.monotonic() - stuck.since_s)
 
     def began(self, stage: Stage) -> None:
         """A stage of the run has begun."""
-        if stage.kind is not StageKind.RUN:
-            self._exhausted = self._exhausted or self._run.phase in (Phase.STARTING, Phase.RUNNING)
-            self._step(outcome.Draining())
-            self._close_listeners()
+        if stage.kind is StageKind.RUN:
+            self._exhausted = False
+            return self._step(outcome.Resumed())
+        if self._run.phase in (Phase.STARTING, Phase.RUNNING):
+            self._exhausted = stage.kind is not StageKind.CUT
+        self._step(outcome.Draining())
+        self._sources.close_listeners()
 
     def gave_up(self, why: Defect) -> None:
         """A worker cannot be had, or cannot go on."""
@@ -334,6 +264,7 @@ class EmbeddedRun:
             self._crew.kill()
 
     def _progress(self) -> None:
+        self._told_at_s = time.monotonic()
         now = {"at_epoch_ms": int(time.time() * 1000), "phase": self._run.phase.value}
         known = {"event": "progress", "topology": self._graph.name, **now}
         figures = totals.merged(self._crew.totals)
@@ -341,12 +272,13 @@ class EmbeddedRun:
 
     def _ended(self, worker: int, event: Event) -> None:
         """A worker said its last word: all has ended, or its own code ended it."""
-        failure = outcome.failure_at_end(event, self._order.drain_s)
-        died = next((one for one in event["failures"] if one["where"] is None), None)
-        if died is not None and failure is not None:  # what `on_error` ends, another life goes on with
-            return self._crew.will_end(worker, failure, died["component"])
+        if (died := outcome.death_told(event, was_ready=self._crew.was_ready(worker))) is not None:
+            component, why = died
+            return self._crew.will_end(worker, why, component)
         self._crew.ended(worker)
-        if failure is not None:
+        if not event["drained"]:
+            self._step(outcome.Unfinished(event["busy"]))
+        if (failure := outcome.failure_at_end(event)) is not None:
             self._step(outcome.Failed(failure))
             if self._run.phase in (Phase.STARTING, Phase.RUNNING):
                 self._crew.kill()
@@ -357,35 +289,39 @@ class EmbeddedRun:
         number: int = event["component"]
         component = self._components[number - 1]
         since_s = time.monotonic() - event["running_s"]
-        self._stuck[worker] = Stuck(component, self._crew.calls(worker), since_s)
+        self._stuck.told(Stuck(worker, component, self._crew.calls(worker), since_s))
         on_loop = self._graph.components[component].mode is Mode.LOOP
         self._tell({**event, "component": component, "on_loop": on_loop, "worker": worker})
         if self._control is not None:
             self._control.tell_stuck(component, event["running_s"])
 
     def _store(self, worker: int, position: StoredPosition, number: int, ended: int | None) -> None:
-        """Makes a position durable, or says why not; the worker tries again."""
-        done = False
-        try:
-            if self._stdin is not None and self._graph.components[position.component].reads_stdin:
-                if position.task == 0:  # the one that reads it
-                    self._stdin.ended(position.position)
-                    self._unkept = position
-            else:
-                self._positions.put(position)
-            done = True
-            self._unstored.discard(position.component)
-        except OSError as error:
-            if position.component not in self._unstored:  # else it was said
-                self._say([f'the position of "{position.component}" cannot be stored: {error.strerror}'])
-                self._unstored.add(position.component)
-        except ClusterError as error:
-            self._step(outcome.Failed(error.defects[0]))
-            self._step(outcome.Interrupted())
-        if done and ended is not None:
-            self._crew.positioned(worker, position.component, position.task, ended)
-        stored = {"component": position.component, "task": position.task, "number": number, "done": done}
-        self._crew.tell_worker(worker, {"cmd": "position-stored", **stored})
+        """Has a position made durable, and tells the life of its worker; one that is not is sent again."""
+        life = self._crew.incarnation(worker)
+
+        def told(why: Why) -> None:
+            self._complain_of(position.component, why)
+            if self._crew.incarnation(worker) != life:  # the next one began before it, and counts anew
+                return
+            if why is None and ended is not None:
+                self._crew.positioned(position.component, position.task, ended)
+            stored = {"component": position.component, "task": position.task, "number": number, "done": why is None}
+            self._crew.tell_worker(worker, {"cmd": "position-stored", **stored})
+
+        self._sources.put(position, told)
+
+    def _complain_of(self, component: str, why: Why) -> None:
+        match why:
+            case None:
+                self._unstored.discard(component)
+            case ClusterError():
+                self._step(outcome.Failed(why.defects[0]))
+                self._step(outcome.Interrupted())
+            case OSError() if component not in self._unstored:  # else it was said
+                self._say([f'the position of "{component}" cannot be stored: {why.strerror}'])
+                self._unstored.add(component)
+            case _:
+                pass
 
     # -- time --------------------------------------------------------------------------------------------------------
 
@@ -394,18 +330,12 @@ class EmbeddedRun:
             self._interrupts -= 1
             self._step(outcome.Interrupted())
         crew.pass_time()
-        for worker, stuck in list(self._stuck.items()):
-            self._look_at_stuck(worker, stuck)
+        now_s = time.monotonic()
+        for late in self._stuck.passed(crew.calls, now_s):
+            crew.end_worker(late.worker, outcome.call_hangs(late.component, now_s - late.since_s))
+        if now_s - self._told_at_s > PROGRESS_WITHIN_S:  # the first worker does not report: it hangs, or is replaced
+            self._progress()
         self._step(outcome.Tick())
-
-    def _look_at_stuck(self, worker: int, stuck: Stuck) -> None:
-        running_s = time.monotonic() - stuck.since_s
-        settings = self._graph.settings
-        if self._crew.calls(worker) != stuck.calls:
-            del self._stuck[worker]
-        elif settings["topology.stuck.restart"] and running_s > 2 * settings["topology.message.timeout.secs"]:
-            del self._stuck[worker]
-            self._crew.end_worker(worker, outcome.call_hangs(stuck.component, running_s))
 
     def _step(self, event: outcome.Event) -> None:
         self._run, do = outcome.step(self._run, event, time.monotonic())
@@ -419,12 +349,13 @@ class EmbeddedRun:
 
     def _end(self, crew: Crew, log_file: Path) -> int:
         """Says how it ended; the exit code."""
-        if self._cause is not None and not self._run.said_its_last_word:
+        self._sources.storing.finish()
+        if not self._run.said_its_last_word:
             self._run, _ = outcome.step(self._run, outcome.Gone(self._cause), time.monotonic())
         if failure := self._run.failure:
             self._tell({"event": "failed", "code": failure.code, "text": str(failure), "log": str(log_file)})
         if self._run.exit_code == outcome.EXIT_OK and self._exhausted:
-            self._positions.forget()
+            self._sources.forget()
         figures = outcome.summary(totals.merged(crew.totals), time.monotonic() - self._began_s)
         self._tell({"event": "summary", "topology": self._graph.name, **figures})
         return self._run.exit_code

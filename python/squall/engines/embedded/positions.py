@@ -12,7 +12,8 @@ import json
 import os
 import shutil
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from squall.errors import ClusterError, Defect, StateError
@@ -32,7 +33,6 @@ class PositionStore:
     def __init__(self, local_dir: Path, topology: str) -> None:
         self._folder, self._topology = local_dir / "positions" / topology, topology
         self._lock: int | None = None
-        self._newest: dict[tuple[str, int], StoredPosition] = {}
 
     def begin(self, graph: Graph, *, from_start: bool) -> list[StoredPosition]:
         """Where the last run stopped.
@@ -53,21 +53,25 @@ class PositionStore:
         for one in stored:
             if defect := unmatched(one, graph):
                 raise StateError(defect)
-        self._newest = {(one.component, one.task): one for one in stored}
         return stored
 
-    def newest(self) -> list[StoredPosition]:
-        """What is stored now."""
-        return list(self._newest.values())
-
-    def put(self, position: StoredPosition) -> None:
-        """Stores a position durably.
+    def put(self, *positions: StoredPosition) -> list[OSError | None]:
+        """Stores positions durably: why each is not stored, where the one before it still is; None: it is.
 
         Raises:
             ClusterError: `positions_in_use`.
-            OSError: it is not stored; the one before it still is.
+            OSError: none is stored.
+
+        Cost: a sync for each, and one for each folder.
         """
         self._take()
+        why: list[OSError | None] = [_tried(partial(self._write, position)) for position in positions]
+        names = {one.component for one, error in zip(positions, why, strict=True) if error is None}
+        synced = {name: _tried(partial(sync_folder, self._folder / name)) for name in sorted(names)}
+        return [error or synced[one.component] for one, error in zip(positions, why, strict=True)]
+
+    def _write(self, position: StoredPosition) -> None:
+        """Puts a position in its place, where it survives a crash when the folder is synced."""
         path = self._folder / position.component / str(position.task)
         if not path.parent.exists():
             path.parent.mkdir(mode=0o700)
@@ -81,8 +85,6 @@ class PositionStore:
             file.flush()
             os.fsync(file.fileno())
         beside.rename(path)
-        sync_folder(path.parent)
-        self._newest[position.component, position.task] = position
 
     def forget(self) -> None:
         """The next run begins at the start of all its sources, or of none if the machine dies before the first step.
@@ -136,6 +138,14 @@ class PositionStore:
             facts = (("file", str(path)), ("because", str(error)))
             fix = f"restore the file, or begin anew: {FROM_START}"
             raise StateError(Defect("position_unreadable", "a stored position cannot be read", facts, fix)) from None
+
+
+def _tried(act: Callable[[], None]) -> OSError | None:
+    try:
+        act()
+    except OSError as error:
+        return error
+    return None
 
 
 def unmatched(stored: StoredPosition, graph: Graph) -> Defect | None:

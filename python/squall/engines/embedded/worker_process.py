@@ -196,15 +196,18 @@ class WorkerProcess:
         return sorted({component, *marked(self._page)} - {0})
 
     def prefixes(self, spouts: int) -> list[int]:
-        """How many outputs of each of its so many spouts' tasks have ended with all before them; they outlive it."""
+        """How many outputs of each of its so many spouts' tasks have ended with all before them; they outlive it.
+
+        Out: 0 for spouts that are no generators; in order.
+        """
         return _core.page_prefixes(self._page, spouts)
 
-    def suspects(self) -> list[tuple[int, int, int]]:
+    def suspects(self, incarnation: int) -> list[tuple[int, tuple[int, int] | None]]:
         """The tuples that its loop's last call worked on; they outlive it.
 
-        Out: (root, number of the spout's task, place of the output), the last two if the root is its own.
+        Out: (root, origin), where the origin of its own roots is (number of the spout's task, place of the output).
         """
-        return _core.page_suspects(self._page)
+        return _core.page_suspects(self._page, incarnation)
 
     def on_loop(self) -> int:
         """The number, from 1, of the component whose code ran on its loop; 0: none."""
