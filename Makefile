@@ -2,7 +2,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup run test rust-test python-test property feed-kill kill chaos chaos-long lint bench docs wheel lock clean
+.PHONY: help setup run test rust-test python-test property fuzz feed-kill kill chaos chaos-long lint bench docs wheel lock clean
 
 PYTHON ?= python3
 FOR ?= 20s
@@ -79,6 +79,12 @@ python-test: $(S)/core ## the tests of the Python side, on the built core
 property: $(S)/core ## drive random topologies against a model for long (MACHINES=2000; SEED=… repeats)
 	SQUALL_MODEL_MACHINES=$(MACHINES) $(BIN)/python -m pytest tests/property/test_model.py::TestModel \
 	  -p no:logging --show-capture=no $(if $(SEED),--hypothesis-seed=$(SEED))
+
+fuzz: FOR = 60s
+fuzz:            ## feed random bytes to frames and values, each for a while (FOR=60s); needs cargo-fuzz and a nightly Rust
+	@for=$(FOR); case $$for in *m) seconds=$$(($${for%m} * 60));; *) seconds=$${for%s};; esac; \
+	for target in frames values; do mkdir -p $(S)/fuzz/$$target; \
+	  cargo +nightly fuzz run $$target $(S)/fuzz/$$target fuzz/corpus/$$target -- -max_total_time=$$seconds -print_final_stats=1; done
 
 feed-kill: $(S)/core ## feed a million lines while both sides are killed (LINES=1000000)
 	SQUALL_FEED_KILL_LINES=$(LINES) $(BIN)/python -m pytest -s --timeout 900 tests/component/test_feed_kill.py tests/component/test_tcp_journal.py

@@ -1,12 +1,8 @@
-//! Any bytes are values or a fault: no panic, and no count that the bytes could not hold.
+//! See `fuzz/laws/values.rs`.
 
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use squall_core::codec::check;
+#[path = "../laws/values.rs"]
+mod law;
 
-fuzz_target!(|bytes: &[u8]| {
-    if let Ok(values) = check(bytes) {
-        assert!(values <= bytes.len());
-    }
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| law::check_values(bytes));

@@ -204,6 +204,99 @@ def test_a_tuple_that_kills_its_worker_is_given_up_at_the_third_death(squall: Sq
     assert set(count(squall)) == set(range(2000))
 
 
+LOOPING = """
+    def numbers(first):
+        "Gives the last half of the numbers when its test has done what it wanted to do meanwhile."
+        for n in range(3000):
+            while n >= 1500 and not (FOLDER / "go").exists():
+                yield None
+            yield first + n, 2
+
+    class Steps(Bolt):
+        outputs = ("n", "left")
+
+        def process(self, n: int, left: int):
+            if left:
+                return n, left - 1
+            keep(n)
+
+    class Slow(Steps):
+        def process(self, n: int, left: int):
+            time.sleep(0.001)
+            return super().process(n, left)
+
+    topology = Topology("looping", settings={"topology.max.spout.pending": 500})
+    first = topology.spout("first", lambda: numbers(0), outputs=("n", "left"))
+    second = topology.spout("second", lambda: numbers(10_000), outputs=("n", "left"))
+    there = topology.bolt("there", Slow).shuffle(first)
+    back = topology.bolt("back", Steps).shuffle(there).shuffle(second)
+    there.shuffle(back)
+"""
+
+
+@pytest.mark.parametrize("worker", [1, 2])
+def test_death_of_a_worker_that_tuples_only_come_to_by_a_loop_loses_nothing(squall: Squall, worker: int) -> None:
+    """Semantics 19. What "second" gives comes to the other worker only by the edge that closes the loop."""
+    text = with_keep(squall, LOOPING)
+    placed = squall.done("check", squall.file(text), "-w", 2).out
+    assert "beside first" in placed
+    assert "beside second" in placed
+    run = squall.run(text, "-w", 2)
+    for death in range(1, 4):
+        copied_to(squall, run, death * 400)
+        kill(run, worker)
+    (squall.folder / "go").touch()
+    assert run.end() == 0, run.err
+    assert set(count(squall)) == {*range(3000), *range(10_000, 13_000)}
+    summary = run.summary()
+    assert (summary["pending"], summary["dead"]) == (0, 0)
+
+
+CIRCLING = """
+    def numbers():
+        for n in range(300):
+            yield n, os.getpid()
+
+    class Circle(Bolt):
+        "What the first life of the spout gave goes round for ever."
+        outputs = ("n", "source")
+
+        def process(self, n: int, source: int):
+            (FOLDER / f"life-{source}").touch()
+            if len(list(FOLDER.glob("life-*"))) == 1 or (FOLDER / f"first-{source}").exists():
+                (FOLDER / f"first-{source}").touch()
+                return n, source
+            keep(n)
+
+    class Back(Bolt):
+        outputs = ("n", "source")
+
+        def process(self, n: int, source: int):
+            keep(-1)
+            time.sleep(0.02 if (FOLDER / "slow").exists() else 0.0002)
+            return n, source
+
+    topology = Topology("circling")
+    numbers = topology.spout("numbers", numbers, outputs=("n", "source"))
+    circle = topology.bolt("circle", Circle).shuffle(numbers)
+    back = topology.bolt("back", Back).shuffle(circle)
+    circle.shuffle(back)
+"""
+
+
+def test_tuples_of_a_life_that_is_over_do_not_go_round_their_loop(squall: Squall) -> None:
+    """Decision 0005. Their trees have ended with the life of the worker that had opened them, in another worker."""
+    run = squall.run(with_keep(squall, CIRCLING), "-w", 2)
+    wait_until(lambda: count(squall)[-1] > 1000, what="that tuples go round")
+    (squall.folder / "slow").touch()
+    so_far = count(squall)[-1]
+    wait_until(lambda: count(squall)[-1] > so_far + 2, what="that most of them wait in the other worker")
+    kill(run, 1)
+    (squall.folder / "slow").unlink()
+    assert run.end() == 0, run.err
+    assert set(count(squall)) == {-1, *range(300)}
+
+
 PARTS = """
     class Once(Bolt):
         "Dies once, with several tuples of one root in its hands."

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
@@ -197,6 +199,99 @@ def test_loops_over_workers_end(squall: Squall, workers: int) -> None:
     run = squall.run(with_keep(squall, LOOP), "-w", workers)
     assert run.end() == 0, run.err
     assert count(squall) == dict.fromkeys(range(3000), 1)
+
+
+MANY = """
+    EACH = 550_000
+
+    def fan(n: int):
+        for i in range(EACH):
+            yield n
+
+    class Hold(Bolt):
+        "Acks tuples of two roots in turn, so that no two acks merge, and all in one call."
+        manual_ack = True
+
+        def open(self, context):
+            self.held = {0: [], 1: []}
+
+        def process(self, tup: Tuple):
+            held = self.held[tup["n"]]
+            held.append(tup)
+            if all(len(held) == EACH for held in self.held.values()):
+                for one, other in zip(self.held[0], self.held[1]):
+                    self.ack(one)
+                    self.ack(other)
+                self.held.clear()
+
+    topology = Topology("many")
+    numbers = topology.spout("numbers", lambda: iter(range(2)), outputs=("n",))
+    fanned = topology.bolt("fan", fan, outputs=("n",)).shuffle(numbers)
+    topology.bolt("hold", Hold).shuffle(fanned)
+"""
+
+
+def test_more_acks_at_once_than_a_frame_holds_all_arrive(squall: Squall) -> None:
+    """16 bytes each, over a million of them."""
+    run = squall.run(with_keep(squall, MANY), "-w", 2, "-c", "topology.message.timeout.secs=600")
+    assert run.end(120) == 0, run.err
+    summary = run.summary()
+    assert (summary["acked"], summary["failed"]) == (2, 0)
+
+
+LARGE = """
+    import asyncio
+
+    def fan(n: int):
+        for i in range(ROWS):
+            yield b"x" * SIZE
+            keep(i)
+
+    class Slow(Bolt):
+        "Waits outside of the loop, so that its worker goes on taking in what comes."
+        max_in_flight = 1
+
+        async def process(self, data: bytes):
+            while not (FOLDER / "go").exists():
+                await asyncio.sleep(0.01)
+
+    topology = Topology("large")
+    numbers = topology.spout("numbers", lambda: iter(range(1)), outputs=("n",))
+    fanned = topology.bolt("fan", fan, outputs=("data",)).shuffle(numbers)
+    topology.bolt("slow", Slow).shuffle(fanned)
+"""
+
+
+def memory_mib(process: int, what: str) -> int:
+    """What a process has (`VmRSS`), or has had at most (`VmHWM`)."""
+    return int(re.findall(rf"{what}:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())[0]) >> 10
+
+
+@pytest.mark.parametrize(("rows", "size_mib", "most_mib"), [(400, 1, 40), (40, 14, 100)])
+def test_large_rows_before_a_slow_bolt_of_another_worker_are_bounded(
+    squall: Squall, rows: int, size_mib: int, most_mib: int
+) -> None:
+    """Semantics 25. A root that grows: its rows wait where they are made, and few of them on the way. Over all rows it
+    would be 400 and 560 MiB."""
+    text = LARGE.replace("ROWS", str(rows)).replace("SIZE", str(size_mib << 20))
+    run = squall.run(with_keep(squall, text), "-w", 2, "-c", "topology.message.timeout.secs=600")
+    processes = [pid(run, worker) for worker in (1, 2)]
+    before = [memory_mib(process, "VmRSS") for process in processes]
+    last, since_s = 0, time.monotonic()
+
+    def stands_still() -> bool:
+        nonlocal last, since_s
+        if (now := count(squall).total()) != last or not now:
+            last, since_s = now, time.monotonic()
+        return time.monotonic() - since_s > 1.0
+
+    wait_until(stands_still, what="that no more rows are made")
+    assert last < rows / 4
+    grown = [memory_mib(process, "VmHWM") - had for process, had in zip(processes, before, strict=True)]
+    assert max(grown) < most_mib, grown
+    (squall.folder / "go").touch()
+    assert run.end() == 0, run.err
+    assert run.summary()["acked"] == 1
 
 
 DRAINS = """

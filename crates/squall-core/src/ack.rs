@@ -316,22 +316,17 @@ impl Bundles {
     }
 }
 
-/// Acks and fails on their way to the workers that own the roots; neighbours of one root merge.
+/// Acks on their way to the worker that owns the roots: XORs to apply, in order; neighbours of one root merge.
 #[derive(Default)]
-pub struct AckFrame {
-    /// XORs to apply, in order.
-    pub acks: Vec<(RootId, u64)>,
-    /// Roots to fail.
-    pub fails: Vec<RootId>,
-}
+pub struct Acks(pub Vec<(RootId, u64)>);
 
-impl AckFrame {
+impl Acks {
     /// Adds one ack.
     #[inline(always)]
     pub fn ack(&mut self, root: RootId, xor: u64) {
-        match self.acks.last_mut() {
+        match self.0.last_mut() {
             Some(last) if last.0 == root => last.1 ^= xor,
-            _ => self.acks.push((root, xor)),
+            _ => self.0.push((root, xor)),
         }
     }
 }

@@ -1,13 +1,28 @@
-//! How many tuples a worker may send to one task of another (semantics 25).
+//! How much a worker may send to one task of another (semantics 25).
 //!
-//! Grants are totals since the link's session began, so a repeated one gives nothing. The receiver grants what its task
-//! took out of the mailbox, not what came: a slow task holds up those who send to it, and nobody else. A session begins
-//! without credit, as tuples of the one before, or of the sender's earlier life, may still be in the mailbox.
+//! Credit is spent by rows and by their bytes, so that a mailbox of large rows is bounded as one of many is. Grants are
+//! totals since the link's session began, so a repeated one gives nothing. The receiver grants what its task took out of
+//! the mailbox, not what came: a slow task holds up those who send to it, and nobody else. A session begins without
+//! credit, as tuples of the one before, or of the sender's earlier life, may still be in the mailbox.
 //!
-//! Bound: a mailbox holds at most the window of each sending worker, and what local tasks may put there.
+//! A frame goes as long as there is room for its rows; its bytes may take more than that. Dropped: that it waits for its
+//! bytes too, since a small window would never have room for the largest row.
+//!
+//! Bound: of each sending worker a mailbox holds at most a window of rows, and a window of [`ROW_BYTES`] in bytes as they
+//! were sent, and the bytes of one frame; beside it, what local tasks may put there. Rows that were set aside because
+//! their channel is held count as rows only.
 
 use crate::link::Violation;
 use std::collections::VecDeque;
+
+/// So many bytes of rows take as much credit as one row does.
+pub const ROW_BYTES: usize = 2048;
+
+/// What rows with so many bytes take of the credit.
+#[inline]
+pub fn weight(rows: usize, bytes: usize) -> u64 {
+    rows as u64 + (bytes / ROW_BYTES) as u64
+}
 
 /// The sender's side, for one task of a peer and one session.
 #[derive(Clone, Copy, Debug)]
@@ -23,17 +38,17 @@ impl Credit {
         Credit { window, granted: 0, sent: 0 }
     }
 
-    /// How many tuples may be sent now.
+    /// How many rows may be sent now in a frame.
     #[inline]
     pub fn room(&self) -> u64 {
-        self.granted - self.sent
+        self.granted.saturating_sub(self.sent)
     }
 
-    /// So many tuples are in a frame now; at most [`Credit::room`].
+    /// So many rows, at most [`Credit::room`], with so many bytes are in a frame now.
     #[inline]
-    pub fn spend(&mut self, tuples: u64) {
-        assert!(tuples <= self.room(), "the caller has asked how many may be sent");
-        self.sent += tuples;
+    pub fn spend(&mut self, rows: usize, bytes: usize) {
+        assert!(rows as u64 <= self.room(), "the caller has asked how many may be sent");
+        self.sent += weight(rows, bytes);
     }
 
     /// The peer grants `total` since the session began. Whether there is more room than before.
@@ -47,40 +62,38 @@ impl Credit {
         Ok(is_more)
     }
 
-    /// How many tuples the peer's task has not taken yet, as far as is known.
+    /// What the peer's task has not taken yet, as far as is known, as [`weight`] counts it.
     pub fn under_way(&self) -> u64 {
         self.sent - self.granted.saturating_sub(self.window).min(self.sent)
     }
-
-    /// How many tuples were sent since the session began.
-    pub fn sent(&self) -> u64 {
-        self.sent
-    }
 }
 
-/// Tuples of one frame, side by side in the mailbox.
+/// Rows of one frame, side by side in the mailbox.
 struct Mark {
-    /// How many tuples the mailbox had ever taken when these were in it, modulo 2^32.
+    /// How many rows the mailbox had ever taken when these were in it, modulo 2^32.
     pushed: u32,
-    tuples: u32,
+    rows: u32,
+    /// What they take for their bytes, until the last of them is taken.
+    more: u64,
 }
 
 /// The receiver's side, for one task and one sending worker, over all its lives and sessions.
 ///
-/// Bound: a mark for each frame whose tuples wait, so at most the window.
+/// Bound: a mark for each frame whose rows wait, so at most the window.
 pub struct Inflow {
     window: u64,
     received: u64,
     granted: u64,
     marks: VecDeque<Mark>,
-    /// Tuples of frames that have marks.
+    /// Rows of frames that have marks, and what these take for their bytes.
     marked: u64,
+    more: u64,
 }
 
 impl Inflow {
     /// Nothing came, and nothing was granted yet.
     pub fn new(window: u64) -> Inflow {
-        Inflow { window, received: 0, granted: 0, marks: VecDeque::new(), marked: 0 }
+        Inflow { window, received: 0, granted: 0, marks: VecDeque::new(), marked: 0, more: 0 }
     }
 
     /// A new session begins. What came before it and still waits takes room.
@@ -88,31 +101,34 @@ impl Inflow {
         (self.received, self.granted) = (0, 0);
     }
 
-    /// A frame with so many tuples came. To be called before they are put into the mailbox, and refused with them.
-    pub fn receive(&mut self, tuples: u32) -> Result<(), Violation> {
-        let received = self.received + u64::from(tuples);
-        if received > self.granted {
-            return Err(Violation::Credit { most: self.granted, came: received });
+    /// A frame with so many rows of so many bytes came. To be called before they are put into the mailbox, and refused
+    /// with them.
+    pub fn receive(&mut self, rows: usize, bytes: usize) -> Result<(), Violation> {
+        let came = self.received + rows as u64;
+        if rows > 0 && came > self.granted {
+            return Err(Violation::Credit { most: self.granted, came });
         }
-        self.received = received;
+        self.received += weight(rows, bytes);
         Ok(())
     }
 
-    /// The frame's tuples are in the mailbox now, which has taken `pushed` in all (`Mailbox::pushed`).
-    pub fn pushed(&mut self, tuples: u32, pushed: u32) {
-        if tuples > 0 {
-            self.marks.push_back(Mark { pushed, tuples });
-            self.marked += u64::from(tuples);
+    /// The frame's rows are in the mailbox now, which has taken `pushed` in all (`Mailbox::pushed`).
+    pub fn pushed(&mut self, rows: usize, bytes: usize, pushed: u32) {
+        if rows > 0 {
+            let more = weight(0, bytes);
+            self.marks.push_back(Mark { pushed, rows: rows as u32, more });
+            self.marked += rows as u64;
+            self.more += more;
         }
     }
 
     /// What is to be granted, if a quarter of the window is free again since the last grant, or anything while the mailbox
     /// `is_empty` (so that who waits for the last of them hears of it). It counts as granted.
     ///
-    /// `passed` is how many tuples have left the mailbox's queue (`Mailbox::passed`), `aside` how many of them, of this
+    /// `passed` is how many rows have left the mailbox's queue (`Mailbox::passed`), `aside` how many of them, of this
     /// sender, were only set aside because their channel is held: they still take room.
     pub fn grant_due(&mut self, passed: u32, aside: u64, is_empty: bool) -> Option<u64> {
-        let taken = self.waiting(passed) + aside;
+        let taken = self.waiting(passed) + self.more + aside;
         let total = (self.received + self.window).saturating_sub(taken);
         let enough = if is_empty { 1 } else { (self.window / 4).max(1) };
         (total >= self.granted + enough).then(|| {
@@ -121,16 +137,17 @@ impl Inflow {
         })
     }
 
-    /// How many tuples of this sender are still in the mailbox's queue, of which `passed` have left (`Mailbox::passed`).
+    /// How many rows of this sender are still in the mailbox's queue, of which `passed` have left (`Mailbox::passed`).
     pub fn waiting(&mut self, passed: u32) -> u64 {
         while let Some(mark) = self.marks.front() {
             // Distances in a mailbox are far below 2^31, so the sign survives the wrapping.
             let behind = mark.pushed.wrapping_sub(passed) as i32;
-            let tuples = u64::from(mark.tuples);
+            let rows = u64::from(mark.rows);
             if behind > 0 {
-                return self.marked - tuples + tuples.min(behind as u64);
+                return self.marked - rows + rows.min(behind as u64);
             }
-            self.marked -= tuples;
+            self.marked -= rows;
+            self.more -= mark.more;
             self.marks.pop_front();
         }
         self.marked

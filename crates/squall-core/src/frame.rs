@@ -82,11 +82,6 @@ impl Kind {
     fn of(byte: u8) -> Result<Kind, Fault> {
         Kind::ALL.get((byte as usize).wrapping_sub(1)).copied().ok_or(Fault::Kind(byte))
     }
-
-    /// Whether frames of this kind wait until the receiver has room (semantics 25).
-    pub const fn waits_for_credit(self) -> bool {
-        matches!(self, Kind::Data)
-    }
 }
 
 /// Why bytes are no frame, or a frame cannot be written.
@@ -200,7 +195,7 @@ pub enum Body<'a> {
     },
     /// XORs for ledgers of the receiver.
     Ack(Items<'a, (RootId, u64)>),
-    /// Roots of the receiver that failed together.
+    /// Roots of the receiver that failed together, and are to be tried again or given up.
     Fail {
         /// How the failure was classified.
         failure: Failure,
@@ -312,9 +307,7 @@ impl<'a> Body<'a> {
         let action = match cursor.u8()? {
             0 => Action::Retry,
             1 => Action::Dead,
-            2 => Action::Drop,
-            3 => Action::Die,
-            _ => return Err(Fault::Malformed),
+            _ => return Err(Fault::Malformed), // the others are carried out where the failure was judged
         };
         let (counts, together) = match cursor.u8()? {
             flags @ 0..=3 => (flags & 1 != 0, flags & 2 != 0),

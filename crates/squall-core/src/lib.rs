@@ -5,6 +5,7 @@
 //! the payload.
 
 pub mod ack;
+pub mod alone;
 pub mod cell;
 pub mod codec;
 pub mod credit;

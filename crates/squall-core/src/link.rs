@@ -16,7 +16,7 @@ mod outgoing;
 mod violation;
 
 pub use end::{Action, Event, LinkEnd};
-pub use incoming::{Came, LinkIn, RECEIPT_BYTES, RECEIPT_FRAMES};
+pub use incoming::{Came, LinkIn};
 pub use outgoing::{Limits, LinkOut};
 pub use violation::{Violation, Violations};
 

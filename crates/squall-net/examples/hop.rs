@@ -63,7 +63,7 @@ impl End {
             if result.is_err() {
                 return false;
             }
-            if let Some(received) = incoming.receipt_due(false) {
+            if let Some(received) = incoming.receipt_due() {
                 outgoing.tell_received(received);
             }
             self.socket.write(&mut self.outgoing).expect("an open socket");

@@ -14,35 +14,9 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 use squall_core::ids::RootId;
 use std::cell::Cell;
-use std::collections::HashMap;
 use std::collections::HashSet;
 use std::mem::MaybeUninit;
 use std::rc::Rc;
-
-/// Roots of other workers that are to run alone; known from their rows.
-///
-/// Nobody says when such a tree has ended, so each is kept for a while after its last row.
-#[derive(Default)]
-pub struct Alone {
-    until_ns: HashMap<RootId, u64>,
-}
-
-impl Alone {
-    /// How long after its last row a root is remembered.
-    const KEPT_NS: u64 = 60_000_000_000;
-
-    /// A row of the root came. How many roots more are kept than before.
-    pub fn note(&mut self, root: RootId, now_ns: u64) -> i32 {
-        let before = self.until_ns.len() as i32;
-        self.until_ns.retain(|_, until_ns| *until_ns > now_ns);
-        self.until_ns.insert(root, now_ns + Self::KEPT_NS);
-        self.until_ns.len() as i32 - before
-    }
-
-    fn contains(&self, root: RootId) -> bool {
-        self.until_ns.contains_key(&root)
-    }
-}
 
 impl Core {
     /// Gives the inbox to user code in batches. How many inputs that were.

@@ -28,6 +28,8 @@ pub const ARG_CONSTANT: i32 = -2;
 const STACK_ARGUMENTS: usize = 16;
 /// Inputs between two looks at the clock and at the tasks below.
 const CHUNK: usize = 64;
+/// The binding of a channel that the bolt has not subscribed to.
+pub const NO_BINDING: u16 = u16::MAX;
 
 /// How the tuples of some streams are given to user code.
 pub struct Binding {
@@ -126,6 +128,11 @@ impl BoltState {
         self.by_channel.with(|numbers| numbers[channel as usize]) as usize
     }
 
+    /// Whether the bolt has subscribed to what comes by the channel.
+    pub fn takes(&self, channel: u32) -> bool {
+        self.by_channel.with(|numbers| numbers.get(channel as usize).is_some_and(|number| *number != NO_BINDING))
+    }
+
     /// The binding of a channel.
     #[inline(always)]
     pub fn binding(&self, channel: u32) -> &Binding {
@@ -172,7 +179,7 @@ impl Core {
             if room == 0 {
                 return taken;
             }
-            let full_at = task.sent().saturating_add(room);
+            task.full_at.set(task.sent().saturating_add(room));
             for _ in 0..CHUNK {
                 if !task.inbox.pop_into(&mut place) {
                     return taken;
@@ -182,7 +189,7 @@ impl Core {
                 if unsafe { self.run_tuple(py, task, &mut place) }.is_break() {
                     return taken;
                 }
-                if task.sent() >= full_at {
+                if task.sent() >= task.full_at.get() {
                     break;
                 }
             }
@@ -350,8 +357,8 @@ impl Core {
         task.cur.xor.set(paused.xor);
         self.current_tuple.set(paused.tuple.as_ref().map_or(std::ptr::null(), |tuple| tuple.get()));
         loop {
-            let full_at = task.sent().saturating_add(task.room_below());
-            while task.sent() < full_at {
+            task.full_at.set(task.sent().saturating_add(task.room_below()));
+            while task.sent() < task.full_at.get() {
                 // SAFETY: `PyIter_Next` gives an owned reference or null.
                 let item = unsafe { PyIter_Next(paused.iterator.as_ptr()) };
                 let sent = match item.is_null() {

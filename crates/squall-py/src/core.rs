@@ -1,6 +1,5 @@
 //! The state that the tasks of a worker share, and what they ask of each other.
 
-use crate::batch::Alone;
 use crate::call::Call;
 use crate::codec::{Fallback, Texts};
 use crate::fault;
@@ -17,6 +16,7 @@ use pyo3::ffi::{PyThreadState, PyThreadState_Get};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use squall_core::ack::{Bundles, Ledger};
+use squall_core::alone::Alone;
 use squall_core::cell::Local;
 use squall_core::ids::{EdgeIds, Incarnation, RootId};
 use squall_core::mailbox::Channel;
@@ -429,9 +429,12 @@ impl Core {
         self.ledger.with(|ledger| ledger.entry(root).map(|pending| pending.attempt))
     }
 
-    /// Whether the root's tree may still be open: one of another worker is, as far as this one knows.
+    /// Whether the root's tree may still be open: one of another worker may as long as that life of it is not over.
     pub fn may_be_open(&self, root: RootId) -> bool {
-        root.incarnation() != self.incarnation || self.ledger.with(|ledger| ledger.entry(root).is_some())
+        match root.incarnation() == self.incarnation {
+            true => self.ledger.with(|ledger| ledger.entry(root).is_some()),
+            false => self.may_live(root.incarnation()),
+        }
     }
 
     /// When the root was emitted, while its tree is open here.

@@ -11,11 +11,15 @@ use crate::row::PyRow;
 use crate::task::{Cur, OutStream, Task};
 use pyo3::prelude::*;
 use squall_core::cell::Local;
-use squall_core::credit::Credit;
+use squall_core::credit::{self, Credit};
 use squall_core::flow::HighWater;
 use squall_core::frame::{NotPushed, RowBuffer, RowFlags, RowPlace};
 use squall_core::ids::RootId;
 use std::cell::Cell;
+use std::convert::Infallible;
+
+/// A row of so many bytes makes whoever sends look whether there still is room.
+const LARGE_BYTES: usize = 16 << 10;
 
 /// What this worker knows of a task of another one.
 pub struct FarState {
@@ -49,9 +53,14 @@ impl FarState {
         self.rows.with(|rows| rows.len())
     }
 
-    /// Rows that the task has not taken out of its mailbox yet, as far as is known.
+    /// The same, with large ones counted as several, as credit does.
+    fn weight(&self) -> usize {
+        self.rows.with(|rows| credit::weight(rows.len(), rows.bytes())) as usize
+    }
+
+    /// Rows that the task has not taken out of its mailbox yet, as far as is known; large ones count as several.
     pub fn under_way(&self) -> usize {
-        self.waiting() + self.credit.with(|credit| credit.under_way()) as usize
+        self.weight() + self.credit.with(|credit| credit.under_way()) as usize
     }
 
     /// Whether the task will have nothing to do before it can hear from here again, if nobody else sends to it.
@@ -59,11 +68,11 @@ impl FarState {
         self.under_way() < (WINDOW / 4) as usize
     }
 
-    /// How many more rows may wait before it is over its high-water mark.
+    /// How many more rows may wait before it is over its high-water mark, if they are not large.
     pub fn room(&self) -> u64 {
         match self.is_away.get() {
             true => 0,
-            false => self.high_water.with(|mark| mark.room(self.waiting())) as u64,
+            false => self.high_water.with(|mark| mark.room(self.weight())) as u64,
         }
     }
 
@@ -147,11 +156,20 @@ impl Task {
             rows.push(place, flags, trees, None, |out| codec::encode_plain_row(row, out))
         });
         match pushed {
-            Ok(()) => {
-                stream.transferred.set(stream.transferred.get() + 1);
+            Ok(bytes) => {
+                self.count_sent(stream, bytes);
                 Ok(())
             }
             Err(_) => self.put_other_over(py, stream, far, row, (place, flags, trees)),
+        }
+    }
+
+    /// A row with so many bytes waits for its link.
+    #[inline(always)]
+    fn count_sent(&self, stream: &OutStream, bytes: usize) {
+        stream.transferred.set(stream.transferred.get() + 1);
+        if bytes >= LARGE_BYTES {
+            self.full_at.set(0); // there may be less room than was found
         }
     }
 
@@ -171,14 +189,15 @@ impl Task {
         let pushed = far.rows.with(|rows| {
             rows.push(place, flags, trees, None, |out| {
                 out.extend_from_slice(&values);
-                Ok::<(), ()>(())
+                Ok::<(), Infallible>(())
             })
         });
         match pushed {
-            Ok(()) | Err(NotPushed::Values(())) => {
-                stream.transferred.set(stream.transferred.get() + 1);
+            Ok(bytes) => {
+                self.count_sent(stream, bytes);
                 Ok(())
             }
+            Err(NotPushed::Values(never)) => match never {},
             Err(NotPushed::TooLong(bytes)) => Err(raised(py, fault::row_too_long(self, stream, bytes))),
         }
     }

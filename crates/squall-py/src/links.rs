@@ -8,7 +8,7 @@ mod sending;
 use crate::core::Core;
 use crate::gil::Fixed;
 use crate::task::Task;
-use squall_core::ack::AckFrame;
+use squall_core::ack::Acks;
 use squall_core::cell::Local;
 use squall_core::credit::Inflow;
 use squall_core::frame::Body;
@@ -21,7 +21,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-/// Tuples that a worker may send to a task of another one before that has taken any.
+/// What a worker may send to a task of another one before that has taken any: so many tuples, or 16 MiB of them.
 ///
 /// As much as a worker sends in some milliseconds, so that one whose processor was taken away for so long holds up nobody.
 pub const WINDOW: u64 = 8192;
@@ -61,7 +61,7 @@ struct Peer {
     socket: Local<Option<Socket>>,
     /// Why it could not be had, last.
     refusal: Cell<Option<Refusal>>,
-    acks: Local<AckFrame>,
+    acks: Local<Acks>,
     /// Its tasks, once it was there.
     tasks: Fixed<Rc<Task>>,
     /// What came and will, by the task that it is for; over all lives, as it may wait for long.
@@ -142,6 +142,12 @@ impl Core {
     fn links(&self) -> Option<&Links> {
         // SAFETY: set once, before the first run, and dropped by `close`, which is not called from within one.
         self.links.with(|links| unsafe { (*(links as *const Option<Box<Links>>)).as_deref() })
+    }
+
+    /// Whether this life of another worker may not be over. Of one that is away it is not known which it has.
+    pub fn may_live(&self, incarnation: Incarnation) -> bool {
+        let may_be = |peer: &Peer| [0, incarnation.0].contains(&peer.incarnation.get());
+        self.links().is_some_and(|links| links.peers.iter().any(may_be))
     }
 
     /// Begins to serve links.

@@ -127,9 +127,9 @@ impl Core {
     }
 
     /// Whether a worker that the spout's tuples may come to is not there.
-    fn is_cut_off(&self, spout: &Task) -> bool {
+    pub fn is_cut_off(&self, spout: &Task) -> bool {
         let is_away = |task: &Rc<Task>| task.far().is_some_and(|far| far.is_away.get());
-        spout.spout().reach.with(|reach| reach.iter().any(is_away))
+        spout.spout().workers.with(|workers| workers.iter().any(is_away))
     }
 
     /// A worker has come: what waited for it may be tried again.

@@ -90,6 +90,8 @@ pub struct SpoutState {
     suspected: Local<HashMap<u32, u8>>,
     /// Bolts' tasks that this spout's tuples can reach, loops left out.
     pub reach: Local<Vec<Rc<Task>>>,
+    /// A task of each other worker that they can come to, by loops too.
+    pub workers: Local<Vec<Rc<Task>>>,
 }
 
 /// The callbacks and limits of a spout.
@@ -148,6 +150,7 @@ impl SpoutState {
             is_suspected: Cell::new(false),
             suspected: Local::default(),
             reach: Local::new(Vec::new()),
+            workers: Local::new(Vec::new()),
         }
     }
 
@@ -359,7 +362,7 @@ impl SpoutState {
         drop(self.source.replace(None));
         drop((self.ack.replace(None), self.fail.replace(None), self.dead.replace(None)));
         drop(self.failed_ids.replace(None));
-        drop(self.reach.replace(Vec::new()));
+        drop((self.reach.replace(Vec::new()), self.workers.replace(Vec::new())));
         let ids = self.acked.replace(Vec::new()).into_iter();
         for id in ids.chain(self.later.replace(Vec::new()).into_iter().map(|(_, id)| id)) {
             // SAFETY: owned references.
@@ -452,9 +455,9 @@ impl Core {
         }
     }
 
-    /// Whether a bolt that the spout can reach is over its high-water mark.
+    /// Whether a bolt that the spout can reach is over its high-water mark, or a worker that its tuples may come to away.
     pub fn is_blocked(&self, task: &Task) -> bool {
-        task.spout().reach.with(|reach| reach.iter().any(|bolt| bolt.is_full()))
+        task.spout().reach.with(|reach| reach.iter().any(|bolt| bolt.is_full())) || self.is_cut_off(task)
     }
 
     fn after_poll(&self, py: Python<'_>, task: &Rc<Task>, polled: Polled) -> bool {

@@ -137,6 +137,8 @@ pub struct Task {
     pub held: Cell<u32>,
     /// What keeps it from going on, and for how long.
     pub held_up: Local<HeldUp>,
+    /// When it has sent so many tuples, those that it feeds are to be looked at again before it sends more.
+    pub full_at: Cell<u64>,
     /// The user's code asked for a pause that may not have passed: what a hot loop looks at.
     pub is_paused: Cell<bool>,
     pub paused_until_ns: Cell<u64>,

@@ -7,7 +7,7 @@ use crate::far::FarState;
 use crate::gil::Fixed;
 use crate::spout::SpoutState;
 use crate::tap::Taps;
-use crate::task::{Counts, Cur, Fast, OutStream, RecentTimes, Role, Task, Times};
+use crate::task::{Counts, Cur, Fast, Out, OutStream, RecentTimes, Role, Task, Times};
 use pyo3::ffi::PyObject;
 use pyo3::prelude::*;
 use squall_core::cell::Local;
@@ -108,6 +108,7 @@ impl Core {
             in_flight: Cell::new(0),
             held: Cell::new(0),
             held_up: Local::default(),
+            full_at: Cell::new(0),
             is_paused: Cell::new(false),
             paused_until_ns: Cell::new(0),
             timers_send: Cell::new(false),
@@ -123,23 +124,37 @@ impl Core {
         task
     }
 
-    /// Finds, for each spout, the bolts that its tuples can reach without crossing an edge that closes a loop.
+    /// Finds, for each spout, the bolts that its tuples can reach without crossing an edge that closes a loop, and the
+    /// other workers that they can come to at all.
     pub fn find_reach(&self) {
         for spout in self.tasks.get().iter().filter(|task| task.is_spout()) {
-            let mut seen: Vec<Rc<Task>> = Vec::new();
-            let mut next = vec![spout.clone()];
-            while let Some(task) = next.pop() {
-                let outs = task.streams.iter().flat_map(|stream| stream.outs.get()).filter(|out| !out.closes_loop);
-                for target in outs.flat_map(|out| out.targets.iter()) {
-                    if !seen.iter().any(|known| known.index == target.index) {
-                        seen.push(target.clone());
-                        next.push(target.clone());
-                    }
+            let mut workers: Vec<Rc<Task>> = Vec::new();
+            for task in reached(spout, |_| true) {
+                let worker = |task: &Rc<Task>| task.far().map(|far| far.worker);
+                if task.far().is_some() && workers.iter().all(|known| worker(known) != worker(&task)) {
+                    workers.push(task);
                 }
             }
-            spout.spout().reach.replace(seen);
+            spout.spout().reach.replace(reached(spout, |out| !out.closes_loop));
+            spout.spout().workers.replace(workers);
         }
     }
+}
+
+/// The tasks that tuples of `from` can come to over the subscriptions that `counts`.
+fn reached(from: &Rc<Task>, counts: impl Fn(&Out) -> bool) -> Vec<Rc<Task>> {
+    let mut seen: Vec<Rc<Task>> = Vec::new();
+    let mut next = vec![from.clone()];
+    while let Some(task) = next.pop() {
+        let outs = task.streams.iter().flat_map(|stream| stream.outs.get()).filter(|out| counts(out));
+        for target in outs.flat_map(|out| out.targets.iter()) {
+            if !seen.iter().any(|known| known.index == target.index) {
+                seen.push(target.clone());
+                next.push(target.clone());
+            }
+        }
+    }
+    seen
 }
 
 /// A grouping by its name, over `targets` tasks.

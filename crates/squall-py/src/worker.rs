@@ -1,6 +1,6 @@
 //! `Worker`: a worker's tasks as Python builds, runs and looks at them.
 
-use crate::bolt::{ARG_CONSTANT, ARG_TUPLE, Binding};
+use crate::bolt::{ARG_CONSTANT, ARG_TUPLE, Binding, NO_BINDING};
 use crate::codec::Texts;
 use crate::component::{self, Component};
 use crate::core::{Clock, Core, Due, RealClock, Replay, Settings, UserTimer};
@@ -301,7 +301,7 @@ impl Worker {
             executed: Cell::new(0),
         });
         state.by_channel.with(|numbers| {
-            numbers.resize(core.channels.with(|channels| channels.len()), u16::MAX);
+            numbers.resize(core.channels.with(|channels| channels.len()), NO_BINDING);
         });
         for source in sources {
             let channel = self.task(source)?.streams[stream].channel;

@@ -12,9 +12,9 @@ use crate::host::{Due, Event, Host};
 use crate::mutant::Mutant;
 use crate::plan::{Place, TaskId};
 use crate::truth::{Try, TupleId};
-use links::Peer;
+use links::{Ends, Peer};
 use spouts::Spout;
-use squall_core::ack::{AckFrame, Bundles};
+use squall_core::ack::Bundles;
 use squall_core::ids::{EdgeIds, Incarnation, RootId};
 use squall_core::mailbox::{Mailbox, Msg};
 use squall_core::retry::{Action, Failure, Verdict, verdict};
@@ -75,7 +75,7 @@ pub struct Worker {
     bundles: Bundles,
     ids: EdgeIds,
     peers: Vec<Peer>,
-    frames: Vec<AckFrame>,
+    ends: Vec<Ends>,
     spouts: Vec<Spout>,
     inboxes: BTreeMap<TaskId, Mailbox<Row>>,
     joins: BTreeMap<TaskId, Vec<Input>>,
@@ -100,7 +100,7 @@ impl Worker {
             bundles: Bundles::default(),
             ids: EdgeIds::new(seed),
             peers: peers.iter().map(|life| Peer::new(*life)).collect(),
-            frames: peers.iter().map(|_| AckFrame::default()).collect(),
+            ends: peers.iter().map(|_| Ends::default()).collect(),
             spouts: spouts.map(|spout| Spout::new(spout, host.committed[spout], host.plan.max_pending)).collect(),
             inboxes: tasks.iter().map(|task| (*task, Mailbox::default())).collect(),
             joins: tasks.iter().map(|task| (*task, Vec::new())).collect(),
@@ -170,9 +170,9 @@ impl Worker {
     }
 
     fn has_work(&self, host: &Host) -> bool {
-        let frames = self.frames.iter().any(|frame| !frame.acks.is_empty() || !frame.fails.is_empty());
+        let ends = self.ends.iter().any(|ends| !ends.acks.0.is_empty() || !ends.fails.is_empty());
         let rows = self.inboxes.values().any(|inbox| !inbox.is_empty());
-        frames || rows || (0..self.spouts.len()).any(|spout| self.may_emit(host, spout))
+        ends || rows || (0..self.spouts.len()).any(|spout| self.may_emit(host, spout))
     }
 
     fn turn(&mut self, host: &mut Host) {
@@ -184,7 +184,7 @@ impl Worker {
             self.run_bolt(host, task);
         }
         if waiting.is_empty() || host.chance.permille(300) {
-            self.send_ack_frames(host);
+            self.send_ends(host);
         }
     }
 
@@ -210,7 +210,7 @@ impl Worker {
     fn ack(&mut self, host: &mut Host, root: RootId, xor: u64) {
         match self.owner_of(host, root) {
             Some(place) if place == self.place => self.ack_here(host, root, xor),
-            Some(place) => self.frames[place].ack(root, xor),
+            Some(place) => self.ends[place].acks.ack(root, xor),
             None => {} // the life that opened the tree is over, and the tree with it
         }
     }
@@ -218,7 +218,7 @@ impl Worker {
     fn fail(&mut self, host: &mut Host, root: RootId) {
         match self.owner_of(host, root) {
             Some(place) if place == self.place => self.fail_here(host, root, BY_USER_CODE),
-            Some(place) => self.frames[place].fails.push(root),
+            Some(place) => self.ends[place].fails.push(root),
             None => {}
         }
     }

@@ -18,8 +18,11 @@ use super::{Fault, HEADER_BYTES, MAX_FRAME_BYTES};
 use crate::ids::RootId;
 use std::fmt;
 
-/// The longest row: it fits into a frame that says for which task it is.
-pub const MAX_ROW_BYTES: usize = MAX_FRAME_BYTES - HEADER_BYTES - 4;
+/// The longest row: it fits into a frame that says for which task it is, also when it has to say its place itself
+/// because the row that it follows has left before it.
+pub const MAX_ROW_BYTES: usize = MAX_FRAME_BYTES - HEADER_BYTES - 4 - MOST_PLACE_BYTES;
+/// The longest place: of 32, 16 and 64 bits.
+const MOST_PLACE_BYTES: usize = 5 + 3 + 10;
 /// A buffer that was emptied keeps room for so much: one large tuple should not cost memory for ever.
 const KEPT_BYTES: usize = 256 << 10;
 
@@ -98,7 +101,7 @@ pub struct RowBuffer {
 }
 
 impl RowBuffer {
-    /// Appends a row whose values `write` appends to the bytes; on an error the buffer is as it was.
+    /// Appends a row whose values `write` appends to the bytes; how long it is. On an error the buffer is as it was.
     #[inline(always)]
     pub fn push<E>(
         &mut self,
@@ -107,7 +110,7 @@ impl RowBuffer {
         trees: &[(RootId, u64)],
         extension: Option<&[u8]>,
         write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
-    ) -> Result<(), NotPushed<E>> {
+    ) -> Result<usize, NotPushed<E>> {
         let start = self.bytes.len();
         self.head(place, flags, trees, extension);
         let at = self.bytes.len();
@@ -128,7 +131,7 @@ impl RowBuffer {
         }
         self.rows += 1;
         self.last = Some(place);
-        Ok(())
+        Ok(row_bytes)
     }
 
     #[inline(always)]
@@ -285,10 +288,17 @@ impl<'a> Walk<'a> {
 
     #[inline(always)]
     fn row(&mut self) -> Result<Row<'a>, Fault> {
+        self.next_row::<false>()
+    }
+
+    /// `IS_FIRST`: nobody has looked yet whether the roots may come from elsewhere.
+    #[inline(always)]
+    fn next_row<const IS_FIRST: bool>(&mut self) -> Result<Row<'a>, Fault> {
         // What nearly all rows are: the next of its channel, of one tree, with short values. Three looks at the length.
         if let (Some(last), Some((begin, rest))) = (self.last, self.cursor.0.split_first_chunk::<18>())
             && begin[0] & !ANY_FLAGS == FOLLOWS | 1 << TREES_SHIFT
             && begin[17] < 0x80
+            && !(IS_FIRST && RootId(u64::from_le_bytes(std::array::from_fn(|i| begin[1 + i]))).is_bundle())
             && let Some((values, rest)) = rest.split_at_checked(begin[17].into())
         {
             self.cursor.0 = rest;
@@ -312,7 +322,10 @@ impl<'a> Walk<'a> {
             MANY_TREES => usize::try_from(cursor.number()?).map_err(|_| Fault::Short)?,
             few => few,
         };
-        let trees = Items::new(cursor.take(trees.saturating_mul(16))?)?;
+        let trees: Items<'_, (RootId, u64)> = Items::new(cursor.take(trees.saturating_mul(16))?)?;
+        if trees.iter().any(|(root, _)| root.is_bundle()) {
+            return Err(Fault::Malformed);
+        }
         let extension = match head & EXTENDED {
             0 => None,
             _ => Some(cursor.sized()?),
@@ -345,11 +358,12 @@ pub struct Rows<'a> {
 impl<'a> Rows<'a> {
     /// A view of `bytes`, which must be whole rows.
     ///
-    /// They are walked once here, so that a bad row refuses the frame and never half of it is delivered.
+    /// They are walked once here, so that a bad row refuses the frame and never half of it is delivered. No row is of a
+    /// tree whose id stands for several: such an id means something in its own worker only.
     pub fn new(bytes: &'a [u8]) -> Result<Self, Fault> {
         let (mut walk, mut count) = (Walk::new(bytes), 0);
         while !walk.cursor.0.is_empty() {
-            walk.row()?;
+            walk.next_row::<true>()?;
             count += 1;
         }
         Ok(Rows { bytes, count })

@@ -4,11 +4,6 @@ use super::violation::Violation;
 use crate::frame::{Body, Header};
 use crate::ids::Token;
 
-/// After so many frames a receipt is due,
-pub const RECEIPT_FRAMES: u64 = 64;
-/// or after so many bytes. Both are small beside what a sender keeps (`Limits`), or it would wait for nothing.
-pub const RECEIPT_BYTES: usize = 256 << 10;
-
 /// What a frame is to the link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Came {
@@ -26,15 +21,14 @@ pub struct LinkIn {
     session: u64,
     is_announced: bool,
     expected: u64,
-    /// What the last receipt said, and the bytes that came since.
+    /// What the last receipt said.
     told: u64,
-    untold_bytes: usize,
 }
 
 impl LinkIn {
     /// The link of the peer's life `token` in the session; nothing came yet.
     pub fn new(token: Token, session: u64) -> LinkIn {
-        LinkIn { token, session, is_announced: false, expected: 0, told: 0, untold_bytes: 0 }
+        LinkIn { token, session, is_announced: false, expected: 0, told: 0 }
     }
 
     /// The number of the next frame.
@@ -73,20 +67,16 @@ impl LinkIn {
             return Ok(Came::Again);
         }
         self.expected += 1;
-        self.untold_bytes += header.frame_bytes();
         Ok(Came::Next)
     }
 
-    /// What a receipt should say now, if one is due: when enough came since the last, or when anything did and the loop
-    /// `is_dry`. It counts as said.
-    pub fn receipt_due(&mut self, is_dry: bool) -> Option<u64> {
-        let untold = self.expected - self.told;
-        let enough = untold >= RECEIPT_FRAMES || self.untold_bytes >= RECEIPT_BYTES;
-        (enough || (is_dry && untold > 0)).then(|| self.tell())
+    /// What a receipt should say now, if anything came since the last. It counts as said.
+    pub fn receipt_due(&mut self) -> Option<u64> {
+        (self.expected > self.told).then(|| self.tell())
     }
 
     fn tell(&mut self) -> u64 {
-        (self.told, self.untold_bytes) = (self.expected, 0);
+        self.told = self.expected;
         self.expected
     }
 }

@@ -2,9 +2,10 @@
 
 use crate::mailbox::{Row, msg};
 use proptest::prelude::*;
-use squall_core::credit::{Credit, Inflow};
+use squall_core::credit::{Credit, Inflow, ROW_BYTES};
 use squall_core::link::Violation;
 use squall_core::mailbox::{Channel, Mailbox};
+use std::collections::VecDeque;
 
 const SENDERS: usize = 3;
 /// Channels of each sender; those behind are of local tasks.
@@ -63,12 +64,12 @@ impl World {
     }
 
     fn send(&mut self, sender: usize, most: u64, channel: u32) -> Result<(), Violation> {
-        let tuples = self.credits[sender].room().min(most) as u32;
-        self.credits[sender].spend(u64::from(tuples));
-        self.inflows[sender].receive(tuples)?;
+        let tuples = self.credits[sender].room().min(most) as usize;
+        self.credits[sender].spend(tuples, 0);
+        self.inflows[sender].receive(tuples, 0)?;
         (0..tuples).for_each(|_| self.mailbox.push(msg(sender as u32 * CHANNELS + channel, ())));
-        self.inside[sender] += u64::from(tuples);
-        self.inflows[sender].pushed(tuples, self.mailbox.pushed());
+        self.inside[sender] += tuples as u64;
+        self.inflows[sender].pushed(tuples, 0, self.mailbox.pushed());
         Ok(())
     }
 
@@ -139,16 +140,50 @@ proptest! {
 
     // semantics 25
     #[test]
-    fn more_than_was_granted_is_a_violation(window in 1_u32..200, beyond in 1_u32..50) {
-        let mut inflow = Inflow::new(u64::from(window));
-        prop_assert_eq!(inflow.receive(1), Err(Violation::Credit { most: 0, came: 1 }));
-        prop_assert_eq!(inflow.grant_due(0, 0, false), Some(u64::from(window)));
-        let came = u64::from(window + beyond);
-        prop_assert_eq!(inflow.receive(window + beyond), Err(Violation::Credit { most: u64::from(window), came }));
-        prop_assert_eq!(inflow.receive(window), Ok(()));
-        let mut credit = Credit::new(u64::from(window));
-        prop_assert_eq!(credit.grant(came), Err(Violation::Credit { most: u64::from(window), came }));
-        prop_assert_eq!((credit.room(), credit.grant(u64::from(window))), (0, Ok(true)));
+    fn large_rows_are_bounded_by_their_bytes_and_pass_however_small_the_window(
+        window in 1_u64..100,
+        steps in proptest::collection::vec((1_u64..20, 0_usize..300 * ROW_BYTES, 0_usize..10), 1..60),
+    ) {
+        let (mailbox, mut inside) = (Mailbox::<Row<()>>::default(), VecDeque::new());
+        let (mut credit, mut inflow, mut largest) = (Credit::new(window), Inflow::new(window), 0);
+        let grant = |mailbox: &Mailbox<Row<()>>, inflow: &mut Inflow, credit: &mut Credit| {
+            inflow.grant_due(mailbox.passed(), 0, mailbox.is_empty()).map(|total| credit.grant(total))
+        };
+        grant(&mailbox, &mut inflow, &mut credit);
+        for (most, row_bytes, pops) in steps {
+            let rows = credit.room().min(most) as usize;
+            let frame_bytes = rows * row_bytes;
+            credit.spend(rows, frame_bytes);
+            prop_assert_eq!(inflow.receive(rows, frame_bytes), Ok(()));
+            (0..rows).for_each(|_| mailbox.push(msg(0, ())));
+            inside.extend((0..rows).map(|_| row_bytes));
+            inflow.pushed(rows, frame_bytes, mailbox.pushed());
+            largest = largest.max(frame_bytes);
+            // What lies below one row's worth in each frame is not counted.
+            let uncounted = inside.len() * ROW_BYTES;
+            prop_assert!(inside.iter().sum::<usize>() <= window as usize * ROW_BYTES + largest + uncounted);
+            prop_assert!(inside.len() as u64 <= window);
+            for _ in 0..pops {
+                mailbox.pop();
+                inside.pop_front();
+            }
+            grant(&mailbox, &mut inflow, &mut credit);
+            prop_assert!(!mailbox.is_empty() || credit.room() == window, "an empty mailbox has room for all");
+        }
+    }
+
+    // semantics 25
+    #[test]
+    fn more_than_was_granted_is_a_violation(window in 1_usize..200, beyond in 1_usize..50) {
+        let mut inflow = Inflow::new(window as u64);
+        prop_assert_eq!(inflow.receive(1, 0), Err(Violation::Credit { most: 0, came: 1 }));
+        prop_assert_eq!(inflow.grant_due(0, 0, false), Some(window as u64));
+        let (most, came) = (window as u64, (window + beyond) as u64);
+        prop_assert_eq!(inflow.receive(window + beyond, 0), Err(Violation::Credit { most, came }));
+        prop_assert_eq!(inflow.receive(window, 0), Ok(()));
+        let mut credit = Credit::new(most);
+        prop_assert_eq!(credit.grant(came), Err(Violation::Credit { most, came }));
+        prop_assert_eq!((credit.room(), credit.grant(most)), (0, Ok(true)));
     }
 }
 
@@ -157,8 +192,8 @@ proptest! {
 fn credit_goes_on_when_a_mailbox_s_counts_wrap() {
     let mut inflow = Inflow::new(8);
     assert_eq!(inflow.grant_due(u32::MAX - 1, 0, false), Some(8));
-    inflow.receive(6).unwrap();
-    inflow.pushed(6, 4); // from MAX - 1 to 4
+    inflow.receive(6, 0).unwrap();
+    inflow.pushed(6, 0, 4); // from MAX - 1 to 4
     assert_eq!(inflow.grant_due(u32::MAX, 0, false), None);
     assert_eq!(inflow.grant_due(1, 0, false), Some(11));
     assert_eq!(inflow.grant_due(4, 1, false), Some(13));

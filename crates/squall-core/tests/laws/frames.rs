@@ -2,11 +2,14 @@
 
 use proptest::prelude::*;
 use squall_core::frame::{
-    Body, ChannelId, Fault, Grant, HEADER_BYTES, Header, Items, Kind, MAX_DETAIL_BYTES, MAX_FRAME_BYTES, MAX_ROW_BYTES,
+    Body, ChannelId, Fault, Grant, HEADER_BYTES, Header, Items, MAX_DETAIL_BYTES, MAX_FRAME_BYTES, MAX_ROW_BYTES,
     NotPushed, RowBuffer, RowFlags, RowPlace, Rows, decode, encode, write_items,
 };
 use squall_core::ids::{Incarnation, RootId, Token};
 use squall_core::retry::{Action, Failure};
+
+/// The first root id that stands for several roots.
+const BUNDLE: u64 = (Incarnation::BUNDLE.0 as u64) << 48;
 
 /// A body as owned values, from which the borrowed one is made.
 #[derive(Clone, Debug)]
@@ -37,7 +40,7 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn pairs(most: usize) -> impl Strategy<Value = Vec<(u64, u64)>> {
-    proptest::collection::vec(any::<(u64, u64)>(), 0..most)
+    proptest::collection::vec((0..BUNDLE, any::<u64>()), 0..most)
 }
 
 fn row() -> impl Strategy<Value = OwnedRow> {
@@ -75,7 +78,7 @@ fn channel() -> impl Strategy<Value = ChannelId> {
 }
 
 fn failure() -> impl Strategy<Value = Failure> {
-    let action = prop_oneof![Just(Action::Retry), Just(Action::Dead), Just(Action::Drop), Just(Action::Die)];
+    let action = prop_oneof![Just(Action::Retry), Just(Action::Dead)];
     (action, any::<bool>(), proptest::option::of(0_u64..u64::MAX)).prop_map(|(action, counts, after_ns)| Failure {
         action,
         counts,
@@ -306,6 +309,59 @@ fn a_failure_s_text_is_limited() {
     assert!(encode(&mut Vec::new(), TOKEN, 1, &fail(&detail[1..])).is_ok());
 }
 
+// What is dropped or ends its worker is carried out where it failed: nobody tells another worker of it.
+// semantics 11, semantics 24
+#[test]
+fn only_failures_that_the_owner_decides_over_pass() {
+    let mut roots = Vec::new();
+    write_items(&mut roots, &[RootId(1)]);
+    let came = |action| {
+        let failure = Failure { action, counts: true, after_ns: None };
+        let roots = Items::new(&roots).expect("whole roots");
+        let mut wire = Vec::new();
+        encode(&mut wire, TOKEN, 1, &Body::Fail { failure, together: false, task: 1, detail: &[], roots }).unwrap();
+        decode(&wire).map(|frame| frame.is_some())
+    };
+    let verdicts = [Action::Retry, Action::Dead, Action::Drop, Action::Die].map(came);
+    assert_eq!(verdicts, [Ok(true), Ok(true), Err(Fault::Malformed), Err(Fault::Malformed)]);
+}
+
+// semantics 14, semantics 24
+#[test]
+fn a_row_of_an_id_that_stands_for_several_roots_is_refused() {
+    let row = |roots: &[u64]| {
+        let mut buffer = RowBuffer::default();
+        let (place, flags) = (RowPlace { source: 1, stream: 0, sequence: 1 }, RowFlags::default());
+        let trees: Vec<_> = roots.iter().map(|root| (RootId(*root), 5)).collect();
+        buffer.push(place, flags, &trees, None, |_| Ok::<(), ()>(())).expect("a short row");
+        buffer.push(RowPlace { sequence: 2, ..place }, flags, &trees, None, |_| Ok::<(), ()>(())).expect("a short row");
+        Rows::new(buffer.rows().as_bytes()).map(Rows::len)
+    };
+    assert_eq!(row(&[BUNDLE - 1]), Ok(2));
+    assert_eq!(row(&[BUNDLE]), Err(Fault::Malformed));
+    assert_eq!(row(&[1, 2, 3, u64::MAX]), Err(Fault::Malformed));
+}
+
+// semantics 24, semantics 25
+#[test]
+fn the_longest_row_passes_also_when_the_one_that_it_follows_has_left() {
+    let mut buffer = RowBuffer::default();
+    let mut push = |sequence, values_bytes| {
+        let place = RowPlace { source: u32::MAX, stream: u16::MAX, sequence };
+        buffer.push(place, RowFlags::default(), &[], None, |out| {
+            out.resize(out.len() + values_bytes, 0);
+            Ok::<(), ()>(())
+        })
+    };
+    push(u64::MAX - 2, 1).expect("a short row");
+    push(u64::MAX - 1, MAX_ROW_BYTES - 5).expect("as long as one may be: a head, and a length of 4 bytes");
+    for _ in 0..2 {
+        buffer.take(1, usize::MAX, |rows| {
+            encode(&mut Vec::new(), TOKEN, 1, &Body::Data { target: 1, rows }).expect("it fits into a frame");
+        });
+    }
+}
+
 // semantics 24
 #[test]
 fn another_version_is_named() {
@@ -353,7 +409,7 @@ fn a_row_that_cannot_be_written_leaves_no_trace() {
             out.resize(out.len() + bytes, 7);
             result
         });
-        (pushed, buffer.len(), buffer.bytes())
+        (pushed.map(drop), buffer.len(), buffer.bytes())
     };
     assert_eq!(write(place, 1, Ok(())), (Ok(()), 1, 6));
     assert_eq!(write(next, 9, Err("no form")), (Err(NotPushed::Values("no form")), 1, 6));
@@ -387,11 +443,4 @@ fn the_bytes_of_a_row_are_fixed() {
         [&[0x40, 5, 1, 0xaf, 2][..], &ids, &[1, 9]].concat(),
     ];
     assert_eq!(buffer.rows().as_bytes(), rows.concat());
-}
-
-// semantics 25
-#[test]
-fn only_data_waits_for_credit() {
-    let waiting: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| kind.waits_for_credit()).collect();
-    assert_eq!(waiting, [Kind::Data]);
 }

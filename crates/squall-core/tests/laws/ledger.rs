@@ -1,7 +1,7 @@
 //! The ledger against a model that remembers which edges are in flight.
 
 use proptest::prelude::*;
-use squall_core::ack::{AckFrame, Bundles, Ledger};
+use squall_core::ack::{Acks, Bundles, Ledger};
 use squall_core::ids::{EdgeIds, Incarnation, MAX_SLOTS, RootId};
 use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
@@ -225,7 +225,7 @@ fn bundles_are_given_back_once_and_their_places_reused() {
 // Two acks of one root that follow each other travel as one.
 #[test]
 fn neighbouring_acks_merge_without_changing_their_sum() {
-    let mut frame = AckFrame::default();
-    [(1, 5), (1, 6), (2, 7), (1, 8)].into_iter().for_each(|(root, xor)| frame.ack(RootId(root), xor));
-    assert_eq!(frame.acks, [(RootId(1), 3), (RootId(2), 7), (RootId(1), 8)]);
+    let mut acks = Acks::default();
+    [(1, 5), (1, 6), (2, 7), (1, 8)].into_iter().for_each(|(root, xor)| acks.ack(RootId(root), xor));
+    assert_eq!(acks.0, [(RootId(1), 3), (RootId(2), 7), (RootId(1), 8)]);
 }

@@ -3,6 +3,7 @@
 mod credit;
 mod flow;
 mod frames;
+mod fuzzed;
 mod ids;
 mod journal;
 mod keys;

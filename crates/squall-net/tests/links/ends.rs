@@ -186,7 +186,7 @@ impl End {
             self.violations.count(violation);
         }
         result?;
-        if let Some(received) = incoming.receipt_due(true) {
+        if let Some(received) = incoming.receipt_due() {
             outgoing.tell_received(received);
         }
         socket.write(outgoing)?;

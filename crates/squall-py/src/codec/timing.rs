@@ -36,7 +36,7 @@ pub fn time_codec(py: Python<'_>, rows: Vec<Bound<'_, PyTuple>>, per_frame: usiz
         let pushed =
             buffer.push(place, RowFlags::default(), &trees, None, |out| encode_row(py, row, Fallback::Refuse, out));
         match pushed {
-            Ok(()) => {}
+            Ok(_) => {}
             Err(NotPushed::Values(trouble)) => return Err(fault::unencodable_value(py, *trouble)),
             Err(NotPushed::TooLong(bytes)) => return Err(PyValueError::new_err(format!("a row of {bytes} bytes"))),
         }

@@ -9,7 +9,7 @@ use crate::fault;
 use crate::links::{ALONE_FROM, DEAD_FROM};
 use crate::task::Task;
 use pyo3::prelude::*;
-use squall_core::ack::AckFrame;
+use squall_core::ack::Acks;
 use squall_core::credit::Inflow;
 use squall_core::frame::{Body, MAX_FRAME_BYTES, Rows, decode};
 use squall_core::ids::{Incarnation, RootId, Token};
@@ -163,7 +163,7 @@ impl Core {
     fn fail_reaching(&self, py: Python<'_>, worker: u32) -> Option<Failure> {
         let reaches = |spout: u32| {
             let is_there = |task: &Rc<Task>| task.far().is_some_and(|far| far.worker == worker);
-            self.task(spout).spout().reach.with(|reach| reach.iter().any(is_there))
+            self.task(spout).spout().workers.with(|workers| workers.iter().any(is_there))
         };
         let spouts: Vec<u32> = self.spouts.with(|spouts| spouts.iter().map(|spout| spout.index).collect());
         let reaching: Vec<u32> = spouts.into_iter().filter(|spout| reaches(*spout)).collect();
@@ -185,7 +185,7 @@ impl Core {
     fn let_go(&self, links: &Links, peer: &Peer) -> Vec<RootId> {
         peer.incarnation.set(0);
         links.gate.forget(peer.worker);
-        drop((peer.socket.replace(None), peer.acks.replace(AckFrame::default())));
+        drop((peer.socket.replace(None), peer.acks.replace(Acks::default())));
         let mut roots = BTreeSet::new();
         let mut note =
             |rows: Rows<'_>| roots.extend(rows.iter().flat_map(|row| row.trees.iter().map(|(root, _)| root)));

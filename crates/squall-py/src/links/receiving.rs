@@ -93,14 +93,14 @@ impl Core {
         if task.far().is_some() || task.is_spout() {
             return Ok(()); // a peer of another topology would have been refused at the door
         }
-        let count = rows.len() as u32;
-        peer.with_inflow(task, |inflow| inflow.receive(count))?;
+        let (count, bytes) = (rows.len(), rows.as_bytes().len());
+        peer.with_inflow(task, |inflow| inflow.receive(count, bytes))?;
         let mut from: Option<(RowPlace, &OutStream)> = None;
         rows.for_each(|row| {
             // Nearly all rows are of the same stream as the one before.
             let stream = match from {
                 Some((place, stream)) if (place.source, place.stream) == (row.place.source, row.place.stream) => stream,
-                _ => match self.stream_at(row.place) {
+                _ => match self.stream_at(row.place).filter(|stream| task.bolt().takes(stream.channel)) {
                     Some(stream) => {
                         from = Some((row.place, stream));
                         stream
@@ -112,7 +112,7 @@ impl Core {
         });
         let pushed = task.inbox.pushed();
         peer.with_inflow(task, |inflow| {
-            inflow.pushed(count, pushed);
+            inflow.pushed(count, bytes, pushed);
             Ok(())
         })
     }

@@ -6,7 +6,7 @@ use super::{Links, Peer, brings_work};
 use crate::core::Core;
 use crate::failures::Failure;
 use pyo3::prelude::*;
-use squall_core::frame::{Body, Grant, Items, MAX_DETAIL_BYTES, write_items};
+use squall_core::frame::{Body, Grant, Item, Items, MAX_DETAIL_BYTES, write_items};
 use squall_core::ids::RootId;
 use squall_core::link::Event;
 use squall_net::link::Broken;
@@ -21,14 +21,26 @@ const FRAME_ROWS_MOST: usize = 2048;
 const FRAME_BYTES_MOST: usize = 1 << 20;
 /// Acks that are worth a frame.
 const FRAME_ACKS: usize = 512;
+/// Acks, grants or roots that one frame has at most.
+const FRAME_ITEMS_MOST: usize = 1 << 16;
 /// What waits for longer goes out however little it is.
 const FLUSH_NS: u64 = 200_000;
+
 impl Peer {
     /// Adds a frame to the link, if there is one. Those that could be too long were cut to fit.
     fn push(&self, body: &Body<'_>) {
-        let is_pushed = self.with_end(|end| end.out.push(body).is_ok()).unwrap_or(false);
-        if is_pushed && brings_work(body) {
+        let pushed = self.with_end(|end| end.out.push(body).expect("cut to fit"));
+        if pushed.is_some() && brings_work(body) {
             self.sent.set(self.sent.get() + 1);
+        }
+    }
+
+    /// Adds frames with these items, written to `out`, as many as they need.
+    fn push_items<'a, T: Item>(&self, out: &'a mut Vec<u8>, items: &[T], body: impl Fn(Items<'a, T>) -> Body<'a>) {
+        out.clear();
+        write_items(out, items);
+        for part in out.chunks(FRAME_ITEMS_MOST * T::BYTES) {
+            self.push(&body(Items::new(part).expect("whole items")));
         }
     }
 
@@ -79,20 +91,19 @@ impl Core {
             let Some(peer) = links.peer(worker) else { continue };
             self.send_acks(links, peer); // an ack of the same root that came before goes before
             let mut bytes = Vec::new();
-            write_items(&mut bytes, &roots);
-            peer.push(&Body::Fail {
+            peer.push_items(&mut bytes, &roots, |roots| Body::Fail {
                 failure: failure.verdict,
                 together: failure.together,
                 task: failure.task.task_id as u32,
                 detail: &detail,
-                roots: Items::new(&bytes).expect("whole roots"),
+                roots,
             });
         }
     }
 
     /// Whether acks wait to be sent.
     pub fn has_acks_to_send(&self) -> bool {
-        let waits = |peer: &Peer| peer.acks.with(|acks| !acks.acks.is_empty());
+        let waits = |peer: &Peer| peer.acks.with(|acks| !acks.0.is_empty());
         self.links().is_some_and(|links| links.peers.iter().any(waits))
     }
 
@@ -107,7 +118,7 @@ impl Core {
         }
         for peer in &links.peers {
             self.send_rows(peer, is_due);
-            if is_due || peer.acks.with(|acks| acks.acks.len() >= FRAME_ACKS) {
+            if is_due || peer.acks.with(|acks| acks.0.len() >= FRAME_ACKS) {
                 self.send_acks(links, peer);
             }
             if is_due {
@@ -129,7 +140,7 @@ impl Core {
 
     fn tell_received(&self, peer: &Peer) {
         peer.with_end(|end| {
-            if let Some(expected) = end.taken.receipt_due(true) {
+            if let Some(expected) = end.taken.receipt_due() {
                 end.out.tell_received(expected);
             }
         });
@@ -146,7 +157,7 @@ impl Core {
                 }
                 far.rows.with(|rows| {
                     rows.take(room.min(FRAME_ROWS_MOST), FRAME_BYTES_MOST, |rows| {
-                        far.credit.with(|credit| credit.spend(rows.len() as u64));
+                        far.credit.with(|credit| credit.spend(rows.len(), rows.as_bytes().len()));
                         peer.push(&Body::Data { target: task.task_id as u32, rows });
                     });
                 });
@@ -155,15 +166,8 @@ impl Core {
     }
 
     fn send_acks(&self, links: &Links, peer: &Peer) {
-        let acks = peer.acks.with(|acks| std::mem::take(&mut acks.acks));
-        if acks.is_empty() {
-            return;
-        }
-        links.scratch.with(|scratch| {
-            scratch.clear();
-            write_items(scratch, &acks);
-            peer.push(&Body::Ack(Items::new(scratch).expect("whole pairs")));
-        });
+        let acks = peer.acks.with(|acks| std::mem::take(&mut acks.0));
+        links.scratch.with(|scratch| peer.push_items(scratch, &acks, Body::Ack));
     }
 
     fn send_grants(&self, links: &Links, peer: &Peer) {
@@ -177,12 +181,8 @@ impl Core {
                 }
             }
         });
-        if !grants.is_empty() && peer.incarnation.get() != 0 {
-            links.scratch.with(|scratch| {
-                scratch.clear();
-                write_items(scratch, &grants);
-                peer.push(&Body::Credit(Items::new(scratch).expect("whole grants")));
-            });
+        if peer.incarnation.get() != 0 {
+            links.scratch.with(|scratch| peer.push_items(scratch, &grants, Body::Credit));
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::link::{Receiver, Sender};
 use crate::mutant::Mutant;
 use crate::plan::{Place, TaskId};
 use crate::truth::TupleId;
-use squall_core::ack::AckFrame;
+use squall_core::ack::Acks;
 use squall_core::frame::{self, Body, Items, Kind, RowBuffer, RowFlags, RowPlace, write_items};
 use squall_core::ids::{Incarnation, RootId, Token};
 
@@ -30,6 +30,13 @@ impl Peer {
     pub fn life(&self) -> Option<Incarnation> {
         self.life
     }
+}
+
+/// What is to be told to a worker of tuples of its roots.
+#[derive(Default)]
+pub(super) struct Ends {
+    pub acks: Acks,
+    pub fails: Vec<RootId>,
 }
 
 fn encode(life: Incarnation, sequence: u64, body: &Body<'_>) -> Vec<u8> {
@@ -56,9 +63,9 @@ impl Worker {
     }
 
     /// Sends the acks and fails that have gathered.
-    pub(super) fn send_ack_frames(&mut self, host: &mut Host) {
-        for place in 0..self.frames.len() {
-            let AckFrame { acks, fails } = std::mem::take(&mut self.frames[place]);
+    pub(super) fn send_ends(&mut self, host: &mut Host) {
+        for place in 0..self.ends.len() {
+            let Ends { acks: Acks(acks), fails } = std::mem::take(&mut self.ends[place]);
             let mut bytes = Vec::new();
             if !acks.is_empty() {
                 write_items(&mut bytes, &acks);
@@ -159,7 +166,7 @@ impl Worker {
     // semantics 19
     pub(super) fn hear_of_loss(&mut self, host: &mut Host, place: Place, at_us: u64) {
         self.peers[place] = Peer::new(None);
-        self.frames[place] = AckFrame::default();
+        self.ends[place] = Ends::default();
         if !host.plan.is_reachable(place) || host.has(Mutant::LossIgnored) {
             return;
         }

@@ -93,11 +93,9 @@ impl Keeper {
 
     fn do_what_is_due(&mut self) {
         let now = Instant::now();
-        if self.accept_again.is_some_and(|at| now >= at)
-            && let Some(listener) = &self.listener
-            && self.set.add(listener.as_fd(), LISTENER).is_ok()
-        {
-            self.accept_again = None;
+        if self.accept_again.is_some_and(|at| now >= at) {
+            let is_heard = self.listener.as_ref().is_none_or(|one| self.set.add(one.as_fd(), LISTENER).is_ok());
+            self.accept_again = (!is_heard).then(|| now + ACCEPT_PAUSE);
         }
         let late = self.connections.iter().filter(|(_, one)| now >= one.deadline);
         for number in late.map(|(number, _)| *number).collect::<Vec<_>>() {
@@ -327,5 +325,42 @@ fn tune(socket: BorrowedFd<'_>) {
         (libc::IPPROTO_TCP, libc::TCP_KEEPCNT, 5),
     ] {
         let _ = sys::set_option(socket, level, name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::handshake::Secret;
+    use super::super::super::refusal::Refusals;
+    use super::*;
+    use crate::wake::Waiter;
+    use squall_core::ids::{Incarnation, Token};
+
+    fn keeper() -> Keeper {
+        let identity = Identity {
+            worker: 1,
+            token: Token { epoch: 1, incarnation: Incarnation(1) },
+            secret: Secret::new(&[7; 32]),
+        };
+        let shared = Arc::new(Shared {
+            commands: Default::default(),
+            command: sys::eventfd().unwrap(),
+            is_over: Default::default(),
+            events: Default::default(),
+            has_events: Default::default(),
+            wake: Waiter::new().unwrap().waker(),
+            refusals: Refusals::default(),
+        });
+        Keeper::new(identity, None, GateOptions::default(), shared).unwrap()
+    }
+
+    // A file stands for a listener that the system cannot watch just now: it can never be watched.
+    #[test]
+    fn a_listener_that_cannot_be_watched_again_is_tried_later_and_not_in_a_circle() {
+        let mut keeper = keeper();
+        keeper.listener = Some(std::fs::File::open("/proc/self/exe").unwrap().into());
+        keeper.accept_again = Some(Instant::now());
+        keeper.do_what_is_due();
+        assert!(keeper.next_due().is_some_and(|due| due > ACCEPT_PAUSE / 2));
     }
 }
