@@ -41,8 +41,10 @@ def test_nobody_waits_for_the_disk_and_what_comes_meanwhile_is_one_group(tmp_pat
     storing.tell()
     assert told == []
     store.go_on.set()
+    poll = select.poll()
+    poll.register(storing.fd, select.POLLIN)
     while len(told) < 5:
-        assert select.select([storing.fd], [], [], 30)[0]
+        assert poll.poll(30_000)
         storing.tell()
     assert store.groups == [[0], [1, 2, 3, 4]]
     assert told == [(task, None) for task in range(5)]
