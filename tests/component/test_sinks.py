@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
+import glob
 import os
 import resource
+import signal
 import subprocess
 import sys
 
@@ -145,6 +149,53 @@ def test_reader_that_goes_away_ends_the_run_cleanly(squall: Squall) -> None:
         assert run.end(15) == 0
         assert "Traceback" not in run.err
         assert "Exception ignored" not in run.err
+
+
+UNREAD = """
+    import os
+    from pathlib import Path
+    from squall import Topology
+
+    FOLDER = Path({folder!r})
+
+    def numbers():
+        n = 0
+        while not (FOLDER / "end").exists():
+            yield n
+            n += 1
+
+    def note(n):
+        path = FOLDER / f"worker-{{os.getpid()}}"
+        if not path.exists():
+            path.touch()
+
+    topology = Topology("unread")
+    topology.bolt("note", note).shuffle(topology.spout("numbers", numbers, outputs=("n",)))
+"""
+
+
+@pytest.mark.parametrize("arguments", [[], ["--json"]])
+def test_view_that_nobody_reads_holds_up_no_replacement(squall: Squall, arguments: list[str]) -> None:
+    """`squall run ... | less`, without scrolling."""
+    read, write = os.pipe()
+    fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 4096)
+    os.set_blocking(write, False)
+    with contextlib.suppress(BlockingIOError):
+        while os.write(write, b"\n"):
+            pass
+    os.set_blocking(write, True)
+    run = squall.start("run", squall.file(UNREAD.format(folder=str(squall.folder))), *arguments, stdout=write)
+    os.close(write)
+    seen = set[str]()
+    for _ in range(2):
+        (worker,) = wait_until(lambda: set(glob.glob("worker-*", root_dir=squall.folder)) - seen, what="a worker")
+        seen.add(worker)
+        os.kill(int(worker.removeprefix("worker-")), signal.SIGKILL)
+    (squall.folder / "end").touch()
+    with os.fdopen(read) as lines:
+        shown = lines.read()
+    assert run.end() == 0
+    assert "summary" in shown or "emitted" in shown
 
 
 def test_closed_standard_output_from_the_start(squall: Squall) -> None:

@@ -67,12 +67,13 @@ fn page_read(fd: i32) -> PyResult<(u32, u64)> {
     Ok((page.component(), page.calls()))
 }
 
-/// A root; where it is one of the asking incarnation, the number of the spout's task and the place of its output.
-type Suspect = (u64, Option<(u32, u32)>);
+/// Number of a spout's task, and place of its output.
+type Origin = (u32, u32);
 
-/// The roots of the tuples that the last call worked on, by the shared page of this incarnation.
+/// The roots of the tuples that the last call worked on, by the shared page of this incarnation; of its own roots also
+/// their origin.
 #[pyfunction]
-fn page_suspects(fd: i32, incarnation: u16) -> PyResult<Vec<Suspect>> {
+fn page_suspects(fd: i32, incarnation: u16) -> PyResult<Vec<(u64, Option<Origin>)>> {
     let page = page_of(fd)?;
     let with_origin = |root: u64| {
         let id = RootId(root);

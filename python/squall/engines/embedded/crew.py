@@ -197,8 +197,9 @@ class Crew:
         return self._seats[number].was_ready
 
     def incarnation(self, number: int) -> int:
-        """Which life of the worker it is, or was last."""
-        return self._seats[number].incarnation
+        """Which life of the worker it is; 0: there is none now."""
+        seat = self._seats[number]
+        return seat.incarnation if seat.is_living else 0
 
     def first(self) -> int | None:
         """The number of the first worker that there is."""

@@ -301,10 +301,12 @@ class EmbeddedRun:
 
         def told(why: Why) -> None:
             self._complain_of(position.component, why)
-            if self._crew.incarnation(worker) != life:  # the next one began before it, and counts anew
+            if self._crew.incarnation(worker) != life:  # where the next one begins was said when this one died
                 return
-            if why is None and ended is not None:
-                self._crew.positioned(position.component, position.task, ended)
+            if why is None:
+                self._sources.keep(position)
+                if ended is not None:
+                    self._crew.positioned(position.component, position.task, ended)
             stored = {"component": position.component, "task": position.task, "number": number, "done": why is None}
             self._crew.tell_worker(worker, {"cmd": "position-stored", **stored})
 

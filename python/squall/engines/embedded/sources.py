@@ -9,7 +9,7 @@ from typing import Any
 
 from squall.engines.embedded.positions import PositionStore
 from squall.engines.embedded.standard_input import StandardInput
-from squall.engines.embedded.storing import Storing, Told, Why
+from squall.engines.embedded.storing import Storing, Told
 from squall.model.graph import Graph
 from squall.runtime.positions import StoredPosition
 
@@ -80,16 +80,14 @@ class Sources:
         That of standard input dies with the run, so it is only kept.
         """
         if self._stdin is None or not self._graph.components[position.component].reads_stdin:
-            return self.storing.put(position, lambda why: self._stored(position, told, why))
+            return self.storing.put(position, told)
         if position.task == 0:  # the one that reads it
             self._stdin.ended(position.position)
-            self._newest[position.component, position.task] = position
         told(None)
 
-    def _stored(self, position: StoredPosition, told: Told, why: Why) -> None:
-        if why is None:
-            self._newest[position.component, position.task] = position
-        told(why)
+    def keep(self, position: StoredPosition) -> None:
+        """The next life goes on from a position that was stored."""
+        self._newest[position.component, position.task] = position
 
     def forget(self) -> None:
         """All sources have given all, and nothing waits to be stored: the next run begins at their start."""
