@@ -289,10 +289,11 @@ class Worker:
     def peer(self, worker: int, incarnation: int, session: int, path: str) -> None:
         """A life of another worker takes tuples. Any thread."""
         ...
-    def peer_lost(self, worker: int, incarnation: int, suspects: Sequence[int]) -> None:
+    def peer_lost(self, worker: int, incarnation: int, ran: str | None, suspects: Sequence[int]) -> None:
         """A life of another worker is over. Any thread.
 
         Args:
+            ran: the component whose code ran then.
             suspects: the roots of the tuples on which it died.
         """
         ...

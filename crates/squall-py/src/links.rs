@@ -35,8 +35,8 @@ pub const DEAD_FROM: u8 = 3;
 pub enum News {
     /// A life of a worker takes tuples, in this session of its link.
     Peer { worker: u32, incarnation: u16, session: u64, path: PathBuf },
-    /// A life of a worker is over, or the link to it; the roots of the calls that it died in.
-    Lost { worker: u32, incarnation: u16, suspects: Vec<RootId> },
+    /// A life of a worker is over, or the link to it; the component that it died in, and the roots of the call.
+    Lost { worker: u32, incarnation: u16, ran: Option<String>, suspects: Vec<RootId> },
 }
 
 /// The links of one worker.

@@ -379,9 +379,9 @@ impl Worker {
         self.hear(News::Peer { worker, incarnation, session, path });
     }
 
-    fn peer_lost(&self, worker: u32, incarnation: u16, suspects: Vec<u64>) {
+    fn peer_lost(&self, worker: u32, incarnation: u16, ran: Option<String>, suspects: Vec<u64>) {
         let suspects = suspects.into_iter().map(RootId).collect();
-        self.hear(News::Lost { worker, incarnation, suspects });
+        self.hear(News::Lost { worker, incarnation, ran, suspects });
     }
 
     fn is_running(&self) -> bool {

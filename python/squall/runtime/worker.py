@@ -377,7 +377,7 @@ class WorkerProcess:
                 self.worker.peer(request["worker"], request["incarnation"], request["session"], path)
                 return None
             case "peer-lost":
-                self.worker.peer_lost(request["worker"], request["incarnation"], request["suspects"])
+                self.worker.peer_lost(request["worker"], request["incarnation"], request["ran"], request["suspects"])
                 self.partings.told(request["incarnation"])
                 return None
             case "replay":

@@ -5,6 +5,7 @@
 use super::{EPOCH, Link, Links, News, Peer, WINDOW};
 use crate::core::Core;
 use crate::failures::Failure;
+use crate::far::FarState;
 use crate::fault;
 use crate::links::{ALONE_FROM, DEAD_FROM};
 use crate::task::Task;
@@ -27,7 +28,10 @@ impl Core {
     pub(super) fn hear(&self, py: Python<'_>, links: &Links, news: News) {
         match news {
             News::Peer { worker, incarnation, session, path } => self.seek(links, worker, incarnation, session, path),
-            News::Lost { worker, incarnation, suspects } => self.lose(py, links, worker, incarnation, &suspects),
+            News::Lost { worker, incarnation, ran, suspects } => {
+                suspects.iter().for_each(|root| self.suspect(py, worker, ran.as_deref(), *root));
+                self.lose(py, links, worker, incarnation);
+            }
         }
     }
 
@@ -143,13 +147,12 @@ impl Core {
     /// What was on its way to or from a lost worker is gone with it: each root that it may have had a part of fails
     /// without counting (semantics 19).
     #[cold]
-    fn lose(&self, py: Python<'_>, links: &Links, worker: u32, incarnation: u16, suspects: &[RootId]) {
+    fn lose(&self, py: Python<'_>, links: &Links, worker: u32, incarnation: u16) {
         let Some(peer) = links.peer(worker) else { return };
         let dropped = match peer.incarnation.get() == incarnation {
             true => self.let_go(links, peer),
             false => Vec::new(),
         };
-        suspects.iter().for_each(|root| self.suspect(py, worker, *root));
         let Some(failure) = self.fail_reaching(py, worker) else { return };
         if !dropped.is_empty() {
             self.fail_over(py, &dropped, &failure);
@@ -204,7 +207,7 @@ impl Core {
     /// A worker died while a tuple of this root was executed there: the second time it is tried alone from then on, the
     /// third time it is given up, so that a tuple which kills its worker ends (semantics 9).
     #[cold]
-    fn suspect(&self, py: Python<'_>, worker: u32, root: RootId) {
+    fn suspect(&self, py: Python<'_>, worker: u32, ran: Option<&str>, root: RootId) {
         let deaths = self.ledger.with(|ledger| {
             let pending = ledger.entry_mut(root)?;
             pending.suspicions = pending.suspicions.saturating_add(1);
@@ -217,7 +220,8 @@ impl Core {
             self.solo.set(self.solo.get() + 1);
         }
         if deaths >= DEAD_FROM {
-            let task = self.tasks_of_worker(worker).next().map_or(spout, |(task, _)| task.index);
+            let has_run = |(task, _): &(&Task, &FarState)| ran == Some(self.component_name(task.component));
+            let task = self.tasks_of_worker(worker).find(has_run).map_or(spout, |(task, _)| task.index);
             let error = fault::worker_killer(deaths).into_value(py).into_any();
             let verdict = retry::Failure { action: retry::Action::Dead, counts: true, after_ns: None };
             let (number, task) = (self.next_failure(), self.task(task));

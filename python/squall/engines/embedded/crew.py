@@ -349,7 +349,7 @@ class Crew:
         own = [origin for _, origin in suspects if origin is not None]
         died_on = [(keys[spout], place) for spout, place in own if spout < len(keys)]
         self._legacy.life_ended(dict(zip(keys, remains.prefixes, strict=True)), died_on)
-        self._say(words, [root for root, _ in suspects])
+        self._say(words, remains.component, [root for root, _ in suspects])
         self._news.changed(seat.number, remains.pid, "lost", remains.cause.defect)
         self._settle(settling.Lost(seat.number, remains.incarnation))
         if not self._stopping:
@@ -364,8 +364,8 @@ class Crew:
         spouts = (task for spout in self._plan.graph.spouts for task in self._plan.tasks_of(spout.name))
         return [_key(task.component, task.index) for task in spouts if task.worker == number]
 
-    def _say(self, words: Iterable[Word], suspects: Sequence[int] = ()) -> None:
-        """Tells workers of each other; `suspects`: roots on whose tuples the one died that is lost."""
+    def _say(self, words: Iterable[Word], ran: str | None = None, suspects: Sequence[int] = ()) -> None:
+        """Tells workers of each other. Of one that is lost: the component that `ran`, and the roots on whose tuples."""
         for word in words:
             told_of = {"worker": word.worker, "incarnation": word.incarnation}
             match word:
@@ -373,7 +373,7 @@ class Crew:
                     path = _socket_name(word.worker)
                     self.tell_worker(to, {"cmd": "peer", **told_of, "session": session, "path": path})
                 case Part(to):
-                    self.tell_worker(to, {"cmd": "peer-lost", **told_of, "suspects": suspects})
+                    self.tell_worker(to, {"cmd": "peer-lost", **told_of, "ran": ran, "suspects": suspects})
 
     # -- stages ------------------------------------------------------------------------------------------------------
 
