@@ -90,8 +90,9 @@ feed-kill: $(S)/core ## feed a million lines while both sides are killed (LINES=
 	SQUALL_FEED_KILL_LINES=$(LINES) $(BIN)/python -m pytest -s --timeout 900 tests/component/test_feed_kill.py tests/component/test_tcp_journal.py
 
 kill: FOR = 5m
-kill: $(S)/core  ## kill every process of a run under load, again and again (FOR=5m; SEED=… chooses the order)
+kill: $(S)/core  ## kill every process of a run under load, again and again, and stop each for up to a minute (FOR=5m; SEED=… chooses the order)
 	SQUALL_KILL_FOR=$(FOR) $(if $(SEED),SQUALL_KILL_SEED=$(SEED)) $(BIN)/python -m pytest -s --timeout 3600 tests/component/test_worker_kills.py
+	SQUALL_KILL_FOR=$(FOR) $(BIN)/python -m pytest --timeout 300 tests/component/test_worker_deaths.py -k stands_still
 
 chaos: FOR = 15m
 chaos: $(S)/core  ## faults strike two topologies by chance, an independent count judges (FOR=15m; SEED=… repeats; KINDS=kill,disk,…)

@@ -549,11 +549,20 @@ def page_prefixes(fd: int, spouts: int, /) -> list[int]:
     Out: 0 for spouts that are no generators.
     """
 
-def page_suspects(fd: int, incarnation: int, /) -> list[tuple[int, tuple[int, int] | None]]:
-    """The tuples that the last call on the worker's loop worked on, by the shared page of this incarnation.
+def page_suspects(fd: int, /) -> list[tuple[bool, int]]:
+    """The tuples that the last call on the worker's loop worked on, and calls away from it, by a shared page.
 
-    Out: (root, origin), where the origin of the incarnation's own roots is (number of the spout's task, place).
+    Out: (whether it was one away from the loop, root).
     """
+
+def page_origin(fd: int, incarnation: int, root: int, /) -> tuple[int, int] | None:
+    """With what a root of this incarnation began, by its page: (number of the spout's task, place of the output).
+
+    None: it is the root of another one.
+    """
+
+def page_reading(fd: int, /) -> tuple[int, int] | None:
+    """The same of the record that user code was reading when it came from a journal; None: it read none."""
 
 current_call: Any
 """ContextVar[Call | None]: the offloaded call that the current coroutine or thread is running."""

@@ -10,11 +10,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from squall.cli.letters.viewing import as_json
+from squall.model.durations import parse_duration
 from squall.runtime.dead_log import log_path
 from squall.runtime.stored import read
 
 from .conftest import Running, Squall, wait_until
+
+FOR_S = parse_duration(os.environ.get("SQUALL_KILL_FOR", "8s"))
+"""How long a test may kill; `make kill` gives more."""
+only_when_long = pytest.mark.skipif(FOR_S <= 20, reason="`make kill` has the time")
 
 KEEP = """
     import itertools, json, os, signal, time

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 from pathlib import Path
@@ -18,6 +17,7 @@ import pytest
 from squall.connectors.tcp import TcpFeeder
 
 from .conftest import Running, Squall, free_port, is_alive, wait_until
+from .over_workers import kill as kill_worker
 
 LINES = int(os.environ.get("SQUALL_FEED_KILL_LINES", "100000"))
 KILLS = 5 if LINES <= 100_000 else 20
@@ -35,10 +35,10 @@ KEEP = """
         def process_batch(self, line: list):
             os.write(self.fd, "".join(f"{text}\\n" for text in line).encode())
 
-    def make(port: int, receipts: str = "stored", journal: str = "journal", journal_max: int = 1 << 30) -> Topology:
+    def make(port: int, receipts: str = "stored", journal: str = "journal", tasks: int = 1) -> Topology:
         topology = Topology("kept", settings={"topology.retries": 0})
-        spout = TcpSpout.listen(f"127.0.0.1:{port}", receipts=receipts, journal=journal, journal_max=journal_max)
-        topology.bolt("keep", Keep).shuffle(topology.spout("lines", spout))
+        spout = TcpSpout.listen(f"127.0.0.1:{port}", receipts=receipts, journal=journal)
+        topology.bolt("keep", Keep).shuffle(topology.spout("lines", spout, parallelism=tasks))
         return topology
 """
 HOLD = """
@@ -73,11 +73,11 @@ def held(squall: Squall) -> list[str]:
 
 
 def segments(squall: Squall) -> list[Path]:
-    return sorted((squall.folder / "journal/0").glob("*.journal"))
+    return sorted((squall.folder / "journal").glob("*/*.journal"))
 
 
 def workers(run: Running) -> list[int]:
-    """The processes of worker 1, as far as they are told; the newest last."""
+    """The processes of the workers, as far as they are told; the newest last."""
     run.event("started")
     started = [event["pid"] for event in run.events("worker") if event["state"] == "started"]
     return [run.worker_pid(), *started]
@@ -102,10 +102,10 @@ def troubles(run: Running) -> dict[str, Any]:
 
 def kill(run: Running) -> None:
     """Kills the run with all of it."""
-    pid = workers(run)[-1]
+    pids = workers(run)
     run.process.kill()
     run.end()
-    wait_until(lambda: not is_alive(pid), what="the end of the worker")
+    wait_until(lambda: not any(map(is_alive, pids)), what="the end of the workers")
 
 
 def send(port: int, *lines: str) -> int:
@@ -116,10 +116,16 @@ def send(port: int, *lines: str) -> int:
         return feeder.receipted
 
 
-@pytest.mark.parametrize("receipts", ["stored", "processed"])
-def test_workers_that_are_killed_lose_no_line(squall: Squall, receipts: str) -> None:
+@pytest.mark.parametrize(
+    ("receipts", "number_of_workers", "tasks"),
+    [("stored", 1, 1), ("processed", 1, 1), ("stored", 2, 1), ("stored", 2, 2), ("processed", 2, 2)],
+)
+def test_workers_that_are_killed_lose_no_line(
+    squall: Squall, receipts: str, number_of_workers: int, tasks: int
+) -> None:
     port, chance = free_port(), Random(33)
-    run = squall.run(KEEP, "-p", f"port={port}", "-p", f"receipts={receipts}")
+    spread = "-p", f"tasks={tasks}", "-w", number_of_workers
+    run = squall.run(KEEP, "-p", f"port={port}", "-p", f"receipts={receipts}", *spread)
     run.event("started")
     lines = [f"{number:09}" for number in range(LINES)]
     receipted: list[int] = []
@@ -137,9 +143,7 @@ def test_workers_that_are_killed_lose_no_line(squall: Squall, receipts: str) -> 
     for number in range(1, KILLS + 1):
         enough = (number - chance.random()) / (KILLS + 1) * LINES
         wait_until(lambda enough=enough: size() > enough, WITHIN_S, f"{enough:.0f} lines")
-        victim = workers(run)[-1]
-        os.kill(victim, signal.SIGKILL)
-        wait_until(lambda victim=victim: workers(run)[-1] != victim, what="another worker")
+        kill_worker(run, chance.randint(1, number_of_workers))
     sender.join(WITHIN_S)
     assert receipted == [LINES], run.err
     run.interrupt()
@@ -268,10 +272,11 @@ def small_disk(squall: Squall) -> Path:
     return folder
 
 
-def test_a_full_disk_that_is_freed_loses_nothing(squall: Squall, small_disk: Path) -> None:
+@pytest.mark.parametrize("number_of_workers", [1, 2])
+def test_a_full_disk_that_is_freed_loses_nothing(squall: Squall, small_disk: Path, number_of_workers: int) -> None:
     port, journal, filler = free_port(), small_disk / "journal", small_disk / "filler"
     try:
-        run = squall.run(KEEP, "-p", f"port={port}", "-p", f"journal={journal}")
+        run = squall.run(KEEP, "-p", f"port={port}", "-p", f"journal={journal}", "-w", number_of_workers)
         run.event("started")
         assert send(port, "before") == 1
         with pytest.raises(OSError, match="No space"):
@@ -294,7 +299,78 @@ def test_a_full_disk_that_is_freed_loses_nothing(squall: Squall, small_disk: Pat
         subprocess.run(["umount", "-l", str(small_disk)], check=False)
 
 
-def test_a_record_that_kills_its_worker_ends_as_a_dead_letter(squall: Squall) -> None:
+FAILING_DISK = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <unistd.h>
+
+/* Syncing fails while the file is there that FAILING names. */
+int fdatasync(int fd) {
+    static int (*real)(int);
+    if (!real) real = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
+    if (access(FAILING, F_OK) == 0) { errno = EIO; return -1; }
+    return real(fd);
+}
+"""
+
+
+def test_a_disk_that_fails_for_a_while_loses_nothing(squall: Squall, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What could not be synced counts as not written, is receipted only when it was, and survives a kill then."""
+    library, failing = squall.folder / "failing.so", squall.folder / "failing"
+    source = squall.folder / "failing.c"
+    source.write_text(FAILING_DISK)
+    subprocess.run(["cc", "-shared", "-fPIC", f'-DFAILING="{failing}"', "-o", library, source, "-ldl"], check=True)
+    monkeypatch.setenv("LD_PRELOAD", str(library))
+    port = free_port()
+    run = squall.run(HOLD, "-p", f"port={port}", "-w", 2)
+    run.event("started")
+    assert send(port, "before") == 1
+    failing.touch()
+    lines = [f"{number:06}" for number in range(10_000)]
+    sent: list[int] = []
+    sender = Thread(target=lambda: sent.append(send(port, *lines)), daemon=True)
+    sender.start()
+    wait_until(lambda: troubles(run), what="the report")
+    assert "Input/output error" in troubles(run)["last"]
+    assert troubles(run)["count"] == 1
+    assert not sent
+    failing.unlink()
+    sender.join(30)
+    assert sent == [len(lines)]
+    kill(run)
+    run = squall.run(KEEP, "-p", f"port={port}", "-w", 2)
+    wait_until(lambda: kept(squall) == ["before", *lines], what="all lines")
+    run.interrupt()
+    assert run.end() == 0, run.err
+
+
+@pytest.mark.parametrize("number_of_workers", [1, 2])
+def test_a_record_whose_decoder_kills_its_worker_ends_as_a_dead_letter(squall: Squall, number_of_workers: int) -> None:
+    """Semantics 9: though no tuple was made of it yet."""
+    port = free_port()
+    text = KEEP.replace("receipts=receipts,", 'receipts=receipts, decoder=decode, outputs=("line",),').replace(
+        "    class Keep(Bolt):",
+        "    def decode(record):\n"
+        "        if record == b'bad': os.kill(os.getpid(), 9)\n"
+        "        return record.decode()\n\n"
+        "    class Keep(Bolt):",
+    )
+    run = squall.run(text, "-p", f"port={port}", "-w", number_of_workers)
+    run.event("started")
+    lines = [f"line {number}" for number in range(200)]
+    assert send(port, *lines[:100], "bad", *lines[100:]) == 201
+    wait_until(lambda: set(kept(squall)) == set(lines), what="all other lines")
+    run.interrupt()
+    assert run.end() == 0, run.err
+    assert len(run.lost()) == 3
+    assert run.summary()["dead"] == 1
+    assert "bad" in squall.done("dead", "list", "kept").out
+    assert segments(squall) == []
+
+
+@pytest.mark.parametrize("number_of_workers", [1, 2])
+def test_a_record_that_kills_its_worker_ends_as_a_dead_letter(squall: Squall, number_of_workers: int) -> None:
     """Semantics 9: it comes again from the journal in each life, and is known by its number there."""
     port = free_port()
     text = KEEP.replace(
@@ -304,7 +380,7 @@ def test_a_record_that_kills_its_worker_ends_as_a_dead_letter(squall: Squall) ->
         "            os.write",
     )
     assert text != KEEP
-    run = squall.run(text, "-p", f"port={port}")
+    run = squall.run(text, "-p", f"port={port}", "-w", number_of_workers)
     run.event("started")
     lines = [f"line {number}" for number in range(200)]
     assert send(port, *lines[:100], "bad", *lines[100:]) == 201

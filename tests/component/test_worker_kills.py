@@ -12,12 +12,9 @@ import time
 from pathlib import Path
 from random import Random
 
-from squall.model.durations import parse_duration
-
 from .conftest import Running, Squall, is_alive, wait_until
-from .over_workers import files_left, pid
+from .over_workers import FOR_S, files_left, pid
 
-FOR_S = parse_duration(os.environ.get("SQUALL_KILL_FOR", "8s"))
 SEED = int(os.environ.get("SQUALL_KILL_SEED", "5"))
 EVERY_S = 3.0 if FOR_S > 20 else 1.5
 WORKERS, SPOUTS = 3, 2

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import resource
 import socket
 import ssl
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
@@ -17,12 +19,23 @@ import pytest
 from squall.engines.embedded import sockets
 
 from .conftest import Running, Squall, wait_until
-from .over_workers import count, kept, lost, with_keep
+from .over_workers import count, kept, kill, lost, pid, with_keep
 
 NUMBERS = 20_000
 COPYING = """
     topology = Topology("copying")
     numbers = topology.spout("numbers", lambda: iter(range(20_000)), outputs=("n",))
+    topology.bolt("keep", Keep).shuffle(numbers)
+"""
+COPYING_UNTIL = """
+    def numbers():
+        "Counts until its test has seen enough."
+        n = 0
+        while not (FOLDER / "end").exists():
+            yield (n := n + 1)
+
+    topology = Topology("copying", settings={"topology.max.spout.pending": 20})
+    numbers = topology.spout("numbers", numbers, outputs=("n",))
     topology.bolt("keep", Keep).shuffle(numbers)
 """
 WITHIN_S = 5.0
@@ -49,6 +62,19 @@ def copied(squall: Squall, run: Running, *, failed: bool = False) -> None:
         assert seen.total() == NUMBERS, "a link that goes on sends nothing twice"
 
 
+def ended(squall: Squall, run: Running, deaths: int = 0) -> None:
+    """All numbers came."""
+    assert run.end() == 0, run.err
+    seen = count(squall)
+    assert set(seen) == set(range(1, max(seen) + 1))
+    assert (run.summary()["dead"], len(lost(run))) == (0, deaths)
+
+
+def resident_kib(process: int) -> int:
+    (line,) = (line for line in Path(f"/proc/{process}/status").read_text().splitlines() if line.startswith("VmRSS"))
+    return int(line.split()[1])
+
+
 def told(squall: Squall, event: str) -> list[str]:
     """What the workers have logged of it."""
     lines = [line for path in squall.state.rglob("*.log") for line in path.read_text().splitlines()]
@@ -64,6 +90,13 @@ def tls_hello() -> bytes:
     with pytest.raises(ssl.SSLWantReadError):
         hello.do_handshake()
     return out.read()
+
+
+def refused(run: Running) -> Counter[str]:
+    """How often something was refused on the links of the run, by cause, as far as is told."""
+    told = [event for event in run.events() if event["event"] in ("progress", "summary")]
+    links = told[-1]["links"].values() if told else ()
+    return sum((Counter(link["refused"]) for link in links), Counter())
 
 
 def knock(path: Path, text: bytes) -> socket.socket:
@@ -103,6 +136,64 @@ def test_strangers_at_the_door_are_sent_away_and_change_nothing(squall: Squall) 
     connections = [knock(path, text) for path in paths for text in texts]
     assert all(map(is_sent_away, connections))
     copied(squall, run)
+    counted = refused(run)
+    assert counted["garbage"] >= (len(texts) - 1) * len(paths), counted
+
+
+IDLE = 10_000
+
+
+def test_ten_thousand_idle_connections_hold_up_no_tuple(squall: Squall) -> None:
+    """As many as this process may have; the worker keeps few of them, and soon none."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
+    most = min(IDLE, before[1] - 1000)
+    run = squall.run(with_keep(squall, COPYING_UNTIL), "-w", 2)
+    process, path = pid(run, 2), socket_of(squall, 2)
+    wait_until(lambda: count(squall), what="numbers")
+    size_kib = resident_kib(process)
+    idle: list[socket.socket] = []
+    try:
+        while len(idle) < most:
+            idle.append(knock(path, b""))
+            if len(idle) % 1000 == 0:
+                seen = len(count(squall))
+                wait_until(lambda seen=seen: len(count(squall)) > seen, WITHIN_S, "more numbers")
+        descriptors = len(os.listdir(f"/proc/{process}/fd"))
+        assert descriptors < 300, f"{descriptors} in the worker"
+        assert resident_kib(process) < size_kib + 64 * 1024
+        wait_until(lambda: refused(run).total() >= most, what="that each was sent away")
+        (squall.folder / "end").touch()
+        ended(squall, run)
+    finally:
+        for connection in idle:
+            connection.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def cpu_s(process: int) -> float:
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_a_worker_without_descriptors_waits_quietly_for_some(squall: Squall) -> None:
+    """It can take no call of a new life of another worker: it does not spin meanwhile, and all comes in the end."""
+    run = squall.run(with_keep(squall, COPYING_UNTIL), "-w", 2)
+    process = pid(run, 2)
+    wait_until(lambda: count(squall), what="numbers")
+    before = resource.prlimit(process, resource.RLIMIT_NOFILE)
+    resource.prlimit(process, resource.RLIMIT_NOFILE, (3, before[1]))
+    kill(run, 1)
+    wait_until(lambda: refused(run)["no_descriptors"] > 0, what="that there are none")
+    used_s, began_s = cpu_s(process), time.monotonic()
+    wait_until(lambda: time.monotonic() > began_s + 1.0, what="a second")
+    used_s = cpu_s(process) - used_s
+    assert used_s < 0.3, f"{used_s} s of CPU in a second"
+    seen = len(count(squall))
+    resource.prlimit(process, resource.RLIMIT_NOFILE, before)
+    wait_until(lambda: len(count(squall)) > seen, what="more numbers")
+    (squall.folder / "end").touch()
+    ended(squall, run, deaths=1)
 
 
 WAITING = """
@@ -142,9 +233,9 @@ def test_what_links_have_counted_is_told(squall: Squall) -> None:
 
 # -- connections that break --------------------------------------------------------------------------------------------
 
-Mangle = Callable[[int, bool, int, bytes], bytes | None]
+Mangle = Callable[[int, bool, int, bytes], bytes | Iterable[bytes] | None]
 """From the number of the connection, whether it is what the caller says, the bytes before, and some that came: what is
-passed on; None: the connection is cut."""
+passed on, at once or in pieces; None: the connection is cut."""
 
 
 class Proxy:
@@ -178,7 +269,8 @@ class Proxy:
         before = 0
         try:
             while (data := one.recv(1 << 14)) and (out := self._mangle(number, is_caller, before, data)) is not None:
-                other.sendall(out)
+                for piece in [out] if isinstance(out, bytes) else out:
+                    other.sendall(piece)
                 before += len(data)
         except OSError:
             pass
@@ -199,6 +291,7 @@ class Proxy:
 
 SHAKEN = 2000
 """More bytes than a hand-shake has."""
+BYTE_EVERY_S = 1.0
 
 
 def test_a_link_that_is_cut_again_and_again_goes_on_without_loss(squall: Squall) -> None:
@@ -232,6 +325,32 @@ def test_bytes_that_are_corrupted_on_their_way_are_noticed_and_come_again(squall
     copied(squall, run)
     proxy.close()
     assert proxy.connections > 5
+    counted = refused(run)
+    assert sum(n for cause, n in counted.items() if cause.startswith("frame_")) >= proxy.connections // 2, counted
+
+
+def test_a_link_that_gives_a_byte_at_a_time_loses_nothing(squall: Squall) -> None:
+    """Frames come together however slowly; the first connection that carries some goes on so until it is given up."""
+    slow: list[int] = []
+
+    def bytewise(data: bytes) -> Iterator[bytes]:
+        for at in range(len(data)):
+            until_s = time.monotonic() + BYTE_EVERY_S
+            wait_until(lambda until_s=until_s: time.monotonic() > until_s)
+            yield data[at : at + 1]
+
+    def trickle(number: int, is_caller: bool, before: int, data: bytes) -> bytes | Iterable[bytes]:
+        if not is_caller or before <= SHAKEN:
+            return data
+        slow.append(number)
+        return bytewise(data) if number == slow[0] else data
+
+    run = squall.run(with_keep(squall, COPYING), "-w", 2)
+    proxy = Proxy(socket_of(squall, 2), trickle)
+    copied(squall, run, failed=True)
+    proxy.close()
+    assert proxy.connections > 1
+    assert slow, "the first one was slow when it carried frames"
 
 
 @pytest.mark.parametrize("from_caller", [True, False])

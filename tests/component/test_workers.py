@@ -462,6 +462,34 @@ def test_poison_in_a_batch_of_another_worker_dies_alone(squall: Squall) -> None:
     assert run.summary()["dead"] == 1
 
 
+SAYING = """
+    import logging
+    log = logging.getLogger("says")
+
+    def says(name):
+        def process(n):
+            print(f"printed by {name}.")
+            log.warning(f"logged by {name}.")
+            return n
+        return process
+
+    topology = Topology("saying")
+    last = topology.spout("numbers", lambda: iter(range(3)), outputs=("n",))
+    for name in ("a", "b", "c"):
+        last = topology.bolt(name, says(name), outputs=("n",)).shuffle(last)
+"""
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_what_is_printed_and_logged_is_of_the_component_that_ran(squall: Squall, workers: int) -> None:
+    """Also in workers that have some of the components only."""
+    run = squall.run(with_keep(squall, SAYING), "-w", workers)
+    assert run.end() == 0, run.err
+    said = re.findall(r"component=(\S+) task=\d+ worker=\d+ logger=\S+ \S+ by (\S+)\.", run.err)
+    assert Counter(said) == {(name, name): 6 for name in "abc"}, run.err
+    assert run.summary()["failed"] == 0
+
+
 LOOKED_AT = """
     import logging
     log = logging.getLogger("looked")

@@ -21,7 +21,7 @@ mod bytes;
 mod row;
 
 pub use bytes::{Item, Items, write_items};
-pub use row::{MAX_ROW_BYTES, NotPushed, Row, RowBuffer, RowFlags, RowPlace, Rows};
+pub use row::{MAX_ROW_BYTES, NotPushed, Row, RowBuffer, RowFlags, RowPlace, Rows, SUSPECT};
 
 use crate::ids::{Incarnation, RootId, Token};
 use crate::retry::{Action, Failure};

@@ -195,6 +195,11 @@ impl Tally {
         (self.whole.is_some() && record != NOBODYS).then_some(record.whole)
     }
 
+    /// Where the record whose outputs are being sent stands among all records (the low half), if that is kept.
+    pub fn current_place(&self) -> Option<u32> {
+        (self.whole.is_some() && self.current != NOBODYS).then_some(self.current.whole)
+    }
+
     fn one_less(&mut self, record: Record) -> Option<Grown> {
         let count = self.under_way.get_mut(&record)?;
         *count -= 1;

@@ -19,9 +19,13 @@ const SLOTS: usize = 1 << 20;
 /// Behind those how many outputs of each spout's task have ended; more tasks than any worker has.
 const SPOUTS: usize = 1 << 16;
 const NUMBERS: usize = SLOTS + SPOUTS;
-const SIZE: usize = PAGE_BYTES + NUMBERS * size_of::<u64>();
+/// And what calls work on that run away from the loop.
+const AWAY_AT: usize = PAGE_BYTES + NUMBERS * size_of::<u64>();
+const SIZE: usize = AWAY_AT + AWAY * size_of::<u64>();
 /// Roots of one call that are noted.
 pub const SUSPECTS: usize = 64;
+/// Roots that are noted of all calls which run away from the loop.
+pub const AWAY: usize = 1024;
 
 #[repr(C)]
 struct Layout {
@@ -34,6 +38,7 @@ struct Layout {
     failed: AtomicU64,
     dead: AtomicU64,
     suspects: [AtomicU64; SUSPECTS],
+    reading: AtomicU64,
 }
 
 // What lies behind is the marks' (python/squall/runtime/marks.py).
@@ -140,6 +145,33 @@ impl Page {
     pub fn suspects(&self) -> BTreeSet<u64> {
         let roots = self.layout().suspects.iter().map(|root| root.load(Ordering::Relaxed));
         roots.take_while(|root| *root != 0).collect()
+    }
+
+    /// User code reads a record from which outputs of this origin will come, by spout's task and place; None: it has.
+    pub fn reads(&self, origin: Option<(u32, u32)>) {
+        let number = origin.map_or(0, |(spout, place)| (u64::from(spout) + 1) << 32 | u64::from(place));
+        self.layout().reading.store(number, Ordering::Relaxed);
+    }
+
+    /// The origin of the record that user code reads.
+    pub fn reading(&self) -> Option<(u32, u32)> {
+        let number = self.layout().reading.load(Ordering::Relaxed);
+        Some(((number >> 32).checked_sub(1)? as u32, number as u32))
+    }
+
+    fn away(&self) -> &[AtomicU64] {
+        // SAFETY: the mapping has so many places there, all zero at first, and lives as long as `self`.
+        unsafe { std::slice::from_raw_parts(self.0.0.cast::<u8>().add(AWAY_AT).cast::<AtomicU64>(), AWAY) }
+    }
+
+    /// A call away from the loop works on a tuple of this root, which has a place, less than [`AWAY`]; 0: no more.
+    pub fn work_away(&self, place: usize, root: u64) {
+        self.away()[place].store(root, Ordering::Relaxed);
+    }
+
+    /// The roots that calls work on away from the loop, each once.
+    pub fn suspects_away(&self) -> BTreeSet<u64> {
+        self.away().iter().map(|place| place.load(Ordering::Relaxed)).filter(|root| *root != 0).collect()
     }
 
     #[inline(always)]
@@ -250,6 +282,29 @@ mod tests {
         assert_eq!(page.suspects(), BTreeSet::from([7, 8]));
         page.suspect(9);
         assert_eq!(page.suspects(), BTreeSet::from([9]));
+    }
+
+    #[test]
+    fn what_is_worked_on_away_from_the_loop_is_noted_until_it_ends() {
+        let (page, fd) = Page::create().unwrap();
+        let theirs = Page::open(fd).unwrap();
+        theirs.work_away(0, 7);
+        theirs.work_away(1, 7);
+        theirs.work_away(AWAY - 1, u64::MAX);
+        assert_eq!(page.suspects_away(), BTreeSet::from([7, u64::MAX]));
+        (0..2).for_each(|place| theirs.work_away(place, 0));
+        assert_eq!(page.suspects_away(), BTreeSet::from([u64::MAX]));
+        assert_eq!(page.origin_of(SLOTS as u32 - 1), (0, 0));
+    }
+
+    #[test]
+    fn a_record_is_noted_while_it_is_read() {
+        let (page, _fd) = Page::create().unwrap();
+        assert_eq!(page.reading(), None);
+        page.reads(Some((0, u32::MAX)));
+        assert_eq!(page.reading(), Some((0, u32::MAX)));
+        page.reads(None);
+        assert_eq!(page.reading(), None);
     }
 
     #[test]

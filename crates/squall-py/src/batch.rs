@@ -6,6 +6,7 @@ use crate::bolt::{ARG_CONSTANT, ARG_TUPLE, Binding, Input};
 use crate::core::{Core, Due};
 use crate::emit::Anchor;
 use crate::fault;
+use crate::links::ALONE_FROM;
 use crate::task::{Cur, Task};
 use crate::tuple::{self, Standing, Tuple};
 use pyo3::exceptions::PyBaseException;
@@ -126,6 +127,17 @@ impl Core {
             false => self.alone.with(|alone| alone.contains(root)),
         };
         if root.is_bundle() { self.pairs_of(root, 0).iter().any(|(root, _)| solo(*root)) } else { solo(root) }
+    }
+
+    /// Whether workers have died on the root so often that nothing else is to run beside its calls.
+    pub fn is_suspect(&self, root: RootId) -> bool {
+        let is_suspect = |root: RootId| match root.incarnation() == self.incarnation {
+            true => {
+                self.ledger.with(|ledger| ledger.entry(root).is_some_and(|pending| pending.suspicions >= ALONE_FROM))
+            }
+            false => self.suspects.with(|suspects| suspects.contains(root)),
+        };
+        self.pairs_of(root, 0).iter().any(|(root, _)| is_suspect(*root))
     }
 
     fn run_batch(&self, py: Python<'_>, task: &Rc<Task>, inputs: Vec<Input>) {

@@ -68,6 +68,8 @@ pub struct Inner {
     /// Inputs that the generator acked: its outputs up to then are sent first.
     acked: Local<Vec<Py<Tuple>>>,
     inputs: Local<Vec<Input>>,
+    /// Where its roots are noted while user code runs.
+    noted: Local<Vec<u16>>,
     tuples: Local<Option<Vec<Py<Tuple>>>>,
     /// What `self.emit` inside the call anchors to.
     pub cur: Cur,
@@ -131,6 +133,7 @@ fn end(call: Py<Call>, _py: Python<'_>, outcome: PyResult<Py<PyAny>>) {
     }
     inner.outcome.replace(Some(outcome));
     let task = inner.task.clone();
+    task.core().forget_away(inner.noted.replace(Vec::new()));
     task.core().completions.with(|waiting| waiting.push_back(call));
     task.core().wake.wake();
 }
@@ -149,6 +152,7 @@ fn make(task: &Rc<Task>, kind: Kind, function: Py<PyAny>, args: Py<PyTuple>, inp
         taken: Local::new(None),
         acked: Local::new(Vec::new()),
         inputs: Local::new(inputs),
+        noted: Local::default(),
         tuples: Local::new(None),
         cur,
         started_ns: 0,
@@ -186,6 +190,12 @@ fn submit(py: Python<'_>, task: &Rc<Task>, inner: Inner) -> Option<Py<Call>> {
 fn hand_over(py: Python<'_>, task: &Rc<Task>, call: &Py<Call>) {
     let submit = task.submit.with(|submit| submit.as_ref().map(|f| f.clone_ref(py)));
     task.in_flight.set(task.in_flight.get() + 1);
+    let inner = call.get().inner();
+    if inner.kind.has_inputs() {
+        let roots = inner.roots();
+        task.core().call_begins(&roots);
+        drop(inner.noted.replace(task.core().note_away(&roots)));
+    }
     let taken =
         submit.ok_or_else(|| PyRuntimeError::new_err("the worker is closed")).and_then(|f| f.call1(py, (call,)));
     if let Err(error) = taken {
@@ -200,6 +210,9 @@ pub fn submit_inputs(core: &Core, py: Python<'_>, task: &Rc<Task>) -> usize {
     let most = state.batch_max.get().max(1) as usize;
     let mut taken = 0;
     while task.in_flight.get() < state.max_in_flight.get() && task.inbox.ready() > 0 && !task.is_held_up() {
+        if core.waits_for_suspect(task) {
+            break;
+        }
         if kind == Kind::Batch && (core.batch_should_wait(task, most) || core.batch_still_grows(task, most)) {
             break;
         }
@@ -279,6 +292,9 @@ impl Core {
         let inner = call.get().inner();
         let task = &inner.task;
         task.in_flight.set(task.in_flight.get() - 1);
+        if inner.kind.has_inputs() {
+            self.call_ends();
+        }
         if let Some(timer) = inner.hold.take() {
             let _owned = self.timers.with(|timers| timers.cancel(timer));
         }
@@ -454,6 +470,11 @@ impl Core {
 }
 
 impl Inner {
+    /// The roots of its inputs.
+    pub fn roots(&self) -> Vec<RootId> {
+        self.inputs.with(|inputs| inputs.iter().map(|input| input.root).collect())
+    }
+
     /// Lets go of what the call came to: an exception holds the frame that holds the call, and no collector sees that.
     pub fn forget(&self) {
         drop(self.outcome.replace(None));

@@ -1,5 +1,6 @@
 //! The state that the tasks of a worker share, and what they ask of each other.
 
+use crate::away::Away;
 use crate::call::Call;
 use crate::codec::{Fallback, Texts};
 use crate::fault;
@@ -140,6 +141,8 @@ pub struct Core {
     pub stranded: Local<Vec<crate::retries::Retry>>,
     /// Roots of other workers that are to run alone in their batches.
     pub alone: Local<Alone>,
+    /// Of them, those on which workers have died.
+    pub suspects: Local<Alone>,
     pub timers: Local<Timers<Due>>,
     pub user_timers: Local<HashMap<u64, TimerId>>,
     pub completions: Local<VecDeque<Py<Call>>>,
@@ -171,6 +174,8 @@ pub struct Core {
     pub wants_turn: Cell<bool>,
     /// Open roots that are to run alone in their batches.
     pub solo: Cell<u32>,
+    /// Calls that work on tuples away from the loop.
+    pub away: Away,
     pub waits_for_tcp: Cell<bool>,
     pub death: Local<Option<(u32, Py<PyAny>)>>,
     pub wake: Wake,

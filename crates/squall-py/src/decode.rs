@@ -2,6 +2,7 @@
 
 use crate::core::UNDECODED;
 use crate::fault;
+use crate::links::DEAD_FROM;
 use crate::method::Method;
 use crate::row::PyRow;
 use crate::task::Task;
@@ -68,6 +69,29 @@ impl Decode {
     /// Whether it is user code.
     pub fn is_users(&self) -> bool {
         matches!(self, Decode::Outputs(_))
+    }
+
+    /// Whether code outside of the core reads the bytes, which may end the process.
+    pub fn runs_python(&self) -> bool {
+        !matches!(self, Decode::Text | Decode::Bytes)
+    }
+
+    /// Sends what a record of a journal holds, or gives it up if workers died on it too often (semantics 9).
+    ///
+    /// `origin`: what the record is known by over all lives of the worker.
+    pub fn send_known(&self, py: Python<'_>, task: &Task, record: &[u8], origin: u32) -> Sent {
+        let (state, core) = (task.spout(), task.core());
+        let deaths = state.deaths_on(origin);
+        if deaths >= DEAD_FROM {
+            let value = pyo3::types::PyBytes::new(py, record).into_any().into_ptr();
+            core.bury_judged(py, task, UNDECODED, PyRow::single(value), fault::worker_killer(deaths));
+            return Sent::Dead;
+        }
+        let Some(page) = &core.page else { return self.send(py, task, record) };
+        page.reads(Some((state.number.get(), origin)));
+        let sent = self.send(py, task, record);
+        page.reads(None);
+        sent
     }
 
     /// Sends what a record holds.

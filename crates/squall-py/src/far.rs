@@ -13,13 +13,16 @@ use pyo3::prelude::*;
 use squall_core::cell::Local;
 use squall_core::credit::{self, Credit};
 use squall_core::flow::HighWater;
-use squall_core::frame::{NotPushed, RowBuffer, RowFlags, RowPlace};
+use squall_core::frame::{NotPushed, RowBuffer, RowFlags, RowPlace, SUSPECT};
 use squall_core::ids::RootId;
 use std::cell::Cell;
 use std::convert::Infallible;
 
 /// A row of so many bytes makes whoever sends look whether there still is room.
 const LARGE_BYTES: usize = 16 << 10;
+
+/// What a row has before its values: place, flags, trees, extension.
+type Head<'a> = (RowPlace, RowFlags, &'a [(RootId, u64)], Option<&'a [u8]>);
 
 /// What this worker knows of a task of another one.
 pub struct FarState {
@@ -146,6 +149,8 @@ impl Task {
         let py = unsafe { Python::assume_attached() };
         let alone = core.solo.get() > 0 && trees.iter().any(|(root, _)| core.is_solo(*root));
         let flags = RowFlags { alone, ..RowFlags::default() };
+        let extension =
+            if alone && trees.iter().any(|(root, _)| core.is_suspect(*root)) { Some(SUSPECT) } else { None };
         let place = RowPlace {
             source: self.task_id as u32,
             stream: stream.number,
@@ -153,14 +158,14 @@ impl Task {
         };
         let pushed = far.rows.with(|rows| {
             // In place: only types that run no Python are encoded, so nobody else comes here meanwhile.
-            rows.push(place, flags, trees, None, |out| codec::encode_plain_row(row, out))
+            rows.push(place, flags, trees, extension, |out| codec::encode_plain_row(row, out))
         });
         match pushed {
             Ok(bytes) => {
                 self.count_sent(stream, bytes);
                 Ok(())
             }
-            Err(_) => self.put_other_over(py, stream, far, row, (place, flags, trees)),
+            Err(_) => self.put_other_over(py, stream, far, row, (place, flags, trees, extension)),
         }
     }
 
@@ -181,13 +186,13 @@ impl Task {
         stream: &OutStream,
         far: &FarState,
         row: &PyRow,
-        (place, flags, trees): (RowPlace, RowFlags, &[(RootId, u64)]),
+        (place, flags, trees, extension): Head<'_>,
     ) -> Result<(), Raised> {
         let mut values = Vec::new();
         let encoded = codec::encode_row(py, row, self.core().settings.fallback, &mut values);
         encoded.map_err(|trouble| raised(py, fault::unencodable(self, stream, *trouble)))?;
         let pushed = far.rows.with(|rows| {
-            rows.push(place, flags, trees, None, |out| {
+            rows.push(place, flags, trees, extension, |out| {
                 out.extend_from_slice(&values);
                 Ok::<(), Infallible>(())
             })

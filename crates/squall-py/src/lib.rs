@@ -3,6 +3,7 @@
 //! Everything is guarded by the interpreter lock. Hot paths use the C calling conventions directly and keep no borrow
 //! across anything that can run Python; cold ones use PyO3.
 
+mod away;
 mod batch;
 mod bolt;
 mod call;
@@ -70,16 +71,26 @@ fn page_read(fd: i32) -> PyResult<(u32, u64)> {
 /// Number of a spout's task, and place of its output.
 type Origin = (u32, u32);
 
-/// The roots of the tuples that the last call worked on, by the shared page of this incarnation; of its own roots also
-/// their origin.
+/// (whether a call away from the loop did, root) of the tuples that calls worked on, by a shared page: the loop's last
+/// call, and those away from it.
 #[pyfunction]
-fn page_suspects(fd: i32, incarnation: u16) -> PyResult<Vec<(u64, Option<Origin>)>> {
+fn page_suspects(fd: i32) -> PyResult<Vec<(bool, u64)>> {
     let page = page_of(fd)?;
-    let with_origin = |root: u64| {
-        let id = RootId(root);
-        (root, (id.incarnation().0 == incarnation).then(|| page.origin_of(id.slot())))
-    };
-    Ok(page.suspects().into_iter().map(with_origin).collect())
+    let on_loop = page.suspects().into_iter().map(|root| (false, root));
+    Ok(on_loop.chain(page.suspects_away().into_iter().map(|root| (true, root))).collect())
+}
+
+/// The origin of a root of this incarnation, by its shared page; none of another one's root.
+#[pyfunction]
+fn page_origin(fd: i32, incarnation: u16, root: u64) -> PyResult<Option<Origin>> {
+    let (page, root) = (page_of(fd)?, RootId(root));
+    Ok((root.incarnation().0 == incarnation).then(|| page.origin_of(root.slot())))
+}
+
+/// The origin of the record that user code was reading, if it was.
+#[pyfunction]
+fn page_reading(fd: i32) -> PyResult<Option<Origin>> {
+    Ok(page_of(fd)?.reading())
 }
 
 /// How many outputs of each of so many spouts' tasks have ended with all before them, by a shared page; noted of
@@ -147,6 +158,8 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(page_read, m)?)?;
     m.add_function(wrap_pyfunction!(page_totals, m)?)?;
     m.add_function(wrap_pyfunction!(page_suspects, m)?)?;
+    m.add_function(wrap_pyfunction!(page_origin, m)?)?;
+    m.add_function(wrap_pyfunction!(page_reading, m)?)?;
     m.add_function(wrap_pyfunction!(page_prefixes, m)?)?;
     for (name, tag) in squall_core::key::TAGS {
         m.add(name, tag)?;

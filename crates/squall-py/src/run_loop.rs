@@ -101,6 +101,7 @@ impl Core {
 
     /// One turn of everything. Whether there was something to do.
     fn turn(&self, py: Python<'_>) -> bool {
+        self.turn_away();
         let mut worked = self.receive(py) | self.finish_completions(py);
         worked |= self.fire_timers(py);
         // SAFETY (both): the lists only change while building.
@@ -142,7 +143,9 @@ impl Core {
         let mut worked = false;
         while let Some(call) = self.completions.with(VecDeque::pop_front) {
             worked = true;
-            let outer = self.enter(&call.get().inner().task);
+            let inner = call.get().inner();
+            let outer = self.enter(&inner.task);
+            self.page_roots(inner.roots().into_iter()); // what it gave is sent, which may run its types' `encode`
             self.finish_call(py, &call);
             self.leave(outer);
         }
@@ -242,6 +245,7 @@ impl Core {
         let place = if timer.is_tick { "tick" } else { "timer" };
         let outer = self.enter(&task);
         self.page_call();
+        self.page_root(RootId::NONE);
         task.cur.root.set(RootId::NONE);
         let sent = task.sent();
         match callable.call1(py, timer.args.bind(py)) {

@@ -292,8 +292,17 @@ impl SpoutState {
     /// How often workers died on the output at a place. A record may have several outputs.
     #[cold]
     pub fn suspicions_of(&self, place: u32) -> u8 {
-        let origin = self.origin(place);
-        self.suspected.with(|suspected| origin.and_then(|origin| suspected.get(&origin).copied())).unwrap_or(0)
+        self.origin(place).map_or(0, |origin| self.deaths_on(origin))
+    }
+
+    /// How often workers died on outputs of an origin.
+    pub fn deaths_on(&self, origin: u32) -> u8 {
+        self.suspected.with(|suspected| suspected.get(&origin).copied()).unwrap_or(0)
+    }
+
+    /// The number in the journal of the record whose outputs are being sent.
+    pub fn current_origin(&self) -> Option<u32> {
+        self.with_ends(|ends| ends.current_origin()).flatten()
     }
 
     /// How many outputs have ended such that all before them have (semantics 31); None: the order is not kept.

@@ -184,7 +184,11 @@ impl TcpReader {
                 task.spout().begin_record(self.slot);
             }
             let chunk = self.chunk.as_ref().expect("looked at above");
-            let sent = self.decode.send(py, task, chunk.record(at));
+            let origin = if self.decode.runs_python() { task.spout().current_origin() } else { None };
+            let sent = match origin {
+                Some(origin) => self.decode.send_known(py, task, chunk.record(at), origin),
+                None => self.decode.send(py, task, chunk.record(at)),
+            };
             if self.is_counted {
                 task.spout().end_record();
             }

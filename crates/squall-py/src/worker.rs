@@ -1,5 +1,6 @@
 //! `Worker`: a worker's tasks as Python builds, runs and looks at them.
 
+use crate::away::Away;
 use crate::bolt::{ARG_CONSTANT, ARG_TUPLE, Binding, NO_BINDING};
 use crate::codec::Texts;
 use crate::component::{self, Component};
@@ -109,6 +110,7 @@ impl Worker {
             news: Local::default(),
             stranded: Local::default(),
             alone: Local::default(),
+            suspects: Local::default(),
             timers: Local::new(Timers::new()),
             user_timers: Local::new(HashMap::new()),
             completions: Local::new(VecDeque::new()),
@@ -133,6 +135,7 @@ impl Worker {
             activity: Cell::new(0),
             wants_turn: Cell::new(false),
             solo: Cell::new(0),
+            away: Away::default(),
             waits_for_tcp: Cell::new(false),
             death: Local::new(None),
             wake: waiter.waker(),

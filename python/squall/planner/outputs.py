@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing
+from collections import Counter
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, cast
@@ -45,7 +46,7 @@ def _add(specs: dict[str, StreamSpec], who: str, name: str, fields: Any, defects
     spec = _spec(who, name, declared, direct, defects)
     if spec is None:
         return
-    repeated = sorted({field for field in spec.fields if spec.fields.count(field) > 1})
+    repeated = sorted(field for field, times in Counter(spec.fields).items() if times > 1)
     if repeated:
         message = f'{who} declares field "{repeated[0]}" twice in stream "{name}"'
         defects.append(Defect("fields_repeated", message, (), "give each field a name of its own"))

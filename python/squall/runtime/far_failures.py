@@ -45,14 +45,19 @@ class FarInput:
 
 
 def told(error: BaseException, given: Input | None, most_bytes: int) -> bytes:
-    """A failure for the worker of its root, in at most so many bytes: first the values are cut, then the traceback."""
+    """A failure for the worker of its root, in at most so many bytes: first the values are cut, then the traceback.
+
+    An input that is too long even so is left out.
+    """
     traceback = traceback_text(error)
     record: dict[str, Any] = {"error": summary(error), "traceback": traceback, "input": None}
-    if given is not None:
+    if given is not None and sum(map(len, given.fields)) < most_bytes:
         values = letter_codec.encode_row(given.values)
         record["input"] = [given.source, given.stream, list(given.fields), values]
         if len(_bytes(record)) > most_bytes:
             record["input"][3] = letter_codec.encode_row(tuple(letter_codec.Unknown(_cut(one)) for one in given.values))
+        if len(_bytes(record["input"])) > most_bytes:
+            record["input"] = None
     while len(data := _bytes(record)) > most_bytes:
         record["traceback"] = record["traceback"][-len(record["traceback"]) // 2 :]
         record["error"] = record["error"][: max(100, len(record["error"]) // 2)]
@@ -73,7 +78,7 @@ def heard(data: bytes) -> tuple[FarError, FarInput | None]:
     return error, FarInput(source, stream, tuple(fields), letter_codec.decode(values))
 
 
-def _bytes(record: dict[str, Any]) -> bytes:
+def _bytes(record: object) -> bytes:
     return json.dumps(record).encode()
 
 

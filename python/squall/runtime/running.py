@@ -33,7 +33,7 @@ class Running:
     def __init__(self, current_component: Callable[[], int | None], built: Built) -> None:
         self._current_component = current_component
         self._built = built
-        self._components = list(dict.fromkeys(task.spec.name for task in built.tasks))
+        self._components = [*(spout.name for spout in built.plan.graph.spouts), *built.plan.graph.order]
         self._loop_thread = threading.get_ident()
 
     def __call__(self) -> tuple[str, int | None] | None:

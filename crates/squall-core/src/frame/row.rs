@@ -39,6 +39,9 @@ pub struct RowFlags {
     pub alone: bool,
 }
 
+/// The extension of a row on whose root workers have died: nothing else is to run beside its call.
+pub const SUSPECT: &[u8] = &[1];
+
 const SAMPLED: u8 = 1;
 const TRACED: u8 = 2;
 const REPLAY: u8 = 4;

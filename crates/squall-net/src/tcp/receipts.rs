@@ -120,6 +120,11 @@ impl Ends {
         Some(self.kept.as_ref()?.number(self.tally.place_of(ticket)?))
     }
 
+    /// The number in the journal (its low half) of the record whose outputs are being sent.
+    pub fn current_origin(&self) -> Option<u32> {
+        Some(self.kept.as_ref()?.number(self.tally.current_place()?))
+    }
+
     /// The output of a ticket ended for good.
     #[inline]
     pub fn end(&mut self, ticket: u32) {

@@ -55,16 +55,18 @@ fn undecodable(field: usize, reason: Box<Reason>) -> Box<Undecodable> {
     Box::new(Undecodable { field, reason: *reason })
 }
 
+/// What rows are read with.
+pub struct Around<'a> {
+    pub fallback: Fallback,
+    pub texts: &'a Texts,
+    /// Is called before code of the user runs.
+    pub users_code: &'a dyn Fn(),
+}
+
 /// The row of `fields` values whose bytes these are.
 #[inline(always)]
-pub fn decode_row(
-    py: Python<'_>,
-    bytes: &[u8],
-    fields: usize,
-    fallback: Fallback,
-    texts: &Texts,
-) -> Result<PyRow, Box<Undecodable>> {
-    let mut decoder = Decoder::new(bytes, fallback, texts).map_err(|fault| undecodable(0, fault.into()))?;
+pub fn decode_row(py: Python<'_>, bytes: &[u8], fields: usize, around: &Around<'_>) -> Result<PyRow, Box<Undecodable>> {
+    let mut decoder = Decoder::new(bytes, around).map_err(|fault| undecodable(0, fault.into()))?;
     if fields > INLINE {
         return decoder.wide_row(py, fields);
     }
@@ -89,7 +91,8 @@ pub(super) fn decode_all<'py>(
     fallback: Fallback,
 ) -> Result<Bound<'py, PyTuple>, Box<Undecodable>> {
     let texts = Texts::default();
-    let mut decoder = Decoder::new(bytes, fallback, &texts).map_err(|fault| undecodable(0, fault.into()))?;
+    let around = Around { fallback, texts: &texts, users_code: &|| () };
+    let mut decoder = Decoder::new(bytes, &around).map_err(|fault| undecodable(0, fault.into()))?;
     let mut values: Vec<Bound<'py, PyAny>> = Vec::new();
     while !decoder.reader.is_at_end() {
         if values.len() == MAX_ITEMS {
@@ -133,14 +136,13 @@ pub(super) fn raised() -> Box<Reason> {
 /// Makes the values of one row.
 pub(super) struct Decoder<'a> {
     reader: Reader<'a>,
-    pub fallback: Fallback,
-    texts: &'a Texts,
+    around: &'a Around<'a>,
 }
 
 impl<'a> Decoder<'a> {
     #[inline(always)]
-    fn new(bytes: &'a [u8], fallback: Fallback, texts: &'a Texts) -> Result<Self, Fault> {
-        Ok(Decoder { reader: Reader::new(bytes)?, fallback, texts })
+    fn new(bytes: &'a [u8], around: &'a Around<'a>) -> Result<Self, Fault> {
+        Ok(Decoder { reader: Reader::new(bytes)?, around })
     }
 
     #[cold]
@@ -170,7 +172,7 @@ impl<'a> Decoder<'a> {
     #[inline(always)]
     pub unsafe fn value(&mut self) -> Made {
         let made = match self.reader.common() {
-            Some(Token::Ascii(text)) => unsafe { self.texts.text(text) },
+            Some(Token::Ascii(text)) => unsafe { self.around.texts.text(text) },
             Some(Token::Int(number)) => unsafe { PyLong_FromLongLong(number) },
             Some(Token::Float(number)) => unsafe { PyFloat_FromDouble(number) },
             _ => return unsafe { self.other() },
@@ -205,6 +207,7 @@ impl<'a> Decoder<'a> {
                 Token::Complex(real, imaginary) => PyComplex_FromDoubles(real, imaginary),
                 Token::Registered(name) => {
                     let nested = self.inside()?;
+                    (self.around.users_code)();
                     return made::registered(Python::assume_attached(), name, nested);
                 }
                 Token::Time(time) => {
@@ -215,7 +218,12 @@ impl<'a> Decoder<'a> {
                     let zone = if time.zone { Some(self.inside()?) } else { None };
                     return made::date_time(Python::assume_attached(), date, time, zone);
                 }
-                other => return made::plain(Python::assume_attached(), other, self.fallback),
+                other => {
+                    if let Token::Pickle(_) = other {
+                        (self.around.users_code)();
+                    }
+                    return made::plain(Python::assume_attached(), other, self.around.fallback);
+                }
             };
             if made.is_null() { Err(raised()) } else { Ok(made) }
         }

@@ -1,6 +1,6 @@
 //! How long values take there and back, as a worker does it: for `benchmarks/codec.py`.
 
-use super::{Fallback, Texts, decode_row, encode_row};
+use super::{Around, Fallback, Texts, decode_row, encode_row};
 use crate::fault;
 use crate::row::PyRow;
 use crate::values::row_of;
@@ -58,6 +58,7 @@ pub fn time_codec(py: Python<'_>, rows: Vec<Bound<'_, PyTuple>>, per_frame: usiz
 
 fn read(py: Python<'_>, frames: &[Vec<u8>], fields: usize) -> PyResult<Duration> {
     let (inbox, texts) = (Mailbox::<PyRow>::default(), Texts::default());
+    let around = Around { fallback: Fallback::Refuse, texts: &texts, users_code: &|| () };
     let began = thread_cpu();
     for frame in frames {
         let decoded = frame::decode(frame).map_err(|fault| PyValueError::new_err(fault.to_string()))?;
@@ -65,7 +66,7 @@ fn read(py: Python<'_>, frames: &[Vec<u8>], fields: usize) -> PyResult<Duration>
             return Err(PyValueError::new_err("a frame that is none"));
         };
         for row in rows.iter() {
-            let made = decode_row(py, row.values, fields, Fallback::Refuse, &texts)
+            let made = decode_row(py, row.values, fields, &around)
                 .map_err(|trouble| fault::undecodable_value(py, *trouble))?;
             let (root, edge) = row.trees.iter().next().unwrap_or((RootId::NONE, 0));
             let made = std::mem::ManuallyDrop::new(made);

@@ -1,17 +1,18 @@
 //! What comes from other workers: tuples into mailboxes, acks and fails to the trees, grants to the far tasks.
 
 use super::{Peer, brings_work};
-use crate::codec;
+use crate::codec::{self, Around};
 use crate::core::Core;
 use crate::failures::Failure;
 use crate::fault;
 use crate::task::{OutStream, Task};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use squall_core::frame::{Body, Grant, Header, Row, RowPlace, Rows};
+use squall_core::frame::{Body, Grant, Header, Row, RowPlace, Rows, SUSPECT};
 use squall_core::ids::RootId;
 use squall_core::link::{Came, Violation};
 use squall_core::retry;
+use std::cell::Cell;
 use std::mem::ManuallyDrop;
 use std::rc::Rc;
 
@@ -129,13 +130,30 @@ impl Core {
             _ => self.entry_of(&row.trees.iter().collect::<Vec<_>>()),
         };
         if row.flags.alone {
-            let now_ns = self.now_ns.get();
+            let (now_ns, is_suspect) = (self.now_ns.get(), row.extension == Some(SUSPECT));
             for (root, _) in row.trees.iter() {
                 let more = self.alone.with(|alone| alone.note(root, now_ns));
                 self.solo.set(self.solo.get().saturating_add_signed(more));
+                if is_suspect {
+                    self.suspects.with(|suspects| suspects.note(root, now_ns));
+                }
             }
         }
-        match codec::decode_row(py, row.values, stream.fields.len(), self.settings.fallback, &self.texts) {
+        // Of whoever reads its values by code of the user, a worker's death is that of a call.
+        let outer = Cell::new(None);
+        let users_code = || {
+            if outer.get().is_none() {
+                outer.set(Some(self.enter(task)));
+                self.page_call();
+                self.page_root(root);
+            }
+        };
+        let around = Around { fallback: self.settings.fallback, texts: &self.texts, users_code: &users_code };
+        let made = codec::decode_row(py, row.values, stream.fields.len(), &around);
+        if let Some(outer) = outer.get() {
+            self.leave(outer);
+        }
+        match made {
             Ok(values) => {
                 let values = ManuallyDrop::new(values);
                 // SAFETY: the row is taken by the call.

@@ -6,7 +6,7 @@ import secrets
 import selectors
 import socket
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from squall.cluster import acquaintance, incarnations, levels, settling, totals, worker_life
@@ -18,11 +18,11 @@ from squall.cluster.settling import Settling
 from squall.cluster.totals import Totals
 from squall.engines.embedded import sockets
 from squall.engines.embedded.questions import Questions
-from squall.engines.embedded.seat import Event, Seat
+from squall.engines.embedded.seat import Event, Origin, Remains, Seat
 from squall.engines.embedded.tail import Tail
 from squall.engines.embedded.worker_process import Wanted, WorkerProcess
 from squall.errors import ClusterError, Defect
-from squall.model.graph import Mode, Plan
+from squall.model.graph import Plan
 from squall.runtime import stats
 
 
@@ -345,19 +345,40 @@ class Crew:
         if seat.life.phase is worker_life.Phase.ENDED:
             return
         self.totals = totals.lost(self.totals, remains.incarnation, remains.counted)
-        suspects = remains.suspects if self._is_bolt(remains.component) else ()
-        own = [origin for _, origin in suspects if origin is not None]
-        died_on = [(keys[spout], place) for spout, place in own if spout < len(keys)]
+        suspects = self._suspects(remains)
+        died_on = [*self._origins(seat, suspects), *self._known(seat, remains.reading)]
         self._legacy.life_ended(dict(zip(keys, remains.prefixes, strict=True)), died_on)
-        self._say(words, remains.component, [root for root, _ in suspects])
+        self._say(words, remains.component, list(suspects))
         self._news.changed(seat.number, remains.pid, "lost", remains.cause.defect)
         self._settle(settling.Lost(seat.number, remains.incarnation))
         if not self._stopping:
             self._step(seat, worker_life.Died(remains.cause))
 
-    def _is_bolt(self, name: str | None) -> bool:
-        """Whether a death in this code is held against the tuples: what a spout ran on is nobody's tuple."""
-        return name in self._plan.graph.order and self._plan.graph.components[name].mode is Mode.LOOP
+    def _suspects(self, remains: Remains) -> dict[int, Origin | None]:
+        """The roots against which a death is held: what a spout ran on is nobody's tuple.
+
+        Of an exception that ended the worker is known whose it was; else every call away from the loop may be to blame.
+        """
+        is_bolt = remains.component in self._plan.graph.order
+        return {
+            root: origin
+            for is_away, root, origin in remains.suspects
+            if (not remains.has_raised if is_away else is_bolt)
+        }
+
+    def _origins(self, seat: Seat, suspects: Mapping[int, Origin | None]) -> Iterator[tuple[Key, int]]:
+        """With which outputs of whose spouts these began: if that worker dies too they come as other roots."""
+        for root, origin in suspects.items():
+            if origin is not None:
+                yield from self._known(seat, origin)
+            else:
+                for other in self._living():
+                    yield from self._known(other, other.origin(root))
+
+    def _known(self, seat: Seat, origin: Origin | None) -> Iterator[tuple[Key, int]]:
+        keys = self._spouts_of(seat.number)
+        if origin is not None and origin[0] < len(keys):
+            yield keys[origin[0]], origin[1]
 
     def _spouts_of(self, number: int) -> list[Key]:
         """The tasks of spouts that a worker has, in its core's order."""

@@ -16,8 +16,10 @@ from squall.engines.embedded.worker_process import WorkerProcess
 from squall.errors import Defect
 
 Event = dict[str, Any]
-Suspect = tuple[int, tuple[int, int] | None]
-"""A root, and which task of a spout opened it with which of its outputs, if it was one of the same life."""
+Origin = tuple[int, int]
+"""A spout's task, by its number in its worker, and which of its outputs in this life."""
+Suspect = tuple[bool, int, Origin | None]
+"""Whether a call away from the loop worked on it, a root, and with what it began, if it was one of the same life."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,8 @@ class Remains:
 
     `counted`: emitted, acked, failed and dead roots. `prefixes`: by its spouts' tasks, outputs of generators that have
     ended.
-    `suspects`: on which tuples it died, and in which component's code, if it was the loop's.
+    `suspects`: on which tuples it died, and in which component's code, if it was the loop's. `has_raised`: by an
+    exception that this component raised. `reading`: what the record would have become that user code was reading.
     """
 
     incarnation: int
@@ -35,7 +38,9 @@ class Remains:
     counted: tuple[int, int, int, int]
     prefixes: Sequence[int]
     component: str | None
+    has_raised: bool
     suspects: Sequence[Suspect]
+    reading: Origin | None
 
 
 class Seat:
@@ -118,6 +123,10 @@ class Seat:
         """The components whose code runs now."""
         return [] if self._process is None else [self._components[number - 1] for number in self._process.ran()]
 
+    def origin(self, root: int) -> Origin | None:
+        """With what a root of its life began; None: it is not one of it, or there is no process."""
+        return None if self._process is None else self._process.origin(self.incarnation, root)
+
     def bury(self, spouts: int) -> Remains:
         """Its process has ended: killed with all that it started, reaped, and heard to its last word.
 
@@ -140,7 +149,9 @@ class Seat:
             process.totals(),
             process.prefixes(spouts),
             self._raised or (self._components[number - 1] if number else None),
-            process.suspects(self.incarnation),
+            self._raised is not None,
+            [(is_away, root, process.origin(self.incarnation, root)) for is_away, root in process.suspects()],
+            process.reading(),
         )
         process.close()
         self._process = None

@@ -202,12 +202,23 @@ class WorkerProcess:
         """
         return _core.page_prefixes(self._page, spouts)
 
-    def suspects(self, incarnation: int) -> list[tuple[int, tuple[int, int] | None]]:
-        """The tuples that its loop's last call worked on; they outlive it.
+    def suspects(self) -> list[tuple[bool, int]]:
+        """The tuples that its loop's last call worked on, and those of the calls away from it; they outlive it.
 
-        Out: (root, origin), where the origin of its own roots is (number of the spout's task, place of the output).
+        Out: (whether it was a call away from the loop, root).
         """
-        return _core.page_suspects(self._page, incarnation)
+        return _core.page_suspects(self._page)
+
+    def origin(self, incarnation: int, root: int) -> tuple[int, int] | None:
+        """With what a root of this life of it began: (number of the spout's task, place of the output); it outlives it.
+
+        None: it is the root of another life, or worker.
+        """
+        return _core.page_origin(self._page, incarnation, root)
+
+    def reading(self) -> tuple[int, int] | None:
+        """The origin of the record of a journal that user code was reading; it outlives it."""
+        return _core.page_reading(self._page)
 
     def on_loop(self) -> int:
         """The number, from 1, of the component whose code ran on its loop; 0: none."""
