@@ -4,6 +4,7 @@
 //! From its second death on a root's tuple runs while no other call does, so the third death is that of one root alone.
 //! Others wait for it then, and it does not wait for ever for others to leave it the field.
 
+use crate::bolt::Input;
 use crate::core::Core;
 use crate::task::Task;
 use squall_core::cell::Local;
@@ -59,11 +60,36 @@ impl Core {
         waits
     }
 
-    /// A call begins that takes tuples of these roots.
-    pub fn call_begins(&self, roots: &[RootId]) {
+    /// A call begins that takes these tuples. Where their roots are noted on the page, as far as there is room.
+    pub fn call_begins(&self, inputs: &[Input]) -> Vec<u16> {
         self.away.running.set(self.away.running.get() + 1);
-        if self.solo.get() > 0 && roots.iter().any(|root| self.is_suspect(*root)) {
+        if self.solo.get() > 0 && inputs.iter().any(|input| self.is_suspect(input.root)) {
             self.away.suspect_runs.set(true);
+        }
+        let Some(page) = &self.page else { return Vec::new() };
+        self.away.free.with(|free| {
+            let mut places = Vec::with_capacity(inputs.len().min(SUSPECTS));
+            let mut note = |root: RootId| {
+                if let Some(place) = free.pop() {
+                    page.work_away(place.into(), root.0);
+                    places.push(place);
+                }
+            };
+            for input in inputs.iter().take(SUSPECTS).filter(|input| input.root.is_tracked()) {
+                match input.root.is_bundle() {
+                    false => note(input.root),
+                    true => self.pairs_of(input.root, 0).iter().for_each(|(root, _)| note(*root)),
+                }
+            }
+            places
+        })
+    }
+
+    /// The code of a call has returned: it works no more on what is noted at these places.
+    pub fn call_returned(&self, places: Vec<u16>) {
+        if let Some(page) = &self.page {
+            places.iter().for_each(|place| page.work_away((*place).into(), 0));
+            self.away.free.with(|free| free.extend(places));
         }
     }
 
@@ -72,26 +98,6 @@ impl Core {
         self.away.running.set(self.away.running.get() - 1);
         if self.away.running.get() == 0 {
             self.away.suspect_runs.set(false);
-        }
-    }
-
-    /// Notes the roots that a call works on from now on, as far as there is room: where that is.
-    pub fn note_away(&self, roots: &[RootId]) -> Vec<u16> {
-        let Some(page) = &self.page else { return Vec::new() };
-        let mut places = Vec::new();
-        for (root, _) in roots.iter().take(SUSPECTS).flat_map(|root| self.pairs_of(*root, 0)) {
-            let Some(place) = self.away.free.with(Vec::pop) else { break };
-            page.work_away(place.into(), root.0);
-            places.push(place);
-        }
-        places
-    }
-
-    /// What is noted at these places is worked on no more.
-    pub fn forget_away(&self, places: Vec<u16>) {
-        if let Some(page) = &self.page {
-            places.iter().for_each(|place| page.work_away((*place).into(), 0));
-            self.away.free.with(|free| free.extend(places));
         }
     }
 }

@@ -133,7 +133,7 @@ fn end(call: Py<Call>, _py: Python<'_>, outcome: PyResult<Py<PyAny>>) {
     }
     inner.outcome.replace(Some(outcome));
     let task = inner.task.clone();
-    task.core().forget_away(inner.noted.replace(Vec::new()));
+    task.core().call_returned(inner.noted.replace(Vec::new()));
     task.core().completions.with(|waiting| waiting.push_back(call));
     task.core().wake.wake();
 }
@@ -192,9 +192,7 @@ fn hand_over(py: Python<'_>, task: &Rc<Task>, call: &Py<Call>) {
     task.in_flight.set(task.in_flight.get() + 1);
     let inner = call.get().inner();
     if inner.kind.has_inputs() {
-        let roots = inner.roots();
-        task.core().call_begins(&roots);
-        drop(inner.noted.replace(task.core().note_away(&roots)));
+        drop(inner.noted.replace(inner.inputs.with(|inputs| task.core().call_begins(inputs))));
     }
     let taken =
         submit.ok_or_else(|| PyRuntimeError::new_err("the worker is closed")).and_then(|f| f.call1(py, (call,)));
@@ -470,9 +468,12 @@ impl Core {
 }
 
 impl Inner {
-    /// The roots of its inputs.
-    pub fn roots(&self) -> Vec<RootId> {
-        self.inputs.with(|inputs| inputs.iter().map(|input| input.root).collect())
+    /// Says that what follows works on its inputs.
+    pub fn page_roots(&self) {
+        self.inputs.with(|inputs| match &inputs[..] {
+            [only] => self.task.core().page_root(only.root),
+            inputs => self.task.core().page_roots(inputs.iter().map(|input| input.root)),
+        });
     }
 
     /// Lets go of what the call came to: an exception holds the frame that holds the call, and no collector sees that.

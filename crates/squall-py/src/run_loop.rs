@@ -145,7 +145,7 @@ impl Core {
             worked = true;
             let inner = call.get().inner();
             let outer = self.enter(&inner.task);
-            self.page_roots(inner.roots().into_iter()); // what it gave is sent, which may run its types' `encode`
+            inner.page_roots(); // what it gave is sent, which may run its types' `encode`
             self.finish_call(py, &call);
             self.leave(outer);
         }
