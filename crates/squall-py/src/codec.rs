@@ -16,7 +16,7 @@ mod registry;
 mod texts;
 mod timing;
 
-pub use decode::{Around, Reason, Undecodable, decode_row};
+pub use decode::{Around, Reason, Undecodable, decode_common_row, decode_row};
 pub use encode::{Cause, Unencodable, encode_plain_row, encode_row};
 pub use registry::register_codec;
 pub use texts::Texts;

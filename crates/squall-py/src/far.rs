@@ -21,8 +21,8 @@ use std::convert::Infallible;
 /// A row of so many bytes makes whoever sends look whether there still is room.
 const LARGE_BYTES: usize = 16 << 10;
 
-/// What a row has before its values: place, flags, trees, extension.
-type Head<'a> = (RowPlace, RowFlags, &'a [(RootId, u64)], Option<&'a [u8]>);
+/// What a row says before its trees and values: place, flags, extension.
+type Head = (RowPlace, RowFlags, Option<&'static [u8]>);
 
 /// What this worker knows of a task of another one.
 pub struct FarState {
@@ -148,15 +148,11 @@ impl Task {
         // SAFETY: the interpreter lock is held wherever tuples move.
         let py = unsafe { Python::assume_attached() };
         let alone = core.solo.get() > 0 && trees.iter().any(|(root, _)| core.is_solo(*root));
-        let flags = RowFlags { alone, ..RowFlags::default() };
-        let extension =
-            if alone && trees.iter().any(|(root, _)| core.is_suspect(*root)) { Some(SUSPECT) } else { None };
-        let place = RowPlace {
-            source: self.task_id as u32,
-            stream: stream.number,
-            sequence: far.next_sequence(stream.channel),
-        };
+        let is_suspect = alone && trees.iter().any(|(root, _)| core.is_suspect(*root));
+        let sequence = far.next_sequence(stream.channel);
         let pushed = far.rows.with(|rows| {
+            // Made only here: what is put together outside and copied in makes the copy wait for its parts.
+            let (place, flags, extension) = self.head(stream, sequence, alone, is_suspect);
             // In place: only types that run no Python are encoded, so nobody else comes here meanwhile.
             rows.push(place, flags, trees, extension, |out| codec::encode_plain_row(row, out))
         });
@@ -165,8 +161,18 @@ impl Task {
                 self.count_sent(stream, bytes);
                 Ok(())
             }
-            Err(_) => self.put_other_over(py, stream, far, row, (place, flags, trees, extension)),
+            Err(_) => {
+                let head = self.head(stream, sequence, alone, is_suspect);
+                self.put_other_over(py, stream, far, row, trees, head)
+            }
         }
+    }
+
+    /// What a row says before its trees and values.
+    #[inline(always)]
+    fn head(&self, stream: &OutStream, sequence: u64, alone: bool, is_suspect: bool) -> Head {
+        let place = RowPlace { source: self.task_id as u32, stream: stream.number, sequence };
+        (place, RowFlags { alone, ..RowFlags::default() }, is_suspect.then_some(SUSPECT))
     }
 
     /// A row with so many bytes waits for its link.
@@ -186,7 +192,8 @@ impl Task {
         stream: &OutStream,
         far: &FarState,
         row: &PyRow,
-        (place, flags, trees, extension): Head<'_>,
+        trees: &[(RootId, u64)],
+        (place, flags, extension): Head,
     ) -> Result<(), Raised> {
         let mut values = Vec::new();
         let encoded = codec::encode_row(py, row, self.core().settings.fallback, &mut values);

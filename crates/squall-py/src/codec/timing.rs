@@ -1,6 +1,6 @@
 //! How long values take there and back, as a worker does it: for `benchmarks/codec.py`.
 
-use super::{Around, Fallback, Texts, decode_row, encode_row};
+use super::{Around, Fallback, Texts, decode_common_row, decode_row, encode_row};
 use crate::fault;
 use crate::row::PyRow;
 use crate::values::row_of;
@@ -10,6 +10,7 @@ use pyo3::types::PyTuple;
 use squall_core::frame::{self, Body, NotPushed, RowBuffer, RowFlags, RowPlace};
 use squall_core::ids::{Incarnation, RootId, Token};
 use squall_core::mailbox::Mailbox;
+use std::mem::ManuallyDrop;
 use std::time::Duration;
 
 const TOKEN: Token = Token { epoch: 1, incarnation: Incarnation(1) };
@@ -65,13 +66,21 @@ fn read(py: Python<'_>, frames: &[Vec<u8>], fields: usize) -> PyResult<Duration>
         let Some((_, Body::Data { rows, .. }, _)) = decoded else {
             return Err(PyValueError::new_err("a frame that is none"));
         };
-        for row in rows.iter() {
-            let made = decode_row(py, row.values, fields, &around)
-                .map_err(|trouble| fault::undecodable_value(py, *trouble))?;
+        let mut refused = None;
+        rows.for_each(|row| {
+            let mut values = ManuallyDrop::new(PyRow::empty());
+            if !decode_common_row(py, row.values, fields, &texts, &mut values) {
+                match decode_row(py, row.values, fields, &around) {
+                    Ok(made) => *values = made,
+                    Err(trouble) => return refused = Some(trouble),
+                }
+            }
             let (root, edge) = row.trees.iter().next().unwrap_or((RootId::NONE, 0));
-            let made = std::mem::ManuallyDrop::new(made);
             // SAFETY: the row is taken by the call.
-            unsafe { inbox.push_from(root, edge, 0, &raw const *made) };
+            unsafe { inbox.push_from(root, edge, 0, &raw const *values) };
+        });
+        if let Some(trouble) = refused {
+            return Err(fault::undecodable_value(py, *trouble));
         }
         while let Some(row) = inbox.pop() {
             drop(row);

@@ -5,6 +5,7 @@ use crate::codec::{self, Around};
 use crate::core::Core;
 use crate::failures::Failure;
 use crate::fault;
+use crate::row::PyRow;
 use crate::task::{OutStream, Task};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -139,6 +140,24 @@ impl Core {
                 }
             }
         }
+        let mut values = ManuallyDrop::new(PyRow::empty());
+        if !codec::decode_common_row(py, row.values, stream.fields.len(), &self.texts, &mut values) {
+            return self.take_other_row(py, task, stream, row.values, (root, edge));
+        }
+        // SAFETY: the row is taken by the call.
+        unsafe { task.inbox.push_from(root, edge, stream.channel, &raw const *values) };
+    }
+
+    /// A row with values that are not of the common kinds.
+    #[inline(never)]
+    fn take_other_row(
+        &self,
+        py: Python<'_>,
+        task: &Rc<Task>,
+        stream: &OutStream,
+        values: &[u8],
+        (root, edge): (RootId, u64),
+    ) {
         // Of whoever reads its values by code of the user, a worker's death is that of a call.
         let outer = Cell::new(None);
         let users_code = || {
@@ -149,7 +168,7 @@ impl Core {
             }
         };
         let around = Around { fallback: self.settings.fallback, texts: &self.texts, users_code: &users_code };
-        let made = codec::decode_row(py, row.values, stream.fields.len(), &around);
+        let made = codec::decode_row(py, values, stream.fields.len(), &around);
         if let Some(outer) = outer.get() {
             self.leave(outer);
         }
