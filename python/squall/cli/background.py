@@ -33,6 +33,7 @@ class BackgroundOutput:
         self._bytes = 0
         self._error: OSError | None = None
         self._thread: Thread | None = None
+        self._closed = False
         self.caught_up_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
     @property
@@ -72,6 +73,24 @@ class BackgroundOutput:
             self._changed.wait_for(lambda: not self._bytes or self._error is not None)
             self._raise()
 
+    def close(self) -> None:
+        """Waits until all is written, and ends. May be called again.
+
+        Raises:
+            OSError: as of `write`.
+        """
+        if self._closed:
+            return
+        try:
+            self.flush()
+        finally:
+            with self._changed:
+                self._closed = True
+                self._changed.notify_all()
+            if self._thread is not None:
+                self._thread.join()
+            os.close(self.caught_up_fd)
+
     def caught_up(self) -> None:
         """Takes note that `caught_up_fd` could be read."""
         with suppress(BlockingIOError):
@@ -84,7 +103,9 @@ class BackgroundOutput:
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting)
+                self._changed.wait_for(lambda: self._waiting or self._closed)
+                if not self._waiting:
+                    return
                 out, data = self._waiting.popleft()
             try:
                 out.write(data)

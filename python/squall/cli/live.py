@@ -84,13 +84,20 @@ class LiveView:
             case "failed":
                 self._complain(failed_text(event), "red")
             case "summary":
-                self.close()
+                self._take_down()
                 self._out.write(_line("\n".join(summary_lines(event))))
             case _:
                 pass
 
     def close(self) -> None:
-        """Takes the view down, after all that sinks printed."""
+        """Takes the view down, and waits until all is shown."""
+        try:
+            self._take_down()
+        finally:
+            self._out.close()
+
+    def _take_down(self) -> None:
+        """Takes the view away, after all that sinks printed."""
         printed, self._printed = self._printed, None
         try:
             if printed is not None:

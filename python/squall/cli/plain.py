@@ -61,7 +61,7 @@ class PlainView:
 
     def close(self) -> None:
         """Waits until all is printed."""
-        self._out.flush()
+        self._out.close()
 
     def _say(self, text: str) -> None:
         self._out.write(_line(text))

@@ -130,7 +130,8 @@ class JsonView:
     stdout_fd = STDERR
 
     def __init__(self) -> None:
-        self._out = BackgroundOutput(os.dup(STDOUT))
+        self._fd = os.dup(STDOUT)
+        self._out = BackgroundOutput(self._fd)
         os.dup2(STDERR, STDOUT)
 
     def attach(self, _helm: Helm) -> None:
@@ -151,4 +152,9 @@ class JsonView:
 
     def close(self) -> None:
         """Waits until all is printed."""
-        self._out.flush()
+        try:
+            self._out.close()
+        finally:
+            fd, self._fd = self._fd, -1
+            if fd >= 0:
+                os.close(fd)

@@ -104,7 +104,8 @@ class Top:
         self._last_words: list[str] = []
         self._left = False
         encoding = sys.stdout.encoding or "ascii"
-        painter = Painter(BackgroundOutput(STDOUT), encoding, own_screen=True)
+        self._out = BackgroundOutput(STDOUT)
+        painter = Painter(self._out, encoding, own_screen=True)
         keyboard = Keyboard(STDIN) if usable(STDIN) else None
         self._board = Board(painter, keyboard, Known(topology, "Ctrl-C leaves"), narrow=is_narrow(encoding))
 
@@ -120,6 +121,7 @@ class Top:
                     key.data()
         finally:
             self._board.close()
+            self._out.close()
             self._selector.close()
         if self._last_words:
             print("\n".join(self._last_words), flush=True)

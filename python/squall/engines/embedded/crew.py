@@ -206,7 +206,7 @@ class Crew:
         return next((seat.number for seat in self._living()), None)
 
     def figures(self) -> list[Event]:
-        """What the operating system knows of each worker."""
+        """What the operating system knows of each worker, and how old its last report is."""
         return [seat.figures() for seat in self._living()]
 
     def pids(self) -> list[Event]:
@@ -307,6 +307,7 @@ class Crew:
             case "output-closed":
                 self._settle(settling.OutputClosed())
             case "progress" | "ended":
+                seat.reported()
                 self._incarnations = incarnations.forgotten(self._incarnations, seat.incarnation, event["let_go"])
                 self.totals = totals.reported(self.totals, seat.incarnation, event)
                 self._news.said(seat.number, event)

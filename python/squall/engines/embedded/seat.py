@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import selectors
 import socket
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -73,6 +74,7 @@ class Seat:
         self._raised: str | None = None
         self.incarnation = 0
         self.was_ready = False
+        self._reported_s = 0.0
 
     @property
     def is_living(self) -> bool:
@@ -88,6 +90,7 @@ class Seat:
         """A life has begun."""
         self._process, self.incarnation = process, incarnation
         self._said, self._raised, self._lines = None, None, sockets.LineBuffer()
+        self._reported_s = time.monotonic()
         self._selector.register(process.session, selectors.EVENT_READ, lambda: self._hear(process))
         self._selector.register(process.pidfd, selectors.EVENT_READ, lambda: self._ended(self))
 
@@ -106,14 +109,20 @@ class Seat:
         """It said why it is about to end, and by whose exception, if it was one of the loop's."""
         self._said, self._raised = told(why), component
 
+    def reported(self) -> None:
+        """It has told how it stands."""
+        self._reported_s = time.monotonic()
+
     def flush(self) -> None:
         """Sends what waits for it to read; called a few times a second."""
         if self._process is not None:
             self._process.flush()
 
     def figures(self) -> Event:
-        """What the operating system knows of its process."""
-        return {} if self._process is None else self._process.figures()
+        """What the operating system knows of its process, and how old its last report is, in seconds."""
+        if self._process is None:
+            return {}
+        return {**self._process.figures(), "report_age_s": round(time.monotonic() - self._reported_s, 1)}
 
     def calls(self) -> int:
         """How many calls of user code its loop has begun; -1 while there is no process."""

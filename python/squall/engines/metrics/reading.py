@@ -69,5 +69,6 @@ class Newest:
         """What is known, and how old it is."""
         reading = self._reading
         told = reading.progress or reading.started
-        age_s = max(0.0, time.time() - told["at_epoch_ms"] / 1000) if told else 0.0
+        of_workers = [worker.get("report_age_s", 0.0) for worker in reading.progress.get("workers", ())]
+        age_s = max(0.0, time.time() - told["at_epoch_ms"] / 1000) + max(of_workers, default=0.0) if told else 0.0
         return replace(reading, age_s=age_s, stuck=self._stuck())

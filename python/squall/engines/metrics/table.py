@@ -149,8 +149,8 @@ METRICS = (
         "squall_report_age_seconds",
         _G,
         (),
-        "at_epoch_ms",
-        "How old the figures are; the worker reports each second, unless it hangs.",
+        "at_epoch_ms, workers[].report_age_s",
+        "How old the figures of the worker are that reported longest ago; each does each second, unless it hangs.",
         _one(lambda reading: reading.age_s),
     ),
     Metric(
