@@ -86,7 +86,7 @@ def numbers(out: str) -> list[int]:
         (["--component", "price"], [1, 3, 4]),
         (["--error", "valueerror"], [2]),
         (["--error", "no price", "--limit", "1"], [4]),
-        (["--since", "10m"], [1, 3, 4]),
+        (["--since", "90m"], [1, 3, 4]),
         (["--since", "3h", "--component", "last"], [2]),
         (["--state", "acked"], []),
     ],
