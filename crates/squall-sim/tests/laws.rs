@@ -2,7 +2,7 @@
 //!
 //! `SQUALL_SIM_SEEDS=1000000 cargo test --release -p squall-sim` lives through more of them.
 
-use squall_sim::truth::Law;
+use squall_sim::Law;
 use squall_sim::{History, Mutant, run};
 use std::collections::BTreeSet;
 
