@@ -4,11 +4,11 @@ use crate::chance::Chance;
 use crate::disk::Disk;
 use crate::gate::Gates;
 use crate::mutant::Mutant;
+use crate::nature::Nature;
 use crate::network::{Network, StreamId, Way};
 use crate::plan::{Place, Plan, TaskId};
 use crate::sender::Senders;
 use crate::trace::Trace;
-use crate::nature::Nature;
 use crate::truth::Truth;
 use squall_core::ids::{Incarnation, RootId};
 use squall_core::timers::Timers;
@@ -111,14 +111,18 @@ pub enum Due {
     },
     /// The disk has done what the journal of this spout has asked for, or refused.
     Synced(usize),
-    /// The journal of this spout tries again, or looks at what has ended.
+    /// The journal of this spout looks at what has ended.
     Store(usize),
+    /// The journal of this spout tries again after a rest.
+    StoreAgain(usize),
     /// The parent says that the link to a peer's life is over, or the life.
     Part {
         /// Whose.
         place: Place,
         /// Which life.
         life: Incarnation,
+        /// When that happened.
+        at_ns: u64,
         /// The roots on whose tuples it died.
         suspects: Vec<RootId>,
     },

@@ -63,9 +63,8 @@ impl Law {
 
     /// Its short name.
     pub fn number(self) -> &'static str {
-        const NUMBERS: [&str; 17] = [
-            "A1", "A2", "A3", "A4", "A5", "A6", "A7", "A8", "A9", "B1", "B2", "C7", "S1", "L1", "L2", "L3", "K1",
-        ];
+        const NUMBERS: [&str; 17] =
+            ["A1", "A2", "A3", "A4", "A5", "A6", "A7", "A8", "A9", "B1", "B2", "C7", "S1", "L1", "L2", "L3", "K1"];
         NUMBERS[self as usize]
     }
 }

@@ -65,8 +65,7 @@ impl Parent {
         if session < self.sessions[&pair(by, other)] {
             return Vec::new();
         }
-        let mut orders =
-            vec![Order::Part { to: by, of: other, life }, Order::Part { to: other, of: by, life: own }];
+        let mut orders = vec![Order::Part { to: by, of: other, life }, Order::Part { to: other, of: by, life: own }];
         orders.extend(self.meet(by, other));
         orders
     }

@@ -182,6 +182,7 @@ impl Worker {
             Due::InitAgain { root, xor } => self.init(host, root, xor),
             Due::Synced(spout) => self.synced(host, spout),
             Due::Store(spout) => self.store(host, spout),
+            Due::StoreAgain(spout) => self.end_rest(host, spout),
             order @ (Due::Part { .. } | Due::Meet { .. }) => self.orders.push(order),
         }
         // What came due outside of a turn may have left something to be sent.

@@ -263,7 +263,8 @@ impl World {
             match order {
                 Order::Meet { to, of, life, session } => self.order(to, Due::Meet { place: of, life, session }),
                 Order::Part { to, of, life } => {
-                    self.order(to, Due::Part { place: of, life, suspects: suspects.to_vec() });
+                    let (at_ns, suspects) = (self.host.now_ns, suspects.to_vec());
+                    self.order(to, Due::Part { place: of, life, at_ns, suspects });
                 }
             }
         }
@@ -302,8 +303,7 @@ impl World {
 
     /// The laws that must hold when nothing more happens.
     fn check_end(&mut self) {
-        let waits_there =
-            |from, task| self.workers().map(|worker| worker.waits_here(from, task)).sum::<u64>();
+        let waits_there = |from, task| self.workers().map(|worker| worker.waits_here(from, task)).sum::<u64>();
         let starved = self.workers().find_map(|worker| worker.starved(waits_there, &self.host));
         if let Some(starved) = starved {
             self.host.truth.broken(Law::NobodyStarves, || starved);

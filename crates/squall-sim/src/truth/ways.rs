@@ -57,9 +57,8 @@ impl Truth {
         let last = self.ways.taken.insert(channel, number).unwrap_or(0);
         if number <= last {
             let (_, source, target) = channel;
-            self.broken(Law::ChannelsKeepOrder, || {
-                format!("task {target} took tuple {number} of task {source} after its tuple {last}")
-            });
+            let law = if number == last { Law::LinksDeliverOnce } else { Law::ChannelsKeepOrder };
+            self.broken(law, || format!("task {target} took tuple {number} of task {source} after its tuple {last}"));
         }
     }
 }

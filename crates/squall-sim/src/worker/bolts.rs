@@ -5,7 +5,9 @@ use super::{Input, Worker, ends};
 use crate::host::{Due, Host, Word};
 use crate::mutant::Mutant;
 use crate::plan::{Component, MS, TaskId, US};
+use crate::truth::Message;
 use squall_core::ids::RootId;
+use std::collections::BTreeSet;
 
 const HOLD_MAX_NS: u64 = 50 * MS;
 
@@ -65,8 +67,12 @@ impl Worker {
         }
         let inputs: Vec<Input> = self.take_batch(host, task).into_iter().map(|(_, input)| input).collect();
         if host.plan.bolts[task].0 == Component::Split && inputs.iter().any(|input| kills(host, input)) {
-            let suspects = inputs.iter().flat_map(|input| input.pairs.iter().map(|(root, _)| *root)).collect();
+            let suspects: BTreeSet<RootId> =
+                inputs.iter().flat_map(|input| input.pairs.iter().map(|(root, _)| *root)).collect();
+            let suspects = suspects.into_iter().collect(); // a death counts once, however many tuples a root had there
             self.is_dying = true;
+            let (place, messages) = (self.place, messages_of(host, &inputs));
+            host.trace.note(host.now_ns, || format!("worker {place} is killed among {messages:?}"));
             return host.words.push(Word::Died { place: self.place, suspects });
         }
         inputs.into_iter().for_each(|input| self.process(host, task, input));
@@ -82,8 +88,8 @@ impl Worker {
 
     fn process(&mut self, host: &mut Host, task: TaskId, input: Input) {
         let component = host.plan.bolts[task].0;
-        let poison =
-            component == Component::Split && host.truth.messages_of(input.tuple).any(|message| host.nature.is_poison(message));
+        let poison = component == Component::Split
+            && host.truth.messages_of(input.tuple).any(|message| host.nature.is_poison(message));
         if poison || host.strikes(host.plan.faults.flaky) {
             return self.fail_input(host, input);
         }
@@ -164,6 +170,10 @@ impl Worker {
             self.finish(host, task, inputs, &[target]);
         }
     }
+}
+
+fn messages_of(host: &Host, inputs: &[Input]) -> Vec<Message> {
+    inputs.iter().flat_map(|input| host.truth.messages_of(input.tuple)).collect()
 }
 
 /// Whether user code kills its worker on an input.

@@ -17,7 +17,14 @@ struct Child {
 
 impl Worker {
     /// Sends a tuple to a task, wherever it is.
-    pub(super) fn send(&mut self, host: &mut Host, source: u32, target: TaskId, pairs: &[(RootId, u64)], tuple: TupleId) {
+    pub(super) fn send(
+        &mut self,
+        host: &mut Host,
+        source: u32,
+        target: TaskId,
+        pairs: &[(RootId, u64)],
+        tuple: TupleId,
+    ) {
         host.truth.sent(tuple, self.life, source, target);
         let bytes = host.chance.between(8, host.plan.row_bytes) as usize;
         let is_solo = pairs.iter().any(|(root, _)| self.is_solo(*root));

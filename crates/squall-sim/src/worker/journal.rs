@@ -3,7 +3,9 @@
 
 use crate::disk::Disk;
 use crate::host::Host;
-use squall_core::journal::{Broken, Group, HEAD_BYTES, Head, HeadDefect, Scan, Tail, join, scan, write_group};
+use squall_core::journal::{
+    Broken, Group, HEAD_BYTES, Head, HeadDefect, Scan, Tail, Trim, join, scan, trim, write_group,
+};
 use std::collections::VecDeque;
 
 /// A segment that is not written any more.
@@ -36,6 +38,8 @@ pub(super) struct Journal {
     most_bytes: usize,
     old: VecDeque<Old>,
     active: Option<Active>,
+    /// A segment that was removed may still come back.
+    may_come_back: bool,
     next: u64,
     pub began: u64,
     pub marked: u64,
@@ -82,13 +86,15 @@ impl Journal {
             }
         }
         let sizes = segments.iter().map(|(_, found)| found.sound_bytes);
-        let old = names.into_iter().zip(sizes).zip(joined.until).map(|((name, bytes), until)| Old { name, bytes, until });
+        let old =
+            names.into_iter().zip(sizes).zip(joined.until).map(|((name, bytes), until)| Old { name, bytes, until });
         Ok(Journal {
             spout,
             segment_bytes: most_bytes / 8,
             most_bytes,
             old: old.collect(),
             active: None,
+            may_come_back: false,
             next: joined.next,
             began: joined.ended,
             marked,
@@ -151,11 +157,19 @@ impl Journal {
         if ended == self.next && is_full && self.begun.is_none() {
             self.retire(disk);
         }
-        while let Some(oldest) = self.old.front()
-            && oldest.until <= ended
-        {
-            disk.remove(oldest.name);
-            self.old.pop_front();
+        loop {
+            match trim(self.old.front().map(|oldest| oldest.until), ended, self.may_come_back) {
+                Some(Trim::SyncDirectory) => {
+                    disk.sync_directory();
+                    self.may_come_back = false;
+                }
+                Some(Trim::RemoveOldest) => {
+                    let oldest = self.old.pop_front().expect("it was asked about");
+                    disk.remove(oldest.name);
+                    self.may_come_back = true;
+                }
+                None => return,
+            }
         }
     }
 

@@ -26,9 +26,9 @@ impl Worker {
     pub(super) fn hear(&mut self, host: &mut Host, order: Due) {
         match order {
             Due::Meet { place, life, session } => self.meet(host, place, life, session),
-            Due::Part { place, life, suspects } => {
+            Due::Part { place, life, at_ns, suspects } => {
                 suspects.iter().for_each(|root| self.suspect(host, *root));
-                self.lose(host, place, life);
+                self.lose(host, place, life, at_ns);
             }
             other => unreachable!("the parent does not say {other:?}"),
         }
@@ -41,8 +41,9 @@ impl Worker {
                 let found = Event::Found { token: token(life), session };
                 match self.step(host, peer, found) {
                     Action::Use { is_first } => {
-                        if is_first && !host.has(Mutant::StartBeforeKnown) {
-                            self.fail_reaching(host, peer);
+                        let is_defect = host.has(Mutant::StartBeforeKnown) || host.has(Mutant::OnlyOlderThanLossFailed);
+                        if is_first && !is_defect {
+                            self.fail_reaching(host, peer, u64::MAX);
                         }
                         self.use_stream(host, peer, Socket::new(stream, way));
                     }
@@ -130,27 +131,26 @@ impl Worker {
     /// What was on its way to or from a lost worker is gone with it: each root that it may have had a part of fails
     /// without counting.
     // semantics 19
-    fn lose(&mut self, host: &mut Host, place: Place, life: Incarnation) {
+    fn lose(&mut self, host: &mut Host, place: Place, life: Incarnation, at_ns: u64) {
         let dropped = if self.peers[place].life == Some(life) { self.let_go(host, place) } else { Vec::new() };
         if host.has(Mutant::LossIgnored) {
             return;
         }
-        self.fail_reaching(host, place);
+        self.fail_reaching(host, place, if host.has(Mutant::OnlyOlderThanLossFailed) { at_ns } else { u64::MAX });
         if !host.has(Mutant::DroppedUntold) {
             dropped.into_iter().for_each(|root| self.fail(host, root, ends::BY_LOSS));
         }
     }
 
-    /// Fails the roots that may come to a worker: it is lost, or has now come.
-    fn fail_reaching(&mut self, host: &mut Host, place: Place) {
+    /// Fails the roots, as old as that, that may come to a worker: it is lost, or has now come.
+    fn fail_reaching(&mut self, host: &mut Host, place: Place, until_ns: u64) {
         if !host.plan.is_reachable(place) {
             return;
         }
         for (root, entry) in self.acker.open_trees() {
-            if host.has(Mutant::OnlyOlderThanLossFailed) && entry.opened_ns + crate::plan::MS / 2 > host.now_ns {
-                continue;
+            if entry.opened_ns <= until_ns {
+                self.fail_here(host, root, ends::BY_LOSS);
             }
-            self.fail_here(host, root, ends::BY_LOSS);
         }
     }
 

@@ -77,7 +77,8 @@ impl Worker {
         let inboxes: usize = self.bolts.values().map(|bolt| bolt.inbox.len()).sum();
         let joins: usize = self.bolts.values().map(|bolt| bolt.joined.len()).sum();
         let far: usize = self.fars.values().map(|far| far.rows.len()).sum();
-        let kept: u64 = self.peers.iter().filter_map(|peer| peer.link.as_ref()).map(|link| link.out.unreceipted()).sum();
+        let kept: u64 =
+            self.peers.iter().filter_map(|peer| peer.link.as_ref()).map(|link| link.out.unreceipted()).sum();
         let (trees, bundles, holds) = (self.pending() as usize, self.bundles.len(), self.holds.len());
         let counts = [trees, bundles, inboxes, joins, holds, far, kept as usize];
         let names = ["trees", "bundles", "waiting tuples", "tuples in joins", "held tuples", "rows", "kept frames"];
@@ -112,7 +113,8 @@ impl Worker {
     pub fn overfull(&self, host: &Host) -> Option<String> {
         let window = host.plan.window;
         // A window of rows, a window of their bytes, and those of one frame, which has at most a window of rows.
-        let most_bytes = (window as usize + 1) * squall_core::credit::ROW_BYTES + host.plan.row_bytes as usize * window as usize;
+        let most_bytes =
+            (window as usize + 1) * squall_core::credit::ROW_BYTES + host.plan.row_bytes as usize * window as usize;
         self.bolts.iter().find_map(|(task, bolt)| {
             let over = bolt.waiting.iter().position(|(rows, bytes)| *rows > window || *bytes > most_bytes)?;
             let (rows, bytes) = bolt.waiting[over];

@@ -82,8 +82,7 @@ impl Worker {
             self.peers[peer].push(host, own, &Body::Ack(Items::new(&bytes).expect("whole pairs")));
         }
         for counts in [true, false] {
-            let roots: Vec<RootId> =
-                fails.iter().filter(|(_, one)| *one == counts).map(|(root, _)| *root).collect();
+            let roots: Vec<RootId> = fails.iter().filter(|(_, one)| *one == counts).map(|(root, _)| *root).collect();
             if roots.is_empty() {
                 continue;
             }
@@ -112,5 +111,4 @@ impl Worker {
             self.peers[peer].push(host, own, &Body::Credit(Items::new(&bytes).expect("whole grants")));
         }
     }
-
 }

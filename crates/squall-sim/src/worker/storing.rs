@@ -37,6 +37,8 @@ pub(super) struct Storing {
     in_commit: Option<Vec<Chunk>>,
     ready: VecDeque<Record>,
     look_due: bool,
+    /// After a disk that took nothing.
+    rests: bool,
 }
 
 impl Storing {
@@ -69,6 +71,7 @@ impl Storing {
             in_commit: None,
             ready,
             look_due: false,
+            rests: false,
         }
     }
 
@@ -115,7 +118,7 @@ impl Worker {
     pub(super) fn store(&mut self, host: &mut Host, spout: usize) {
         let (place, life) = (self.place, self.life);
         let Some((_, storing)) = self.storing(spout) else { return };
-        if storing.in_commit.is_some() {
+        if storing.in_commit.is_some() || storing.rests {
             return;
         }
         storing.look_due = false;
@@ -141,13 +144,22 @@ impl Worker {
         }
     }
 
+    /// The rest after a disk that took nothing is over.
+    pub(super) fn end_rest(&mut self, host: &mut Host, spout: usize) {
+        if let Some((_, storing)) = self.storing(spout) {
+            storing.rests = false;
+        }
+        self.store(host, spout);
+    }
+
     fn store_again(&mut self, host: &mut Host, spout: usize, chunks: Vec<Chunk>) {
         let (place, life) = (self.place, self.life);
         let Some((_, storing)) = self.storing(spout) else { return };
         chunks.into_iter().rev().for_each(|chunk| storing.unstored.push_front(chunk));
         let ended = storing.ended();
         storing.journal.trim(&mut host.disks[spout], ended);
-        host.later(place, life, TRY_AGAIN_NS, Due::Store(spout));
+        storing.rests = true;
+        host.later(place, life, TRY_AGAIN_NS, Due::StoreAgain(spout));
     }
 
     /// The disk has done what it was asked for, or not.

@@ -12,7 +12,9 @@ impl Worker {
     pub(super) fn suspect(&mut self, host: &mut Host, root: RootId) {
         let Some(entry) = self.acker.entry_mut(root) else { return };
         entry.retry.suspicions = entry.retry.suspicions.saturating_add(1);
-        let deaths = entry.retry.suspicions;
+        let (deaths, message) = (entry.retry.suspicions, entry.retry.message);
+        let (place, life) = (self.place, self.life.0);
+        host.trace.note(host.now_ns, || format!("worker {place}.{life} suspects {message:?}, {deaths} deaths"));
         if deaths >= DEAD_FROM {
             self.give_up(host, root, Because::Deaths, ends::BY_DEATHS);
         }
