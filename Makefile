@@ -2,7 +2,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup run test rust-test python-test property sim fuzz feed-kill kill chaos chaos-long lint bench docs wheel lock clean
+.PHONY: help setup run test rust-test python-test property sim mutants fuzz feed-kill kill chaos chaos-long lint bench docs wheel lock clean
 
 PYTHON ?= python3
 FOR ?= 20s
@@ -73,6 +73,7 @@ test: $(S)/core ## set up everything and pass every test
 
 rust-test: $(S)/system ## the tests of the Rust crates
 	cargo test --release -q --workspace --exclude squall-py
+	cargo test --release -q -p squall-sim --features mutants --test mutants
 
 python-test: $(S)/core ## the tests of the Python side, on the built core
 	$(BIN)/python -m pytest -n 2 --dist worksteal
@@ -84,6 +85,9 @@ property: $(S)/core ## drive random topologies against a model for long (MACHINE
 sim: $(S)/system ## live through simulated histories on all processors (SEEDS=20000; FROM=… the first; SEED=n tells one)
 	@cargo build --release -q -p squall-sim
 	@target/release/squall-sim $(if $(SEED),seed=$(SEED),seeds=$(SEEDS) $(if $(FROM),from=$(FROM)))
+
+mutants: $(S)/system ## put every defect into the simulation, and write what catches it to docs/reference/mutants.md
+	SQUALL_WRITE_MUTANTS=1 cargo test --release -q -p squall-sim --features mutants --test mutants -- --nocapture
 
 fuzz: FOR = 60s
 fuzz:            ## feed random bytes to frames and values, each for a while (FOR=60s); needs cargo-fuzz and a nightly Rust
@@ -110,6 +114,7 @@ chaos-long: $(S)/core  ## the same for hours; what it found is added up in tests
 lint: $(S)/core  ## formats, lints, types, layers
 	cargo fmt --check
 	cargo clippy -q --release --workspace --exclude squall-py --all-targets -- -D warnings
+	cargo clippy -q --release -p squall-sim -p squall-core --features mutants --all-targets -- -D warnings
 	PYO3_PYTHON=$$PWD/$(BIN)/python cargo clippy -q --release -p squall-py -- -D warnings
 	$(BIN)/ruff format --check -q .
 	$(BIN)/ruff check -q .

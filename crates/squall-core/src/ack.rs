@@ -132,7 +132,7 @@ impl<E> Ledger<E> {
     pub fn init_place(&mut self, root: RootId, xor: u64) -> Option<*const E> {
         let at = self.find(root)?;
         let slot = &mut self.slots[at];
-        if slot.entry & INITED != 0 {
+        if slot.entry & INITED != 0 && !mutant!(InitRepeated) {
             return None;
         }
         slot.entry |= INITED;
@@ -209,7 +209,7 @@ impl<E> Ledger<E> {
     fn settle(&mut self, at: usize) -> Option<*const E> {
         // SAFETY: the caller found `at` open.
         let slot = unsafe { self.slots.get_unchecked(at) };
-        (slot.xor == 0 && slot.entry & INITED != 0).then(|| self.close(at))
+        (slot.xor == 0 && (slot.entry & INITED != 0 || mutant!(EndsBeforeInit))).then(|| self.close(at))
     }
 
     /// Closes a tree; its entry is to be taken out of its place before anything else happens to the ledger.
@@ -217,7 +217,9 @@ impl<E> Ledger<E> {
     fn close(&mut self, at: usize) -> *const E {
         let slot = &mut self.slots[at];
         let entry = slot.entry & !INITED;
-        slot.root = RootId::new(Incarnation(0), next_reuse(slot.root.reuse()), at as u32);
+        let reuse = slot.root.reuse();
+        let next = if mutant!(ReuseStays) { reuse } else { next_reuse(reuse) };
+        slot.root = RootId::new(Incarnation(0), next, at as u32);
         slot.next_free = NIL;
         self.pending -= 1;
         if self.free_head == NIL {
@@ -311,6 +313,9 @@ impl Bundles {
     /// Gives the pairs back and forgets them.
     pub fn take(&mut self, id: RootId) -> Box<[(RootId, u64)]> {
         let at = id.0 as u32;
+        if mutant!(BundleKept) {
+            return self.held[at as usize].clone();
+        }
         self.free.push(at);
         std::mem::take(&mut self.held[at as usize])
     }
@@ -325,7 +330,8 @@ impl Acks {
     #[inline(always)]
     pub fn ack(&mut self, root: RootId, xor: u64) {
         match self.0.last_mut() {
-            Some(last) if last.0 == root => last.1 ^= xor,
+            Some(last) if last.0 == root && mutant!(AcksOverwrite) => last.1 = xor,
+            Some(last) if last.0 == root || mutant!(AcksMergeOthers) => last.1 ^= xor,
             _ => self.0.push((root, xor)),
         }
     }

@@ -34,7 +34,7 @@ impl Alone {
 
     /// Whether the root is to run alone.
     pub fn contains(&self, root: RootId) -> bool {
-        self.young.contains(&root) || self.old.contains(&root)
+        (self.young.contains(&root) || self.old.contains(&root)) && !mutant!(AloneForgotten)
     }
 
     fn len(&self) -> i32 {

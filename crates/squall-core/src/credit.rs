@@ -21,7 +21,7 @@ pub const ROW_BYTES: usize = 2048;
 /// What rows with so many bytes take of the credit.
 #[inline]
 pub fn weight(rows: usize, bytes: usize) -> u64 {
-    rows as u64 + (bytes / ROW_BYTES) as u64
+    if mutant!(BytesNotCounted) { rows as u64 } else { rows as u64 + (bytes / ROW_BYTES) as u64 }
 }
 
 /// The sender's side, for one task of a peer and one session.
@@ -35,20 +35,20 @@ pub struct Credit {
 impl Credit {
     /// Without room, until the peer grants some. `window` is what the peer uses, too.
     pub fn new(window: u64) -> Credit {
-        Credit { window, granted: 0, sent: 0 }
+        Credit { window, granted: if mutant!(SessionBeginsWithCredit) { window } else { 0 }, sent: 0 }
     }
 
     /// How many rows may be sent now in a frame.
     #[inline]
     pub fn room(&self) -> u64 {
-        self.granted.saturating_sub(self.sent)
+        if mutant!(CreditUnchecked) { u64::from(u32::MAX) } else { self.granted.saturating_sub(self.sent) }
     }
 
     /// So many rows, at most [`Credit::room`], with so many bytes are in a frame now.
     #[inline]
     pub fn spend(&mut self, rows: usize, bytes: usize) {
         assert!(rows as u64 <= self.room(), "the caller has asked how many may be sent");
-        self.sent += weight(rows, bytes);
+        self.sent += if mutant!(RowsNotSpent) { 0 } else { weight(rows, bytes) };
     }
 
     /// The peer grants `total` since the session began. Whether there is more room than before.
@@ -58,7 +58,9 @@ impl Credit {
             return Err(Violation::Credit { most, came: total });
         }
         let is_more = total > self.granted;
-        self.granted = self.granted.max(total);
+        if !(mutant!(GrantForgotten) && self.granted > 0) {
+            self.granted = self.granted.max(total);
+        }
         Ok(is_more)
     }
 
@@ -99,13 +101,17 @@ impl Inflow {
     /// A new session begins. What came before it and still waits takes room.
     pub fn begin(&mut self) {
         (self.received, self.granted) = (0, 0);
+        if mutant!(BeginForgetsWaiting) {
+            (self.marked, self.more) = (0, 0);
+            self.marks.clear();
+        }
     }
 
     /// A frame with so many rows of so many bytes came. To be called before they are put into the mailbox, and refused
     /// with them.
     pub fn receive(&mut self, rows: usize, bytes: usize) -> Result<(), Violation> {
         let came = self.received + rows as u64;
-        if rows > 0 && came > self.granted {
+        if rows > 0 && came > self.granted && !mutant!(CreditUnchecked) {
             return Err(Violation::Credit { most: self.granted, came });
         }
         self.received += weight(rows, bytes);
@@ -128,8 +134,10 @@ impl Inflow {
     /// `passed` is how many rows have left the mailbox's queue (`Mailbox::passed`), `aside` how many of them, of this
     /// sender, were only set aside because their channel is held: they still take room.
     pub fn grant_due(&mut self, passed: u32, aside: u64, is_empty: bool) -> Option<u64> {
-        let taken = self.waiting(passed) + self.more + aside;
-        let total = (self.received + self.window).saturating_sub(taken);
+        let waiting = if mutant!(WaitingNotCounted) { 0 } else { self.waiting(passed) + self.more };
+        let taken = waiting + if mutant!(AsideNotCounted) { 0 } else { aside };
+        let more = if mutant!(GrantBeyondWindow) { self.window } else { 0 };
+        let total = (self.received + self.window + more).saturating_sub(taken);
         let enough = if is_empty { 1 } else { (self.window / 4).max(1) };
         (total >= self.granted + enough).then(|| {
             self.granted = total;

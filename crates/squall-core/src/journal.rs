@@ -94,6 +94,7 @@ pub fn write_group<'a>(
     out[head..head + 4].copy_from_slice(&bytes.to_le_bytes());
     out[head + 4..head + 8].copy_from_slice(&count.to_le_bytes());
     out[head + 8..head + 16].copy_from_slice(&first.to_le_bytes());
+    let ended = if mutant!(EndedOverstated) { first } else { ended };
     out[head + 16..head + 24].copy_from_slice(&ended.to_le_bytes());
     out[head + 24..head + 28].copy_from_slice(&of_records.to_le_bytes());
     let of_head = crc32c_append(salt, &out[head..head + 28]);
@@ -164,6 +165,12 @@ pub fn scan(segment: &[u8], head: Head) -> Scan {
         scan.ended = scan.ended.max(group.ended);
         scan.groups.push(group);
     }
+    if mutant!(LastGroupLost)
+        && scan.groups.len() > 1
+        && let Some(last) = scan.groups.pop()
+    {
+        scan.next = last.first;
+    }
     if scan.sound_bytes < segment.len() {
         let later = scan.sound_bytes + 1..segment.len();
         let follows = |at| group_head(segment, at, head.salt).is_some_and(|group| group.first >= scan.next);
@@ -187,7 +194,7 @@ fn group_head(segment: &[u8], at: usize, salt: u32) -> Option<Group> {
 fn sound_group(segment: &[u8], at: usize, salt: u32) -> Option<Group> {
     let group = group_head(segment, at, salt)?;
     let body = segment.get(group.body.clone())?;
-    let is_sound = crc32c_append(salt, body) == u32_at(segment, at + 24)
+    let is_sound = (crc32c_append(salt, body) == u32_at(segment, at + 24) || mutant!(TornTailAccepted))
         && Group::records(body).count() as u64 == group.count
         && Group::records(body).last().map_or(0, |record| record.end as usize) == body.len();
     is_sound.then_some(group)
@@ -221,17 +228,21 @@ pub struct Broken {
 pub fn join(segments: &[(Head, Scan)]) -> Result<Joined, Broken> {
     let Some((oldest, _)) = segments.first() else { return Ok(Joined { next: 0, ended: 0, until: Vec::new() }) };
     let ended = segments.iter().map(|(_, scan)| scan.ended).fold(oldest.first, u64::max);
+    let ended = ended + u64::from(mutant!(JoinSkipsOne) && segments.iter().any(|(_, scan)| scan.next > ended));
     let mut next = ended;
     let mut untils = Vec::with_capacity(segments.len());
     for (i, (_, scan)) in segments.iter().enumerate() {
         let follower = segments.get(i + 1).map(|(head, _)| head.first);
-        let until = follower.map_or(scan.next, |first| first.min(scan.next));
+        let until = match follower {
+            Some(first) if !mutant!(VoidRecordsKept) => first.min(scan.next),
+            _ => scan.next,
+        };
         untils.push(until);
         next = next.max(until);
         if follower.is_some_and(|first| first <= ended) {
             continue;
         }
-        let missing = follower.map_or(0, |first| first - until);
+        let missing = follower.map_or(0, |first| first.saturating_sub(until));
         if missing > 0 || scan.tail == Tail::Corrupt {
             return Err(Broken { segment: i, at: scan.sound_bytes, missing });
         }
@@ -256,8 +267,8 @@ pub enum Trim {
 /// Args: `oldest_until` is the number from which on records are not in the oldest segment, if there is one; `ended` how
 /// many records have ended; `may_come_back`: a segment was removed since the directory was synced.
 pub fn trim(oldest_until: Option<u64>, ended: u64, may_come_back: bool) -> Option<Trim> {
-    let next = if may_come_back { Trim::SyncDirectory } else { Trim::RemoveOldest };
-    oldest_until.is_some_and(|until| until <= ended).then_some(next)
+    let next = if may_come_back && !mutant!(TrimmedAtOnce) { Trim::SyncDirectory } else { Trim::RemoveOldest };
+    oldest_until.is_some_and(|until| until <= ended + u64::from(mutant!(TrimmedTooEarly))).then_some(next)
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {

@@ -4,6 +4,9 @@
 //! in as arguments, so the simulator runs the very code that ships. Value types are generic over
 //! the payload.
 
+#[macro_use]
+pub mod mutants;
+
 pub mod ack;
 pub mod alone;
 pub mod cell;

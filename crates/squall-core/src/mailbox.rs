@@ -345,6 +345,11 @@ impl<P: Payload> Mailbox<P> {
     #[inline(never)]
     fn pop_around_held(&self) -> Option<Msg<P>> {
         self.park_held_fronts();
+        if mutant!(ReleasedGoLast)
+            && let Some(msg) = self.ring.with(Ring::pop)
+        {
+            return Some(msg);
+        }
         let released = self.held.with(|held| held.as_mut().and_then(|h| h.released.pop_front()));
         self.forget_empty_hold();
         released.or_else(|| self.ring.with(Ring::pop))

@@ -59,11 +59,14 @@ pub fn verdict(failure: Failure, attempt: u32, retries: u32) -> Verdict {
         Action::Dead => Verdict::Dead,
         Action::Drop => Verdict::Drop,
         Action::Die => Verdict::Die,
-        Action::Retry if !failure.counts => Verdict::Again { after_ns: failure.after_ns.unwrap_or(0), attempt },
-        Action::Retry if attempt > retries => Verdict::Dead,
-        Action::Retry => {
-            Verdict::Again { after_ns: failure.after_ns.unwrap_or(backoff_ns(attempt)), attempt: attempt + 1 }
+        Action::Retry if !failure.counts && !mutant!(LossCounted) => {
+            Verdict::Again { after_ns: failure.after_ns.unwrap_or(0), attempt }
         }
+        Action::Retry if attempt > retries || (mutant!(DeadTooEarly) && attempt == retries) => Verdict::Dead,
+        Action::Retry => Verdict::Again {
+            after_ns: failure.after_ns.unwrap_or(backoff_ns(attempt)),
+            attempt: attempt + u32::from(!mutant!(AttemptUncounted)),
+        },
     }
 }
 

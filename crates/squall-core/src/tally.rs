@@ -143,6 +143,9 @@ impl Tally {
 
     /// A record ended without having been one, as it was skipped and reported.
     pub fn skip(&mut self, slot: u32) -> Option<Grown> {
+        if mutant!(SkippedUncounted) {
+            return None;
+        }
         let low = self.connections[slot as usize].records.begin().0 as u32;
         self.end_in_connection(slot, low)
     }
@@ -203,7 +206,7 @@ impl Tally {
     fn one_less(&mut self, record: Record) -> Option<Grown> {
         let count = self.under_way.get_mut(&record)?;
         *count -= 1;
-        if *count > 0 {
+        if *count > 0 && !mutant!(FirstOutputEnds) {
             return None;
         }
         self.under_way.remove(&record);
@@ -213,6 +216,7 @@ impl Tally {
     fn end_of(&mut self, record: Record) -> Option<Grown> {
         if let Some(whole) = &mut self.whole
             && record != NOBODYS
+            && !mutant!(WholeNotEnded)
         {
             whole.end_low(record.whole);
         }

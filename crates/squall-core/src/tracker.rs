@@ -71,7 +71,7 @@ impl Tracker {
 
     /// How many records have ended such that all before them have too.
     pub fn ended_prefix(&self) -> u64 {
-        self.prefix
+        if mutant!(EndedCounted) { self.next - self.outstanding } else { self.prefix }
     }
 
     /// How many records are under way.

@@ -41,6 +41,8 @@ mod weight;
 mod wiring;
 mod worker;
 
+const _: () = assert!(!squall_core::mutants::HAS_MUTANTS, "what ships has no defects to be switched on");
+
 use pyo3::exceptions::PyImportError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;

@@ -56,6 +56,11 @@ impl Disk {
         }
     }
 
+    /// How many files were removed since the directory was synced.
+    pub fn removed(&self) -> usize {
+        self.removed.len()
+    }
+
     /// The names of all files, ascending.
     pub fn names(&self) -> Vec<u64> {
         self.files.keys().copied().collect()

@@ -37,6 +37,8 @@ pub struct Faults {
     pub disk: u64,
     /// A death takes what was written and not synced.
     pub power: bool,
+    /// Removing segments of a journal is the last thing that its worker does.
+    pub die_after_trim: u64,
     /// How many workers crash.
     pub crashes: u64,
     /// How many workers stand still for a while.
@@ -66,10 +68,16 @@ impl Faults {
             slow: sometimes(5, 100),
             disk: sometimes(20, 300),
             power: chance.permille(500),
+            die_after_trim: sometimes(20, 200),
             crashes: sometimes(1, 5),
             pauses: sometimes(1, 4),
             jumps: if chance.permille(200) { chance.between(1, 2) } else { 0 },
         }
+    }
+
+    /// Whether a peer may say nothing for long although it lives.
+    pub fn may_be_silent(&self) -> bool {
+        self.may_part_links() || self.corrupt > 0
     }
 
     /// Whether a link may be given up although both of its ends live (semantics 20: not for a broken stream alone).

@@ -35,13 +35,15 @@ pub enum Law {
     StoredIsThere,
     /// L3: when all has ended nothing is left over: no tree, tuple, frame, stream, or file.
     NothingIsLeftOver,
+    /// I1: a journal gives only what was stored in it.
+    NothingIsInvented,
     /// K1: what kills its worker again and again is given up, and nothing else is.
     OnlyKillersAreGivenUp,
 }
 
 impl Law {
     /// Every law.
-    pub const ALL: [Law; 17] = [
+    pub const ALL: [Law; 18] = [
         Law::NothingUnprocessedIsAcked,
         Law::NothingUnendedIsCommitted,
         Law::TriesEndOnce,
@@ -58,13 +60,15 @@ impl Law {
         Law::LinksResume,
         Law::StoredIsThere,
         Law::NothingIsLeftOver,
+        Law::NothingIsInvented,
         Law::OnlyKillersAreGivenUp,
     ];
 
     /// Its short name.
     pub fn number(self) -> &'static str {
-        const NUMBERS: [&str; 17] =
-            ["A1", "A2", "A3", "A4", "A5", "A6", "A7", "A8", "A9", "B1", "B2", "C7", "S1", "L1", "L2", "L3", "K1"];
+        const NUMBERS: [&str; 18] = [
+            "A1", "A2", "A3", "A4", "A5", "A6", "A7", "A8", "A9", "B1", "B2", "C7", "S1", "L1", "L2", "L3", "I1", "K1",
+        ];
         NUMBERS[self as usize]
     }
 }

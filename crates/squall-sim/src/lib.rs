@@ -12,6 +12,7 @@
 
 pub mod acker;
 pub mod chance;
+pub mod defect;
 pub mod disk;
 pub mod faults;
 pub mod gate;
@@ -28,6 +29,7 @@ pub mod truth;
 pub mod worker;
 pub mod world;
 
+pub use defect::Defect;
 pub use law::{Law, Violation};
 pub use mutant::Mutant;
 pub use world::{History, run, traced};

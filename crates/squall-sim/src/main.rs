@@ -2,7 +2,7 @@
 //!
 //! Ends with one line of JSON. `seed=n` tells one history instead; `mutant=Name` gives it a defect.
 
-use squall_sim::{History, Mutant, run, traced};
+use squall_sim::{Defect, History, run, traced};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -63,11 +63,11 @@ struct Wanted {
     first: u64,
     seeds: u64,
     seed: Option<u64>,
-    mutant: Option<Mutant>,
+    defect: Option<Defect>,
 }
 
 fn wanted() -> Result<Wanted, String> {
-    let mut wanted = Wanted { first: 0, seeds: 5_000, seed: None, mutant: None };
+    let mut wanted = Wanted { first: 0, seeds: 5_000, seed: None, defect: None };
     for argument in std::env::args().skip(1) {
         let (name, value) = argument.split_once('=').ok_or("what is wanted is said as name=value")?;
         let number = || value.parse().map_err(|_| format!("{name}={value}: {value:?} is not a number"));
@@ -76,9 +76,7 @@ fn wanted() -> Result<Wanted, String> {
             "seeds" => wanted.seeds = number()?,
             "seed" => wanted.seed = Some(number()?),
             "mutant" => {
-                let known = Mutant::ALL.into_iter().map(|(mutant, _, _)| mutant);
-                let found = known.into_iter().find(|mutant| format!("{mutant:?}") == value);
-                wanted.mutant = Some(found.ok_or_else(|| format!("there is no mutant {value:?}"))?);
+                wanted.defect = Some(Defect::named(value).ok_or_else(|| format!("there is no mutant {value:?}"))?);
             }
             _ => return Err(format!("{name:?} is none of: from, seeds, seed, mutant")),
         }
@@ -86,8 +84,8 @@ fn wanted() -> Result<Wanted, String> {
     Ok(wanted)
 }
 
-fn tell(seed: u64, mutant: Option<Mutant>, whole: bool) -> bool {
-    let (history, lines) = traced(seed, mutant, whole);
+fn tell(seed: u64, defect: Option<Defect>, whole: bool) -> bool {
+    let (history, lines) = traced(seed, defect, whole);
     lines.iter().for_each(|line| println!("{line}"));
     println!("{history:#?}");
     history.violation.is_none()
@@ -102,7 +100,7 @@ fn main() -> ExitCode {
         }
     };
     if let Some(seed) = wanted.seed {
-        return if tell(seed, wanted.mutant, true) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        return if tell(seed, wanted.defect, true) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     let (next, sum, is_over) = (AtomicU64::new(wanted.first), Mutex::new(Sum::default()), AtomicBool::new(false));
     let last = wanted.first + wanted.seeds;
@@ -114,7 +112,7 @@ fn main() -> ExitCode {
                 if seed >= last {
                     break;
                 }
-                let history = run(seed, wanted.mutant);
+                let history = wanted.defect.map_or_else(|| run(seed, None), |defect| defect.run(seed));
                 let mut sum = sum.lock().expect("no thread has panicked");
                 sum.add(&history);
                 if let Some(violation) = &history.violation {
@@ -136,7 +134,7 @@ fn main() -> ExitCode {
     });
     let sum = sum.into_inner().expect("no thread has panicked");
     if let Some(seed) = sum.violations.iter().min() {
-        tell(*seed, wanted.mutant, false);
+        tell(*seed, wanted.defect, false);
     }
     println!("{}", sum.to_json());
     if sum.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }

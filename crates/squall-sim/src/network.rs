@@ -133,7 +133,7 @@ impl Host {
             return;
         }
         let late_ns = if self.strikes(self.plan.faults.late) { self.chance.between(50 * US, 30 * MS) } else { 0 };
-        if self.strikes(self.plan.faults.drip) && bytes.len() < 400 {
+        if self.strikes(self.plan.faults.drip) && bytes.len() < 200 {
             for byte in bytes {
                 let gap_ns = self.chance.below(MS);
                 self.deliver(id, way, vec![byte], gap_ns);

@@ -113,7 +113,7 @@ impl Plan {
         let mut bolts = vec![(Component::Split, place()), (Component::Split, place())];
         bolts.extend((0..chance.between(1, 3)).map(|_| (Component::Count, place())));
         bolts.extend((0..chance.below(3)).map(|_| (Component::Join, place())));
-        let long = chance.permille(300);
+        let longest_ns = [20 * MS, 1_000 * MS, 20_000 * MS][chance.below(3) as usize];
         let row_bytes = if chance.permille(300) { chance.between(2_000, 9_000) } else { chance.between(8, 60) };
         Plan {
             places,
@@ -134,7 +134,7 @@ impl Plan {
             journal_bytes: chance.between(800, 5_000) as usize,
             slow_emission: chance.permille(500),
             faults: Faults::draw(chance),
-            calm_at_ns: if long { chance.between(MS, 20_000 * MS) } else { chance.between(MS, 20 * MS) },
+            calm_at_ns: chance.between(MS, longest_ns),
         }
     }
 

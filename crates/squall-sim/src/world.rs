@@ -3,6 +3,7 @@
 //! The parent is reliable, as the shipping one is to its workers. It notices a death, tells the living and starts the
 //! next life when the last one is reaped. What it tells a worker arrives in order, and at each worker at another time.
 
+use crate::defect::Defect;
 use crate::host::{Due, Event, Host, Word};
 use crate::law::{Law, Violation};
 use crate::mutant::Mutant;
@@ -15,7 +16,7 @@ use squall_core::ids::{Incarnation, RootId};
 use std::collections::BTreeMap;
 
 /// No history of ours needs so many events.
-const MOST_EVENTS: u64 = 1_000_000;
+const MOST_EVENTS: u64 = 600_000;
 /// News of deaths and lives take up to this long, which is long beside a tuple's way through the topology.
 const SLOWEST_NEWS_NS: u64 = 800 * US;
 
@@ -52,8 +53,14 @@ pub fn run(seed: u64, mutant: Option<Mutant>) -> History {
 }
 
 /// Lives through the history of `seed`, and tells it: all of it, or the end.
-pub fn traced(seed: u64, mutant: Option<Mutant>, whole: bool) -> (History, Vec<String>) {
-    let (history, trace) = live(seed, mutant, if whole { Trace::whole() } else { Trace::last() });
+pub fn traced(seed: u64, defect: Option<Defect>, whole: bool) -> (History, Vec<String>) {
+    let trace = if whole { Trace::whole() } else { Trace::last() };
+    let (history, trace) = match defect {
+        None => live(seed, None, trace),
+        Some(Defect::Around(mutant)) => live(seed, Some(mutant), trace),
+        #[cfg(feature = "mutants")]
+        Some(Defect::Core(mutant)) => squall_core::mutants::with(mutant, || live(seed, None, trace)),
+    };
     (history, trace.lines().map(str::to_owned).collect())
 }
 
@@ -233,7 +240,7 @@ impl World {
         let (now_ns, life) = (self.host.now_ns, worker.life);
         self.host.trace.note(now_ns, || format!("worker {place}.{} dies", life.0));
         self.host.truth.crashed(life);
-        for (message, deaths) in worker.deaths(suspects) {
+        for (message, deaths) in worker.deaths(&self.host, suspects) {
             self.seats[place].deaths.insert(message, deaths);
         }
         (self.seats[place].paused_until_ns, self.seats[place].missed) = (0, Vec::new());

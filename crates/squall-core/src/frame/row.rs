@@ -240,7 +240,7 @@ impl RowBuffer {
             && head & FOLLOWS != 0
         {
             let mut said = vec![head & !FOLLOWS];
-            put_place(&mut said, place.next());
+            put_place(&mut said, if mutant!(RowPlaceRepeated) { place } else { place.next() });
             match (cut + 1).checked_sub(said.len()) {
                 Some(start) => {
                     self.bytes[start..=cut].copy_from_slice(&said);
@@ -342,7 +342,12 @@ impl<'a> Walk<'a> {
 #[inline(always)]
 fn flags(head: u8) -> RowFlags {
     let has = |bit: u8| head & bit != 0;
-    RowFlags { sampled: has(SAMPLED), traced: has(TRACED), replay: has(REPLAY), alone: has(ALONE) }
+    RowFlags {
+        sampled: has(SAMPLED),
+        traced: has(TRACED),
+        replay: has(REPLAY),
+        alone: has(ALONE) && !mutant!(AloneNotCarried),
+    }
 }
 
 fn read_place(cursor: &mut Cursor<'_>) -> Result<RowPlace, Fault> {

@@ -125,8 +125,9 @@ impl LinkEnd {
             }
             (Event::Found { .. }, _) => self.attach(),
             // It was found before the time began that is over now, and that was only heard since.
-            (Event::NotFound { .. }, Way::Up) => Action::LetIn,
-            (Event::NotFound { .. }, Way::Sought { .. }) => self.give_up(),
+            (Event::NotFound { .. }, Way::Up) if !mutant!(GivenUpWhileUp) => Action::LetIn,
+            (Event::NotFound { .. }, _) => self.give_up(),
+            (Event::Broken(_), _) if mutant!(BrokenIsFinal) => self.give_up(),
             (Event::Broken(Some(violation)), _) if violation.is_lasting() => self.give_up(),
             (Event::Broken(_), _) => self.seek(Some(RESUME_WITHIN_NS), now_ns),
             (Event::Look, Way::Up) => self.listen(now_ns),
@@ -162,7 +163,7 @@ impl LinkEnd {
         if self.out.receipted() > self.receipted {
             self.patience_ns = SILENT_NS;
         }
-        if self.silence.for_ns(&self.out, now_ns) <= self.patience_ns {
+        if self.silence.for_ns(&self.out, now_ns) <= self.patience_ns || mutant!(HalfOpenNeverFound) {
             return Action::Nothing;
         }
         self.receipted = self.out.receipted();

@@ -39,19 +39,20 @@ impl LinkIn {
     /// There is a new stream. What it is to say first: the frame expected next (see `LinkOut::attach`).
     pub fn attach(&mut self) -> u64 {
         self.is_announced = false;
-        self.tell()
+        if mutant!(AnnouncesNothing) { 0 } else { self.tell() }
     }
 
     /// A frame came on the stream. On a violation it must not be delivered, and the stream is to be given up.
     pub fn take(&mut self, header: &Header, body: &Body<'_>) -> Result<Came, Violation> {
-        if header.token < self.token {
+        if header.token < self.token && !mutant!(OldLifeTaken) {
             return Err(Violation::OlderToken(header.token));
         }
         if header.token > self.token {
             return Err(Violation::OtherToken(header.token));
         }
         if let Body::Receipt { sequence } = *body {
-            if header.sequence != self.session {
+            let is_taken = mutant!(SessionUnchecked, OldLifeTaken);
+            if header.sequence != self.session && !is_taken {
                 return Err(Violation::OtherSession(header.sequence));
             }
             self.is_announced = true;
@@ -60,19 +61,19 @@ impl LinkIn {
         if !self.is_announced {
             return Err(Violation::Unannounced);
         }
-        if header.sequence > self.expected {
+        if header.sequence > self.expected && !mutant!(GapTaken) {
             return Err(Violation::Gap { expected: self.expected, came: header.sequence });
         }
         if header.sequence < self.expected {
-            return Ok(Came::Again);
+            return Ok(if mutant!(DuplicateTaken) { Came::Next } else { Came::Again });
         }
-        self.expected += 1;
+        self.expected = header.sequence + 1;
         Ok(Came::Next)
     }
 
     /// What a receipt should say now, if anything came since the last. It counts as said.
     pub fn receipt_due(&mut self) -> Option<u64> {
-        (self.expected > self.told).then(|| self.tell())
+        (self.expected > self.told && !mutant!(ReceiptNeverTold)).then(|| self.tell())
     }
 
     fn tell(&mut self) -> u64 {

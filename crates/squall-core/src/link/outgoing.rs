@@ -177,13 +177,19 @@ impl LinkOut {
                 return Err(Violation::ReceiptBehind { expected, kept });
             }
             let mut next = self.kept.first();
-            while next.sequence < expected {
+            let from = match () {
+                () if mutant!(ResumeSkips) => self.reached,
+                () if mutant!(GapTaken) => (expected + 1).min(self.kept.next()),
+                () => expected,
+            };
+            while next.sequence < from {
                 next = self.kept.after(next);
             }
             (self.next, self.stream) = (next, Stream::Open);
         }
         if expected > kept {
-            self.next = self.kept.release(expected, self.next);
+            let more = mutant!(ReceiptReleasesMore) && expected < self.next.sequence;
+            self.next = self.kept.release(expected + u64::from(more), self.next);
         }
         Ok(())
     }

@@ -90,6 +90,13 @@ impl Worker {
             Action::Nothing | Action::Use { .. } | Action::Miss { .. } => {}
             Action::Seek { within_ns } => {
                 host.trace.note(now_ns, || format!("worker {own} seeks {peer} again"));
+                if matches!(event, Event::Look)
+                    && !host.plan.faults.may_be_silent()
+                    && host.gates.lives(peer) == self.peers[peer].life
+                {
+                    host.truth
+                        .broken(Law::LinksResume, || format!("worker {own} gave a stream to {peer} up that works"));
+                }
                 self.drop_socket(host, peer);
                 self.seek(host, peer, within_ns);
             }
@@ -124,6 +131,7 @@ impl Worker {
         }
         peer.life = Some(life);
         peer.link = Some(LinkEnd::new(token(self.life), token(life), session, host.now_ns));
+        peer.came.clear();
         peer.inflows.values_mut().for_each(squall_core::credit::Inflow::begin);
         self.seek(host, place, None);
     }

@@ -25,6 +25,8 @@ pub(super) struct Peer {
     pub fails: Vec<(RootId, bool)>,
     /// What came and will, by the task that it is for; over all lives, as it may wait for long.
     pub inflows: BTreeMap<TaskId, Inflow>,
+    /// In each channel from there, the number of the row that came last on this link.
+    pub came: BTreeMap<(u32, TaskId), u64>,
 }
 
 impl Peer {
@@ -36,6 +38,7 @@ impl Peer {
             acks: Acks::default(),
             fails: Vec::new(),
             inflows: tasks.iter().map(|task| (*task, Inflow::new(window))).collect(),
+            came: BTreeMap::new(),
         }
     }
 
@@ -112,9 +115,12 @@ impl Worker {
     // semantics 25
     pub fn overfull(&self, host: &Host) -> Option<String> {
         let window = host.plan.window;
-        // A window of rows, a window of their bytes, and those of one frame, which has at most a window of rows.
+        // A window of their bytes, and those of one frame.
+        let frame_bytes = super::sending::FRAME_BYTES_MOST.max(host.plan.row_bytes as usize);
+        // Rows that were set aside as their channel is held count as rows only.
+        let is_exact = host.plan.faults.hold_channel == 0;
         let most_bytes =
-            (window as usize + 1) * squall_core::credit::ROW_BYTES + host.plan.row_bytes as usize * window as usize;
+            if !is_exact { usize::MAX } else { window as usize * squall_core::credit::ROW_BYTES + frame_bytes };
         self.bolts.iter().find_map(|(task, bolt)| {
             let over = bolt.waiting.iter().position(|(rows, bytes)| *rows > window || *bytes > most_bytes)?;
             let (rows, bytes) = bolt.waiting[over];

@@ -1,6 +1,7 @@
 //! What comes from other workers: tuples into mailboxes, acks and fails to the trees, grants to the far tasks.
 
 use super::{Row, Worker, ends};
+use crate::defect;
 use crate::host::Host;
 use crate::law::Law;
 use crate::mutant::Mutant;
@@ -11,14 +12,20 @@ use squall_core::ids::RootId;
 use squall_core::link::{Came, Violation};
 use squall_core::mailbox::Msg;
 
+/// How often the gate's news come too late for a turn, in a thousand.
+const JUST_AFTER: u64 = 100;
+
 impl Worker {
     /// Takes in what the parent and the gate have told, and what came from other workers.
     pub(super) fn receive(&mut self, host: &mut Host) {
         for order in std::mem::take(&mut self.orders) {
             self.hear(host, order);
         }
-        for news in host.gates.take(self.place) {
-            self.link_event(host, news);
+        // The gate is a thread of its own: what it finds may come just after the loop has looked.
+        if host.chance.permille(JUST_AFTER) {
+            self.wake(host);
+        } else {
+            host.gates.take(self.place).into_iter().for_each(|news| self.link_event(host, news));
         }
         for peer in 0..self.peers.len() {
             let Some(mut socket) = self.peers[peer].socket.take() else { continue };
@@ -49,14 +56,18 @@ impl Worker {
             Came::Next => {}
         }
         let (life, session) = (header.token.incarnation, link.session());
-        host.truth.frame_came(session, life, sum);
         if self.peers[peer].life != Some(life) {
             let own = self.place;
             host.truth.broken(Law::OneLifeActs, || format!("worker {own} took a frame of life {} of {peer}", life.0));
         }
+        host.truth.frame_came(session, life, sum);
+        if host.truth.violation().is_some() {
+            return Ok(());
+        }
         self.take_body(host, peer, body)?;
         let again = host.has(Mutant::RepeatsDelivered)
-            || (host.has(Mutant::AcksRepeated) || host.has(Mutant::EndWithoutInit)) && header.kind == Kind::Ack;
+            || (host.has(Mutant::AcksRepeated) || host.has(Mutant::EndWithoutInit) || defect::ends_before_init())
+                && header.kind == Kind::Ack;
         if again { self.take_body(host, peer, body) } else { Ok(()) }
     }
 
@@ -80,6 +91,12 @@ impl Worker {
         let Some(inflow) = self.peers[peer].inflows.get_mut(&task) else { return Ok(()) };
         inflow.receive(count, bytes)?;
         for row in rows.iter() {
+            let last = self.peers[peer].came.insert((row.place.source, task), row.place.sequence).unwrap_or(0);
+            if row.place.sequence != last + 1 {
+                let (own, source, came) = (self.place, row.place.source, row.place.sequence);
+                let what = || format!("row {came} of task {source} came to worker {own} after its row {last}");
+                host.truth.broken(Law::ChannelsKeepOrder, what);
+            }
             let tuple = TupleId::from_le_bytes(row.values[..8].try_into().expect("8 bytes"));
             let pairs: Vec<(RootId, u64)> = row.trees.iter().collect();
             if row.flags.alone {

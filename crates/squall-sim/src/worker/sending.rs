@@ -10,7 +10,7 @@ use squall_core::link::Event;
 
 /// Rows, and their bytes, that one frame has at most (a single row may have more).
 const FRAME_ROWS_MOST: usize = 8;
-const FRAME_BYTES_MOST: usize = 1_000;
+pub(super) const FRAME_BYTES_MOST: usize = 1_000;
 
 impl Worker {
     /// Sends what waits for other workers. `is_due`: the loop has nothing else to do, or much time has passed.

@@ -4,9 +4,10 @@
 use super::Worker;
 use super::journal::{Journal, Refused};
 use super::spouts::Feed;
-use crate::host::{Due, Host};
+use crate::host::{Due, Event, Host};
 use crate::law::Law;
-use crate::plan::{MS, Source};
+use crate::mutant::Mutant;
+use crate::plan::{MS, Place, Source};
 use crate::sender::Chunk;
 use crate::truth::Message;
 use squall_core::ids::Incarnation;
@@ -52,8 +53,16 @@ impl Storing {
             Journal::open(host, spout).expect("an empty one")
         });
         let mut ready = VecDeque::new();
+        let mut next = journal.began;
         for (number, record) in &journal.replay {
             let position = record.first_chunk().map_or(u64::MAX, |bytes| u64::from_le_bytes(*bytes));
+            if *number != next || position >= host.plan.messages || *record != bytes_of(position) {
+                let what =
+                    || format!("the journal of spout {spout} gives {record:?} as its record {number}, not {next}");
+                host.truth.broken(Law::NothingIsInvented, what);
+                continue;
+            }
+            next += 1;
             host.truth.logged(spout, *number, position);
             ready.push_back(Record { connection: JOURNAL, position, is_junk: false });
         }
@@ -77,6 +86,14 @@ impl Storing {
 
     pub fn has_records(&self) -> bool {
         !self.ready.is_empty()
+    }
+
+    fn trim(&mut self, host: &mut Host, spout: usize, place: Place) {
+        let (ended, before) = (self.ended(), host.disks[spout].removed());
+        self.journal.trim(&mut host.disks[spout], ended);
+        if host.disks[spout].removed() > before && host.strikes(host.plan.faults.die_after_trim) {
+            host.after(0, Event::Crash(place));
+        }
     }
 
     fn ended(&self) -> u64 {
@@ -129,13 +146,18 @@ impl Worker {
             positions().filter(|position| !host.nature.is_junk(spout, *position)).map(bytes_of).collect();
         let is_mark = records.is_empty();
         if is_mark && ended <= storing.journal.marked {
-            storing.journal.trim(&mut host.disks[spout], ended);
             return self.pass_on(host, spout, chunks, None);
         }
         let nature = host.nature.clone();
         host.truth.marked(spout, ended, |position| nature.messages_at(spout, position));
         match storing.journal.begin(host, records.iter().map(Vec::as_slice), ended, is_mark) {
             Ok(()) => {
+                if host.has(Mutant::ReceiptBeforeSync) && host.plan.spouts[spout].source == Source::Stored {
+                    for chunk in &chunks {
+                        let before = storing.stored.get(&chunk.connection).copied().unwrap_or(0);
+                        host.receipt(spout, chunk.connection, before + chunk.positions.len() as u64);
+                    }
+                }
                 storing.in_commit = Some(chunks);
                 let delay_ns = host.chance.between(MS / 2, 12 * MS);
                 host.later(place, life, delay_ns, Due::Synced(spout));
@@ -156,8 +178,7 @@ impl Worker {
         let (place, life) = (self.place, self.life);
         let Some((_, storing)) = self.storing(spout) else { return };
         chunks.into_iter().rev().for_each(|chunk| storing.unstored.push_front(chunk));
-        let ended = storing.ended();
-        storing.journal.trim(&mut host.disks[spout], ended);
+        storing.trim(host, spout, place);
         storing.rests = true;
         host.later(place, life, TRY_AGAIN_NS, Due::StoreAgain(spout));
     }
@@ -175,7 +196,7 @@ impl Worker {
 
     /// Tells receipts of what is stored, and gives it to the loop.
     fn pass_on(&mut self, host: &mut Host, spout: usize, chunks: Vec<Chunk>, first: Option<u64>) {
-        let is_stored = host.plan.spouts[spout].source == Source::Stored;
+        let (is_stored, place) = (host.plan.spouts[spout].source == Source::Stored, self.place);
         let mut number = first.unwrap_or(0);
         let Some((_, storing)) = self.storing(spout) else { return };
         for chunk in chunks {
@@ -194,8 +215,7 @@ impl Worker {
                 host.receipt(spout, chunk.connection, *stored);
             }
         }
-        let ended = storing.ended();
-        storing.journal.trim(&mut host.disks[spout], ended);
+        storing.trim(host, spout, place);
     }
 
     /// Begins the next record: its outputs are to be emitted.

@@ -2,6 +2,7 @@
 
 use super::{Worker, ends};
 use crate::host::Host;
+use crate::mutant::Mutant;
 use crate::plan::{ALONE_FROM, DEAD_FROM};
 use crate::truth::{Because, Message};
 use squall_core::ids::RootId;
@@ -39,7 +40,10 @@ impl Worker {
 
     /// On which messages of this worker's roots workers have died, as its next life is to know: of those that it was told of
     /// and of open ones, once more for those on which it died itself.
-    pub fn deaths(&self, died_on: &[RootId]) -> Vec<(Message, u8)> {
+    pub fn deaths(&self, host: &Host, died_on: &[RootId]) -> Vec<(Message, u8)> {
+        if host.has(Mutant::DeathsForgotten) {
+            return Vec::new();
+        }
         let known = self.acker.open_trees().into_iter().filter_map(|(root, entry)| {
             let deaths = entry.retry.suspicions.saturating_add(u8::from(died_on.contains(&root)));
             (deaths > 0).then_some((entry.retry.message, deaths))
