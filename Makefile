@@ -2,7 +2,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup run test rust-test python-test property fuzz feed-kill kill chaos chaos-long lint bench docs wheel lock clean
+.PHONY: help setup run test rust-test python-test property sim-topologies fuzz feed-kill kill chaos chaos-long lint bench docs wheel lock clean
 
 PYTHON ?= python3
 FOR ?= 20s
@@ -79,6 +79,11 @@ python-test: $(S)/core ## the tests of the Python side, on the built core
 property: $(S)/core ## drive random topologies against a model for long (MACHINES=2000; SEED=… repeats)
 	SQUALL_MODEL_MACHINES=$(MACHINES) $(BIN)/python -m pytest tests/property/test_model.py::TestModel \
 	  -p no:logging --show-capture=no $(if $(SEED),--hypothesis-seed=$(SEED))
+
+sim-topologies: SEEDS = 20000
+sim-topologies: $(S)/core ## random topologies over simulated workers under faults, for long (SEEDS=20000; SEED=… is the first one)
+	SQUALL_SIM_SEEDS=$(SEEDS) $(if $(SEED),SQUALL_SIM_SEED=$(SEED)) $(BIN)/python -m pytest -n 2 --dist worksteal -p no:logging \
+	  tests/property/test_simulated_graphs.py
 
 fuzz: FOR = 60s
 fuzz:            ## feed random bytes to frames and values, each for a while (FOR=60s); needs cargo-fuzz and a nightly Rust
