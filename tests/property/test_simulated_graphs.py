@@ -1,6 +1,6 @@
 """Random topologies over simulated workers that die and lose their links: the laws of delivery, from seeds.
 
-`make sim-topologies SEEDS=5000` runs more; `SEED=…` is the first one.
+`make sim-topologies SEEDS=5000` runs more; `SEED=n` is one.
 """
 
 from __future__ import annotations
