@@ -18,7 +18,8 @@ from chaos.proxy import Spoiler
 from chaos.schedule import LINK_FAULTS, Planned
 
 MIB = 1 << 20
-KILLS_OF_A_STORM = 5
+KILLS_OF_A_STORM, KILLS_OF_A_LONG_STORM, LONG_S = 5, 30, 2.0
+"""A storm is long where faults last longest, which they do in no short run."""
 GRABBED_BYTES = 512 * MIB
 """What a bolt asks for in vain while its worker gets no more memory."""
 
@@ -93,7 +94,7 @@ def _kill(run: Struck, fault: Planned) -> None:
 
 def _storm(run: Struck, fault: Planned) -> None:
     chance = Random(fault.draw)
-    for _ in range(KILLS_OF_A_STORM):
+    for _ in range(KILLS_OF_A_LONG_STORM if fault.lasts_s >= LONG_S else KILLS_OF_A_STORM):
         run.kill(chance.choice([1, fault.worker]))
         run.rest(chance.uniform(0.1, 1.0))
 

@@ -31,7 +31,7 @@ KINDS = {
     "disk": "F15: a worker may write no byte to a file",
     "memory": "F16: a worker gets no more memory",
     "core": "contention: all workers on one processor",
-    "storm": "F24: five kills of workers, 0.1 to 1 s apart",
+    "storm": "F24: five kills of workers, or thirty, 0.1 to 1 s apart",
 }
 DEADLY = frozenset((KILL, "exit", "segfault", "memory", "storm"))
 """What may end a worker."""
