@@ -24,6 +24,7 @@ pub fn check_link(bytes: &[u8]) {
         story.step(&mut script);
         story.check();
     }
+    story.check_kept();
     story.check_stream();
 }
 
@@ -78,7 +79,7 @@ impl Story {
 
     fn step(&mut self, script: &mut Script<'_>) {
         match script.below(12) {
-            0 | 1 => self.make(script),
+            0 | 1 if self.made.len() < 200 => self.make(script),
             2 => self.find(PEER, SESSION),
             3 => self.find(token(3, 10 + script.byte() as u16 % 5), SESSION + script.byte() as u64 % 2),
             4 => self.lose(violation(script.byte())),
@@ -94,7 +95,7 @@ impl Story {
 
     fn make(&mut self, script: &mut Script<'_>) {
         let length = match script.byte() {
-            scale @ 250.. => usize::from(scale - 249) * 15_000,
+            scale @ 253.. => usize::from(scale - 252) * 22_000,
             short => usize::from(short),
         };
         let mut order = vec![self.made.len() as u8; length];
@@ -289,6 +290,7 @@ impl Story {
                 self.moved_at_ns = self.now_ns;
             }
             self.receipted = self.receipted.max(at);
+            self.check_kept();
         }
         heard
     }
@@ -302,7 +304,10 @@ impl Story {
         assert_eq!(out.kept_bytes(), kept.iter().map(Vec::len).sum::<usize>());
         assert_eq!(out.streams(), self.streams);
         assert!(out.unsent().map(<[u8]>::len).sum::<usize>() <= out.kept_bytes() + RECEIPT_BYTES);
-        assert!(out.kept().eq(kept.iter().map(Vec::as_slice)));
+    }
+
+    fn check_kept(&self) {
+        assert!(self.end.out.kept().eq(self.made[self.receipted..].iter().map(Vec::as_slice)));
     }
 }
 
