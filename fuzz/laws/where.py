@@ -6,6 +6,7 @@ the same.
 
 from __future__ import annotations
 
+import ast
 import time
 import warnings
 from collections import namedtuple
@@ -68,6 +69,8 @@ def _check_meaning(source: str) -> None:
     ours = _told(where, ROW)
     if not isinstance(ours, bool):
         return  # it refuses more than Python does, but to nobody's harm
+    if any(isinstance(node, ast.Is | ast.IsNot) for node in ast.walk(ast.parse(source.strip(), mode="eval"))):
+        return  # whether equal numbers are one object is a matter of Python's compiler
     names = dict(zip(FIELDS, ROW, strict=True))
     functions = {one.__name__: one for one in (len, str, int, float, abs, round, min, max)}
     meant = bool(eval(source.strip(), {"__builtins__": {}}, {**functions, **names}))
