@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -24,10 +24,13 @@ from squall.runtime.letters import Letter
 log = logging.getLogger("squall.dead")
 
 
+_Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
 class At(msgspec.Struct):
     """A point in time, as `letter_codec` keeps it."""
 
-    v: datetime
+    v: _Moment
 
 
 class Head(msgspec.Struct):
@@ -52,7 +55,7 @@ class Line(msgspec.Struct):
     why: str = ""
     values: Any = None
     """A row's, as `letter_codec` keeps it; decoded when the line was read."""
-    changed_at: datetime | None = None
+    changed_at: _Moment | None = None
 
 
 _NONE = Change(0, OPEN)
@@ -99,7 +102,9 @@ class Stored:
         except ValueError as error:
             facts = (("because", str(error)),)
             fix = "read it with the squall that wrote it, or drop it"
-            raise StateError(Defect("dead_letter_unreadable", f"letter {self.number} cannot be read", facts, fix)) from error
+            raise StateError(
+                Defect("dead_letter_unreadable", f"letter {self.number} cannot be read", facts, fix)
+            ) from error
 
     @property
     def root_values(self) -> tuple[Any, ...] | None:
