@@ -1,7 +1,7 @@
 """Runs one of Python's fuzz targets with atheris: `python fuzz/target.py letters CORPUS… -max_total_time=60`.
 
-What the law of a target says, and all that it calls of squall, is instrumented, so that inputs which come to new code are
-kept.
+What the law of a target says, and all that it calls of squall, is instrumented, so that inputs that come to new code
+are kept.
 """
 
 from __future__ import annotations

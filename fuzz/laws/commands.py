@@ -8,8 +8,11 @@ from __future__ import annotations
 import json
 import logging
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 from laws.script import Script, folder
 from squall import Bolt, Spout, Topology
@@ -23,7 +26,7 @@ from squall.runtime.stages import Stages
 from squall.runtime.taps import Taps
 from squall.runtime.worker import WorkerProcess
 
-logging.getLogger("squall.worker").disabled = True  # what fails is told there
+LOG, ROOT = logging.getLogger("squall.worker"), logging.getLogger()
 MAX_BYTES = 400
 
 
@@ -49,39 +52,18 @@ TOPOLOGY = Topology("orders")
 TOPOLOGY.bolt("words", Words()).shuffle(TOPOLOGY.spout("numbers", Numbers()))
 GRAPH = validate(TOPOLOGY, load(folder=folder()))
 COMMANDS = (
-    "log-level",
-    "log-level-reset",
-    "log-levels",
-    "stage",
-    "wave",
-    "tap",
-    "untap",
-    "position-stored",
-    "other",
-    None,
-    5,
-    [],
+    *("log-level", "log-level-reset", "log-levels", "stage", "wave", "tap", "untap", "position-stored", "other"),
+    *(None, 5, []),
 )
-VALUES: tuple[Any, ...] = (None, True, 0, -1, 1e300, 10**30, "numbers", "words", "default", "squall", "root", "", "INFO", "debug", "NOSUCH",
-          "number > 1", "password == 'a'", "f(", [], {}, ["a"], {"number": 1, "kind": "drain", "component": None}, float("nan"), 2.5)  # fmt: skip
+STAGE = {"number": 1, "kind": "drain", "component": None}
+VALUES: tuple[Any, ...] = (
+    *(None, True, 0, -1, 2.5, 1e300, 10**30, float("nan"), [], {}, ["a"], STAGE, "", "numbers", "words", "default"),
+    *("squall", "root", "INFO", "debug", "NOSUCH", "number > 1", "password == 'a'", "f("),
+)
 KEYS = (
-    "logger",
-    "level",
-    "for_s",
-    "stage",
-    "wave",
-    "component",
-    "stream",
-    "where",
-    "ratio",
-    "as_text",
-    "tap",
-    "task",
-    "number",
-    "done",
-    "id",
+    *("logger", "level", "for_s", "stage", "wave", "component", "stream", "where", "ratio", "as_text", "tap", "task"),
+    *("number", "done", "id"),
 )
-LOGGERS = dict(logging.Logger.manager.loggerDict)
 
 
 class _Timer:
@@ -96,7 +78,20 @@ class _Timer:
     cancel = start
 
 
-levels.threading = SimpleNamespace(Timer=_Timer, Lock=threading.Lock)
+TIMERS = patch.object(levels, "threading", SimpleNamespace(Timer=_Timer, Lock=threading.Lock))
+
+
+@contextmanager
+def _loggers_as_before() -> Iterator[None]:
+    loggers, level = dict(logging.Logger.manager.loggerDict), ROOT.level
+    LOG.disabled = True  # what fails is told there
+    try:
+        yield
+    finally:
+        LOG.disabled = False
+        ROOT.setLevel(level)
+        logging.Logger.manager.loggerDict.clear()
+        logging.Logger.manager.loggerDict.update(loggers)
 
 
 def check(data: bytes) -> None:
@@ -106,16 +101,14 @@ def check(data: bytes) -> None:
     stream = b"".join(_lines(script)) if script.byte() % 2 else script.rest()
     requests = _cut(stream, cuts)
     assert json.dumps(requests) == json.dumps(_whole(stream)), "the same lines, however they are cut"
-    worker = _worker()
-    try:
-        for number, request in enumerate(requests):
-            _ask(worker, number, request)
-    finally:
-        for number in range(len(requests)):
-            worker.taps.close(number)
-        logging.getLogger().setLevel(logging.WARNING)
-        logging.Logger.manager.loggerDict.clear()
-        logging.Logger.manager.loggerDict.update(LOGGERS)
+    with TIMERS, _loggers_as_before():
+        worker = _worker()
+        try:
+            for number, request in enumerate(requests):
+                _ask(worker, number, request)
+        finally:
+            for number in range(len(requests)):
+                worker.taps.close(number)
 
 
 def _lines(script: Script) -> list[bytes]:
@@ -150,15 +143,15 @@ def _whole(stream: bytes) -> list[dict[str, Any]]:
 
 def _worker() -> WorkerProcess:
     """A worker as far as it answers commands; its core stands still."""
-    standing = {"activity": 0, "moving": 0, "in_call": 0, "exhausted": True, "kept": 0, "pending": 0, "held": 0, "due": None,
-                "sent": 0, "received": 0, "only_polls": True}  # fmt: skip
+    standing: dict[str, Any] = dict.fromkeys(("activity", "moving", "in_call", "kept", "pending", "held"), 0)
+    standing |= {"due": None, "exhausted": True, "only_polls": True, "sent": 0, "received": 0}
     core: Any = SimpleNamespace(request_stop=lambda: None, standing=lambda: standing, monotonic=lambda: 0.0)
     built: Any = SimpleNamespace(tasks=[])
     worker = object.__new__(WorkerProcess)
     worker.levels, worker.taps = Levels(), Taps(GRAPH, core, lambda _line: True)
     worker.stages = Stages(core, lambda _stage: None)
     worker.positions = Positions(built, [], lambda *_: None, lambda *_: None)
-    worker.session = SimpleNamespace(send=lambda line: json.loads(line))
+    worker.session = SimpleNamespace(send=json.loads)
     return worker
 
 

@@ -1,7 +1,7 @@
 """What holds of files of any bytes: their records are those that are found one after the other, good or bad.
 
-They are the same from wherever a file is read on, and in whatever blocks it is read. A bad record takes no other with it.
-What was read and is written is read again. Of a compressed file that is cut off, what is read is how it begins.
+They are the same from wherever a file is read on, and in whatever blocks it is read. A bad record takes no other with
+it. What was read and is written is read again. That a compressed file is cut off is told.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import io
 import os
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
+from unittest.mock import patch
 
 import msgspec
 from laws.refusal import check_refusal
@@ -28,12 +29,18 @@ from squall.errors import TopologyError
 FILE = folder() / "records"
 PACKED = FILE.with_suffix(".gz")
 BAD = object()
+Read: TypeAlias = tuple[list[Any], list[tuple[Place, int]]]
 FORMATS = (
-    Text(), Text(encoding="latin-1"), Text(errors="replace"), JsonLines(field="value"), JsonLines(fields=("a", "b")), JsonLines(fields={"a": int}),
-    Csv(header=False, fields=("a", "b")), Csv(header=False, fields=("a", "b"), escape="\\", quote=None), Csv(fields=("a",)),
-)  # fmt: skip
-WORDS = (b"\n", b"\r\n", b"\r", b'"', b'""', b",", b"\\", b"a", b"b", b"{", b'{"a":1}', b'{"a":1,"b":[]}', b"\xff", b"\xc3\xa9", b"\0", b" ", b"1",
-         b"\xef\xbb\xbf", b"a,b\n", b'"x\ny",', b"null", b"\xe2\x80\xa8", b"\x85", b"\x0c", b"9" * 30)  # fmt: skip
+    *(Text(), Text(encoding="latin-1"), Text(errors="replace")),
+    *(JsonLines(field="value"), JsonLines(fields=("a", "b")), JsonLines(fields={"a": int})),
+    *(Csv(header=False, fields=("a", "b")), Csv(header=False, fields=("a", "b"), escape="\\", quote=None)),
+    Csv(fields=("a",)),
+)
+WORDS = (
+    *(b"\n", b"\r\n", b"\r", b'"', b'""', b",", b"\\", b"a", b"b", b"{", b'{"a":1}', b'{"a":1,"b":[]}', b"\xff"),
+    *(b"\xc3\xa9", b"\0", b" ", b"1", b"\xef\xbb\xbf", b"a,b\n", b'"x\ny",', b"null", b"\xe2\x80\xa8", b"\x85"),
+    *(b"\x0c", b"9" * 30),
+)
 
 
 def check(data: bytes) -> None:
@@ -44,7 +51,7 @@ def check(data: bytes) -> None:
     content = script.rest() if script.byte() % 2 else b"".join(script.one_of(WORDS) for _ in range(min(80, len(data))))
     FILE.write_bytes(content)
     opening = Opening(None, max_record, follow=False)
-    at_once, places = _read(format_, opening, START, 256 << 10)
+    at_once, places = _read(format_, opening, START)
     in_blocks, more_places = _read(format_, opening, START, block_bytes)
     assert in_blocks == at_once, "blocks make no difference"
     for place, before in (places + more_places)[:12]:
@@ -56,11 +63,13 @@ def check(data: bytes) -> None:
     _check_packed(format_, content, cut, max_record, at_once)
 
 
-def _read(
-    format_: Any, opening: Opening, place: Place, block_bytes: int, path: Path = FILE
-) -> tuple[list[Any], list[tuple[Place, int]]]:
+def _read(format_: Any, opening: Opening, place: Place, block_bytes: int = 256 << 10, path: Path = FILE) -> Read:
     """All records from a place on, and the places on the way with how many came before."""
-    blocks.BLOCK_BYTES = block_bytes
+    with patch.object(blocks, "BLOCK_BYTES", block_bytes):
+        return _read_all(format_, opening, place, path)
+
+
+def _read_all(format_: Any, opening: Opening, place: Place, path: Path) -> Read:
     records: list[Any] = []
     places: list[tuple[Place, int]] = []
     try:
@@ -146,7 +155,7 @@ def _check_again(format_: Any, rows: list[Any]) -> None:
     if written.startswith(blocks.BOM):
         return  # it marks the file then
     FILE.write_bytes(written)
-    again, _ = _read(format_, Opening(None, 1 << 20, follow=False), START, 256 << 10)
+    again, _ = _read(format_, Opening(None, 1 << 20, follow=False), START)
     kept = [row for at, row in enumerate(rows) if at not in refused]
     assert again == kept, (written, refused)
 
@@ -157,7 +166,7 @@ def _check_packed(format_: Any, content: bytes, cut: int, max_record: int, recor
     PACKED.write_bytes(packed[:cut])
     opening = Opening("gzip", max_record, follow=False)
     try:
-        read, _ = _read(format_, opening, START, 256 << 10, PACKED)
+        read, _ = _read(format_, opening, START, path=PACKED)
     except (EOFError, zlib.error, OSError) as error:
         assert str(error)
         assert 0 < cut < len(packed), "it is whole"

@@ -1,8 +1,8 @@
 """What holds of a dead-letter log whatever stands in it: each letter that is whole is read as it was written.
 
-Lines that are none, that are damaged, or whose checksum is right and that mean nothing take nothing from the others, and
-the numbers of letters stay those that their changes tell. What was read in parts is what is read at once; what a run
-counts is what the commands list.
+Lines that are none, that are damaged, or that are whole and mean nothing take nothing from the others, and the numbers
+of letters stay those that their changes tell. What was read in parts is what is read at once; what a run counts is what
+the commands list.
 """
 
 from __future__ import annotations
@@ -16,13 +16,25 @@ from typing import Any
 from laws.refusal import check_refusal
 from laws.script import Script, folder
 from squall.errors import SquallError
-from squall.runtime.letter_lines import ACKED, AGAIN, ASKED, DROPPED, OPEN, RUNNING, Change, Run
-from squall.runtime.letter_lines import change_lines, letter_line, run_line, was_letter
+from squall.runtime.letter_lines import (
+    ACKED,
+    AGAIN,
+    ASKED,
+    DROPPED,
+    OPEN,
+    RUNNING,
+    Change,
+    Run,
+    change_lines,
+    letter_line,
+    run_line,
+    was_letter,
+)
 from squall.runtime.letters import Letter
 from squall.runtime.open_letters import OpenLetters
 from squall.runtime.stored import LogReader, Stored
 
-logging.getLogger("squall.dead").disabled = True  # what is damaged is told for each line
+LOG = logging.getLogger("squall.dead")
 FILE = folder() / "orders.log"
 AT = datetime(2026, 1, 2, tzinfo=UTC)
 STATES = (OPEN, ASKED, RUNNING, ACKED, AGAIN, DROPPED)
@@ -55,7 +67,14 @@ WORDS = (
 
 def check(data: bytes) -> None:
     """The bytes say which lines a log has."""
-    script = Script(data)
+    LOG.disabled = True  # what is damaged is told there, line by line
+    try:
+        _check_log(Script(data))
+    finally:
+        LOG.disabled = False
+
+
+def _check_log(script: Script) -> None:
     lines: list[bytes] = []
     written: dict[int, Letter] = {}
     letters = 0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-import zlib
 import re
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
