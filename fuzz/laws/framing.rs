@@ -34,7 +34,11 @@ pub fn check_framing(bytes: &[u8]) {
     assert!(!is_senseless(&framing, max_record));
     let cuts: Vec<usize> = (0..script.below(16)).map(|_| script.below(256)).collect();
     let found = in_parts(splitter, script.0, &cuts, max_record);
-    assert_eq!(found, in_the_whole(&framing, max_record, script.0), "{framing:?}, at most {max_record}, cut at {cuts:?}");
+    assert_eq!(
+        found,
+        in_the_whole(&framing, max_record, script.0),
+        "{framing:?}, at most {max_record}, cut at {cuts:?}"
+    );
 }
 
 fn is_senseless(framing: &Framing, max_record: usize) -> bool {
@@ -121,9 +125,8 @@ fn prefixed(mut stream: &[u8], bytes: usize, big_endian: bool, max_record: usize
             came.push(Came::Fault(half));
             break;
         };
-        let length = (0..bytes).fold(0_u64, |length, i| {
-            length << 8 | u64::from(field[if big_endian { i } else { bytes - 1 - i }])
-        });
+        let length = (0..bytes)
+            .fold(0_u64, |length, i| length << 8 | u64::from(field[if big_endian { i } else { bytes - 1 - i }]));
         let is_long = length > max_record as u64;
         let needed = if is_long { SHOWN.min(max_record) as u64 } else { length };
         if needed > content.len() as u64 {

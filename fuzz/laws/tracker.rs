@@ -21,11 +21,8 @@ pub fn check_tracker(bytes: &[u8]) {
             kind => {
                 let at = if kind == 1 { prefix + script.below(256) } else { script.below(has_ended.len() + 2) };
                 let is_news = has_ended.get(at).is_some_and(|has_ended| !has_ended);
-                let told = if kind == 3 && is_news {
-                    tracker.end_low(at as u32)
-                } else {
-                    tracker.end(Position(at as u64))
-                };
+                let told =
+                    if kind == 3 && is_news { tracker.end_low(at as u32) } else { tracker.end(Position(at as u64)) };
                 assert_eq!(told, is_news);
                 if is_news {
                     has_ended[at] = true;
