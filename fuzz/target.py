@@ -17,7 +17,8 @@ def main() -> None:
     name, *options = sys.argv[1:]
     with atheris.instrument_imports(include=["squall", "laws"]):
         law = import_module(f"laws.{name}")
-    atheris.Setup([sys.argv[0], *options], law.check)
+    this = f"{sys.executable} {__file__} {name}"  # libFuzzer begins another process to merge corpora
+    atheris.Setup([this, *options], law.check)
     atheris.Fuzz()
 
 
