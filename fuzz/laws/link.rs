@@ -230,7 +230,10 @@ impl Story {
     fn take(&mut self, script: &mut Script<'_>) {
         let kind = script.byte();
         let token = if kind & 0x70 == 0 { token(3, 10 + u16::from(kind & 3)) } else { PEER };
-        let distance = script.byte() as i8 as i64 / 16;
+        let distance = match script.byte() {
+            near @ ..200 => [0, 0, 0, 1, -1][usize::from(near % 5)],
+            far => i64::from(far) - 228,
+        };
         let frame = if kind & 1 == 0 {
             let session = if kind & 0x0e == 0 { SESSION + 1 } else { SESSION };
             let sequence = (self.next as i64 + distance).max(0) as u64;
