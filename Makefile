@@ -2,7 +2,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup run test rust-test python-test property sim mutants fuzz feed-kill kill chaos chaos-long lint bench docs wheel lock clean
+.PHONY: help setup run test rust-test python-test property sim mutants sim-topologies fuzz feed-kill kill chaos chaos-long soak lint bench docs wheel lock clean
 
 PYTHON ?= python3
 FOR ?= 20s
@@ -89,11 +89,14 @@ sim: $(S)/system ## live through simulated histories on all processors (SEEDS=20
 mutants: $(S)/system ## put every defect into the simulation, and write what catches it to docs/reference/mutants.md
 	SQUALL_WRITE_MUTANTS=1 cargo test --release -q -p squall-sim --features mutants --test mutants -- --nocapture
 
+sim-topologies: $(S)/core ## random topologies over simulated workers under faults (SEEDS=20000; FROM=… the first; SEED=n is one)
+	SQUALL_SIM_SEEDS=$(if $(SEED),1,$(SEEDS)) SQUALL_SIM_SEED=$(or $(SEED),$(FROM),0) $(BIN)/python -m pytest -n 2 \
+	  --dist worksteal -p no:logging tests/property/test_simulated_graphs.py -k laws_hold
+
 fuzz: FOR = 60s
-fuzz:            ## feed random bytes to frames and values, each for a while (FOR=60s); needs cargo-fuzz and a nightly Rust
-	@for=$(FOR); case $$for in *m) seconds=$$(($${for%m} * 60));; *) seconds=$${for%s};; esac; \
-	for target in frames values; do mkdir -p $(S)/fuzz/$$target; \
-	  cargo +nightly fuzz run $$target $(S)/fuzz/$$target fuzz/corpus/$$target -- -max_total_time=$$seconds -print_final_stats=1; done
+fuzz: $(S)/core  ## break laws with random bytes, each target for a while (FOR=60s; TARGETS='frames letters'; KEEP=1 renews the corpus)
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || env $(UV) pip install -q --require-hashes -r fuzz.lock
+	@$(BIN)/python fuzz/campaign.py --for $(FOR) $(if $(KEEP),--keep) $(TARGETS)
 
 feed-kill: $(S)/core ## feed a million lines while both sides are killed (LINES=1000000)
 	SQUALL_FEED_KILL_LINES=$(LINES) $(BIN)/python -m pytest -s --timeout 900 tests/component/test_feed_kill.py tests/component/test_tcp_journal.py
@@ -110,6 +113,10 @@ chaos: $(S)/core  ## faults strike two topologies by chance, an independent coun
 chaos-long: FOR = 8h
 chaos-long: $(S)/core  ## the same for hours; what it found is added up in tests/chaos/sum.json (FOR=8h)
 	cd tests && ../$(BIN)/python -m chaos --for $(FOR) --sum chaos/sum.json
+
+soak: FOR = 30m
+soak: $(S)/core  ## one run under mixed load and faults: no memory, file, thread or socket may grow (FOR=30m; SEED=…)
+	cd tests && ../$(BIN)/python -m chaos.soak --for $(FOR) $(if $(SEED),--seed $(SEED)) --plot ../$(S)/soak.svg
 
 lint: $(S)/core  ## formats, lints, types, layers
 	cargo fmt --check
@@ -147,8 +154,10 @@ lock:            ## write the lock files anew
 	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header -q -o requirements.lock
 	$(UV) pip compile --group pyproject.toml:docs --universal --python-version 3.11 --upgrade \
 	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header -q -o docs.lock
+	$(UV) pip compile --group pyproject.toml:fuzz --universal --python-version 3.11 --upgrade \
+	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header -q -o fuzz.lock
 	grep -A999 '^uv==' requirements.lock | awk 'NR>1 && /^[a-z]/ {exit} {print}' > bootstrap.lock
-	! grep -nE 'https?://' requirements.lock bootstrap.lock docs.lock
+	! grep -nE 'https?://' requirements.lock bootstrap.lock docs.lock fuzz.lock
 
 clean:           ## remove what was built
 	rm -rf .venv .build target dist site python/squall/_core*.so
