@@ -57,7 +57,6 @@ mod on {
     mutants! {
         BrokenIsFinal "link" "a link is given up when its stream breaks",
         HalfOpenNeverFound "link" "a stream that is open at one end only is never given up",
-        GivenUpWhileUp "link" "a link that has a stream is given up when the time of an earlier search is over",
         OldLifeTaken "link" "frames of an earlier life, and of its sessions, are taken",
         SessionUnchecked "link" "a stream of another session is taken for one of this",
         GapTaken "link" "a sender resumes one frame too late, and the receiver does not see the gap",

@@ -49,7 +49,6 @@ mutants! {
     RetryForgotten "spouts" "a failed root is not emitted again",
     NeverDead "spouts" "a root may be tried for ever",
     ReceiptBeforeSync "storing" "receipts of stored records are sent when these are written, not when they are on disk",
-    SuspectsRepeated "parent" "a death counts once for each tuple that a root had in the call",
     DeathsForgotten "parent" "the next life of a spout's worker does not know on what its last one died",
 }
 
@@ -81,7 +80,6 @@ pub const AROUND: &[(Mutant, Law, u64)] = &[
     (Mutant::RetryForgotten, Law::EverythingEnds, 50),
     (Mutant::NeverDead, Law::OnlyFailuresCount, 100),
     (Mutant::ReceiptBeforeSync, Law::StoredIsThere, 500),
-    (Mutant::SuspectsRepeated, Law::OnlyKillersAreGivenUp, 9_000),
     (Mutant::DeathsForgotten, Law::EverythingEnds, 500),
 ];
 
@@ -92,7 +90,6 @@ pub const CORE: &[(squall_core::mutants::Mutant, Law, u64)] = {
     &[
         (Core::BrokenIsFinal, Law::LinksResume, 2_000),
         (Core::HalfOpenNeverFound, Law::EverythingEnds, 50),
-        (Core::GivenUpWhileUp, Law::LinksResume, 6_000),
         (Core::OldLifeTaken, Law::OneLifeActs, 2_000),
         (Core::SessionUnchecked, Law::LinksDeliverOnce, 2_000),
         (Core::GapTaken, Law::EverythingEnds, 50),

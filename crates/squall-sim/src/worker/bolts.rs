@@ -69,9 +69,7 @@ impl Worker {
         if host.plan.bolts[task].0 == Component::Split && inputs.iter().any(|input| kills(host, input)) {
             let suspects: BTreeSet<RootId> =
                 inputs.iter().flat_map(|input| input.pairs.iter().map(|(root, _)| *root)).collect();
-            let all = inputs.iter().flat_map(|input| input.pairs.iter().map(|(root, _)| *root));
-            let repeated = host.has(Mutant::SuspectsRepeated).then(|| all.collect());
-            let suspects = repeated.unwrap_or_else(|| suspects.into_iter().collect()); // a death counts once, however many tuples a root had there
+            let suspects = suspects.into_iter().collect(); // a death counts once, however many tuples a root had there
             self.is_dying = true;
             let (place, messages) = (self.place, messages_of(host, &inputs));
             host.trace.note(host.now_ns, || format!("worker {place} is killed among {messages:?}"));
