@@ -2,11 +2,12 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup run test rust-test python-test property fuzz feed-kill kill chaos chaos-long lint bench docs wheel lock clean
+.PHONY: help setup run test rust-test python-test property sim fuzz feed-kill kill chaos chaos-long lint bench docs wheel lock clean
 
 PYTHON ?= python3
 FOR ?= 20s
 MACHINES ?= 2000
+SEEDS ?= 20000
 LINES ?= 1000000
 BIN := .venv/bin
 UV := VIRTUAL_ENV=.venv UV_PYTHON_DOWNLOADS=never $(BIN)/uv
@@ -79,6 +80,10 @@ python-test: $(S)/core ## the tests of the Python side, on the built core
 property: $(S)/core ## drive random topologies against a model for long (MACHINES=2000; SEED=… repeats)
 	SQUALL_MODEL_MACHINES=$(MACHINES) $(BIN)/python -m pytest tests/property/test_model.py::TestModel \
 	  -p no:logging --show-capture=no $(if $(SEED),--hypothesis-seed=$(SEED))
+
+sim: $(S)/system ## live through simulated histories on all processors (SEEDS=20000; FROM=… the first; SEED=n tells one)
+	@cargo build --release -q -p squall-sim
+	@target/release/squall-sim $(if $(SEED),seed=$(SEED),seeds=$(SEEDS) $(if $(FROM),from=$(FROM)))
 
 fuzz: FOR = 60s
 fuzz:            ## feed random bytes to frames and values, each for a while (FOR=60s); needs cargo-fuzz and a nightly Rust

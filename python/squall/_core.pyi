@@ -280,8 +280,25 @@ class Worker:
     ) -> int:
         """A task of another worker, with its streams; its index."""
         ...
-    def open_links(self, number: int, workers: int, listen_fd: int, secret: bytes) -> None:
-        """Begins to serve links to the other workers. The descriptor is taken over."""
+    def open_links(self, number: int, workers: int, listen_fd: int | None = None, secret: bytes = ...) -> None:
+        """Begins to serve links to the other workers. The descriptor is taken over.
+
+        Args:
+            listen_fd: where others call; None: streams are brought by `link_up`, to whom `links_sought` names.
+        """
+        ...
+    def links_sought(self) -> list[tuple[int, int, int, float | None]]:
+        """Which lives of others were sought since the last call, the oldest first.
+
+        Out: (worker, incarnation, session, within so many seconds; None: however long it takes); incarnation 0: the
+            worker is sought no more.
+        """
+        ...
+    def link_up(self, worker: int, incarnation: int, session: int, fd: int) -> None:
+        """A life that is sought is at the other end of this stream socket, which is taken over."""
+        ...
+    def link_not_found(self, worker: int, incarnation: int, session: int) -> None:
+        """A life could not be found in the time that was given, and is sought no more."""
         ...
     def links(self) -> dict[str, Any]:
         """How the links stand: `peers`, by the other worker's number, and `refused`: counts by cause."""

@@ -11,6 +11,7 @@ from random_graphs import TIME_OUT_S, Graph, Part, outputs
 from records import SLACK_S, Failure, Fed, Order, Seen, Sent, consequence, error_of, row_of
 from squall import Emit, Tuple
 from squall.testing import LocalCluster
+from squall.testing.sources import FedSpout
 from wired import topology_of
 
 
@@ -140,7 +141,9 @@ class World:
     def busy(self) -> bool:
         """Whether anything is on its way."""
         figures = self.cluster.metrics().values()
-        waiting = any(self.todo.values()) or any(t.waiting for m in self.cluster._mocked.values() for t in m.tasks)
+        waiting = any(self.todo.values()) or any(
+            task.instance.waiting for task in self.cluster._built.tasks if isinstance(task.instance, FedSpout)
+        )
         return waiting or any(row["pending"] or row["retrying"] or row["queue"] or row["in_flight"] for row in figures)
 
     def drain(self) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from squall import _core
 from squall.runtime import hooks
-from squall.testing import cluster
+from squall.testing import one_worker
 from squall.testing.letters import MemoryLetters
 
 EVERY = 5
@@ -47,7 +47,7 @@ def worker(**changes: Change) -> Callable[[pytest.MonkeyPatch], None]:
         def __getattr__(self, name: str) -> Any:
             return getattr(_core, name)
 
-    return lambda patch: patch.setattr(cluster, "_core", Core())
+    return lambda patch: patch.setattr(one_worker, "_core", Core())
 
 
 def sets(name: str, value: Any, *, where: Callable[[dict[str, Any]], bool] = lambda _options: True) -> Change:
@@ -129,14 +129,14 @@ def letters_of_one_more_try(patch: pytest.MonkeyPatch) -> None:
 
 def told_twice(patch: pytest.MonkeyPatch) -> None:
     """Acks are told again."""
-    observe = cluster.LocalCluster._observe
+    observe = one_worker.OneWorker._observe
 
     def changed(self: Any, event: str, *args: Any) -> None:
         observe(self, event, *args)
         if event == "acked":
             observe(self, event, *args)
 
-    patch.setattr(cluster.LocalCluster, "_observe", changed)
+    patch.setattr(one_worker.OneWorker, "_observe", changed)
 
 
 DROP, RETRY = _core.ACTION_DROP, _core.ACTION_RETRY

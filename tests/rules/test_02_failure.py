@@ -11,7 +11,7 @@ import pytest
 from squall import Bolt, DeadLetter, DropTuple, Emit, Exhausted, RetryTuple, Spout, Topology, TopologyContext, Tuple
 from squall.model.graph import DEAD_LETTER_FIELDS
 from squall.testing import LocalCluster
-from squall.testing.cluster import BEGAN_AT
+from squall.testing.seen import BEGAN_AT
 from topologies import Record, single, source
 
 
@@ -656,6 +656,7 @@ def test_a_spout_that_raises_is_polled_again_after_a_growing_pause() -> None:
         assert cluster.task("s", Shaky).polls == [0.0, 0.1, 0.3, 0.7, 1.5, 1.5]
         assert cluster.task("b", Record).rows == [("a",)]
         assert {report.error for report in cluster.errors()} == {"ConnectionError: not yet"}
+        assert cluster.metrics()["s"]["errors"] == 4, "an end is no error"
 
 
 def test_pauses_of_a_spout_begin_anew_when_it_went_on_for_longer_than_the_last_one() -> None:

@@ -290,7 +290,7 @@ def test_replay_that_finds_the_ledger_full_is_emitted_when_there_is_room() -> No
         def refused(self, number: int, why: str) -> None: ...
 
     with LocalCluster(topology) as cluster:
-        cluster._hooks.replays = News()
+        cluster._world.hooks.replays = News()
         spout, row = cluster._built.of("s")[0].index, (1,)
         for number in [0] * MAX_PENDING + [7, 8]:
             cluster.worker.replay(spout, 0, row, None, number)

@@ -13,7 +13,7 @@ import pytest
 from squall import Bolt, Spout, Topology, TopologyContext
 from squall.errors import TopologyError
 from squall.testing import LocalCluster
-from squall.testing.cluster import BEGAN_AT
+from squall.testing.seen import BEGAN_AT
 from topologies import Record, recorded, single
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from itertools import count, islice
 from typing import Any
@@ -43,19 +44,18 @@ def given() -> Iterator[Any]:
 
 @pytest.mark.parametrize("ended", range(1, 14))
 def test_so_many_outputs_are_left_out_in_whatever_form_they_come(ended: int) -> None:
-    assert outputs(*without(given(), ended)) == outputs(*given())[ended:]
+    assert outputs(*without(given(), ended, time.monotonic)) == outputs(*given())[ended:]
 
 
 def test_what_comes_after_is_given_as_it_is() -> None:
-    items = [item for item in without(iter([[1, 2], [3, 4], [5, 6], None, 7]), 3) if item is not None]
+    items = [item for item in without(iter([[1, 2], [3, 4], [5, 6], None, 7]), 3, time.monotonic) if item is not None]
     assert items == [[4], [5, 6], 7]
 
 
-def test_while_outputs_are_left_out_others_have_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_while_outputs_are_left_out_others_have_their_turn() -> None:
     """Where the generator has nothing, and when some time has passed."""
     clock = count(step=0.004)
-    monkeypatch.setattr("squall.runtime.generators.time.monotonic", lambda: next(clock))
-    items = list(islice(without(iter([0, 1, None, *range(2, 101)]), 100), 50))
+    items = list(islice(without(iter([0, 1, None, *range(2, 101)]), 100, lambda: next(clock)), 50))
     assert items[0] is None
     assert 30 <= items.count(None) < 40
     assert items[items.index(100) :] == [100]

@@ -239,6 +239,27 @@ pub fn join(segments: &[(Head, Scan)]) -> Result<Joined, Broken> {
     Ok(Joined { next, ended, until: untils })
 }
 
+/// What a trim does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trim {
+    /// Makes durable which segments there are.
+    SyncDirectory,
+    /// Removes the oldest segment.
+    RemoveOldest,
+}
+
+/// What is to be done so that segments whose records have all ended go; `None`: nothing more.
+///
+/// One goes for good before the next: if it came back after a loss of power, and a younger one did not, records would
+/// seem to be missing between.
+///
+/// Args: `oldest_until` is the number from which on records are not in the oldest segment, if there is one; `ended` how
+/// many records have ended; `may_come_back`: a segment was removed since the directory was synced.
+pub fn trim(oldest_until: Option<u64>, ended: u64, may_come_back: bool) -> Option<Trim> {
+    let next = if may_come_back { Trim::SyncDirectory } else { Trim::RemoveOldest };
+    oldest_until.is_some_and(|until| until <= ended).then_some(next)
+}
+
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
 }

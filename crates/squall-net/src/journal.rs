@@ -5,7 +5,7 @@
 //! written that are not; the records of that commit are therefore written anew, into another file.
 
 use ring::rand::{SecureRandom, SystemRandom};
-use squall_core::journal::{Group, HEAD_BYTES, Head, HeadDefect, Scan, Tail, join, scan, write_group};
+use squall_core::journal::{Group, HEAD_BYTES, Head, HeadDefect, Scan, Tail, Trim, join, scan, trim, write_group};
 use std::collections::VecDeque;
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
@@ -112,6 +112,8 @@ pub struct Journal {
     _lock: File,
     old: VecDeque<Old>,
     active: Option<Active>,
+    /// A segment that was removed may still come back.
+    may_come_back: bool,
     next: u64,
     /// How many had ended when it was opened.
     began: u64,
@@ -177,6 +179,7 @@ impl Journal {
             _lock: lock,
             old,
             active: None,
+            may_come_back: false,
             next: joined.next,
             began: joined.ended,
             marked,
@@ -274,12 +277,20 @@ impl Journal {
         if ended == self.next && self.active.as_ref().is_some_and(|active| active.bytes >= self.segment_bytes) {
             self.retire();
         }
-        while let Some(oldest) = self.old.front()
-            && oldest.until <= ended
-            && fs::remove_file(&oldest.path).is_ok()
-        {
-            self.old.pop_front();
+        loop {
+            match trim(self.old.front().map(|oldest| oldest.until), ended, self.may_come_back) {
+                Some(Trim::SyncDirectory) if self.directory.sync_all().is_ok() => self.may_come_back = false,
+                Some(Trim::RemoveOldest) if self.remove_oldest().is_ok() => self.may_come_back = true,
+                _ => return,
+            }
         }
+    }
+
+    fn remove_oldest(&mut self) -> io::Result<()> {
+        let Some(oldest) = self.old.front() else { return Ok(()) };
+        fs::remove_file(&oldest.path)?;
+        self.old.pop_front();
+        Ok(())
     }
 
     /// Says the last of what has ended; if all have, nothing is left on disk but the lock.

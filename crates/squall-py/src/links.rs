@@ -1,13 +1,17 @@
 //! The links to the other workers, served in the run loop between its tasks (semantics 20, 25, 27).
 
+mod door;
 mod figures;
 mod life;
 mod receiving;
 mod sending;
 
+pub use door::Sought;
+
 use crate::core::Core;
 use crate::gil::Fixed;
 use crate::task::Task;
+use door::{Door, Told};
 use squall_core::ack::Acks;
 use squall_core::cell::Local;
 use squall_core::credit::Inflow;
@@ -42,7 +46,7 @@ pub enum News {
 /// The links of one worker.
 pub struct Links {
     number: u32,
-    gate: Gate,
+    door: Door,
     peers: Vec<Peer>,
     /// Where the last root of another worker was found.
     last: Cell<usize>,
@@ -73,7 +77,7 @@ struct Peer {
 
 /// The link to one life of a peer.
 struct Link {
-    /// Whom the gate is to seek.
+    /// Whom the door is to seek.
     sought: net::Peer,
     end: LinkEnd,
 }
@@ -150,14 +154,19 @@ impl Core {
         self.links().is_some_and(|links| links.peers.iter().any(may_be))
     }
 
-    /// Begins to serve links.
-    pub fn open_links(&self, number: u32, workers: u32, listener: OwnedFd, secret: &[u8; 32]) -> io::Result<()> {
+    /// Begins to serve links: from a gate on this socket, or without one, from where [`Core::link_told`] is called.
+    pub fn open_links(&self, number: u32, workers: u32, gate: Option<(OwnedFd, [u8; 32])>) -> io::Result<()> {
         let token = Token { epoch: EPOCH, incarnation: self.incarnation };
-        let identity = Identity { worker: number, token, secret: Secret::new(secret) };
-        let gate = Gate::start(identity, Some(listener), GateOptions::default(), self.wake.clone())?;
+        let door = match gate {
+            Some((listener, secret)) => {
+                let identity = Identity { worker: number, token, secret: Secret::new(&secret) };
+                Door::Gate(Gate::start(identity, Some(listener), GateOptions::default(), self.wake.clone())?)
+            }
+            None => Door::Told(Told::default()),
+        };
         self.links.replace(Some(Box::new(Links {
             number,
-            gate,
+            door,
             peers: (1..=workers).filter(|worker| *worker != number).map(Peer::new).collect(),
             last: Cell::new(0),
             violations: Local::default(),

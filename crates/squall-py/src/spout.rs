@@ -27,6 +27,9 @@ const POLL: u32 = 64;
 const POLL_NS: u64 = 1_000_000;
 /// Most failed ids of a task whose tries are counted.
 const REMEMBERED: usize = 1 << 17;
+/// What the runtime answers where it is asked for the pause of a spout that raised: the worker dies; the spout has ended.
+const DIE_S: f64 = -1.0;
+const ENDED_S: f64 = -2.0;
 
 /// Where a spout's outputs come from.
 pub enum Source {
@@ -498,13 +501,15 @@ impl Core {
     #[cold]
     fn spout_raised(&self, py: Python<'_>, task: &Rc<Task>, error: PyErr) {
         let state = task.spout();
-        task.counts.errors.set(task.counts.errors.get() + 1);
-        if !error.is_instance_of::<pyo3::exceptions::PyException>(py) {
-            return self.die(py, task, &error);
+        let is_exception = error.is_instance_of::<pyo3::exceptions::PyException>(py);
+        let ask = || self.hooks(py).call_method1("spout_failed", (task.index, exception(py, &error)))?.extract();
+        let told: PyResult<Option<f64>> = if is_exception { ask() } else { Ok(Some(DIE_S)) };
+        if !matches!(told, Ok(None)) {
+            task.counts.errors.set(task.counts.errors.get() + 1);
         }
-        let told = self.hooks(py).call_method1("spout_failed", (task.index, exception(py, &error)));
-        match told.and_then(|told| told.extract::<Option<f64>>()) {
-            Ok(Some(pause_s)) if pause_s < 0.0 => self.die(py, task, &error),
+        match told {
+            Ok(Some(DIE_S)) => self.die(py, task, &error),
+            Ok(Some(ENDED_S)) => state.exhausted.set(true),
             Ok(Some(pause_s)) if !self.draining.get() => {
                 state.next_poll_ns.set(self.now_ns.get() + (pause_s.max(0.0) * 1e9) as u64);
             }

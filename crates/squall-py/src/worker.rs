@@ -6,7 +6,7 @@ use crate::codec::Texts;
 use crate::component::{self, Component};
 use crate::core::{Clock, Core, Due, RealClock, Replay, Settings, UserTimer};
 use crate::gil::{Fixed, Gil};
-use crate::links::News;
+use crate::links::{News, Sought};
 use crate::method::Method;
 use crate::order;
 use crate::run_loop::Ended;
@@ -391,9 +391,24 @@ impl Worker {
         self.core().link_figures(py)
     }
 
-    fn open_links(&self, number: u32, workers: u32, listen_fd: i32, secret: [u8; 32]) -> PyResult<()> {
+    #[pyo3(signature = (number, workers, listen_fd = None, secret = [0; 32]))]
+    fn open_links(&self, number: u32, workers: u32, listen_fd: Option<i32>, secret: [u8; 32]) -> PyResult<()> {
         // SAFETY: the caller hands the descriptor over.
-        Ok(self.core().open_links(number, workers, unsafe { OwnedFd::from_raw_fd(listen_fd) }, &secret)?)
+        let gate = listen_fd.map(|fd| (unsafe { OwnedFd::from_raw_fd(fd) }, secret));
+        Ok(self.core().open_links(number, workers, gate)?)
+    }
+
+    fn links_sought(&self) -> PyResult<Vec<Sought>> {
+        self.core().links_sought()
+    }
+
+    fn link_up(&self, worker: u32, incarnation: u16, session: u64, fd: i32) -> PyResult<()> {
+        // SAFETY: the caller hands the descriptor over.
+        self.core().link_told(worker, incarnation, session, Some(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    fn link_not_found(&self, worker: u32, incarnation: u16, session: u64) -> PyResult<()> {
+        self.core().link_told(worker, incarnation, session, None)
     }
 
     fn peer(&self, worker: u32, incarnation: u16, session: u64, path: PathBuf) {

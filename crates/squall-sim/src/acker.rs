@@ -67,9 +67,25 @@ impl<E: Copy> Acker<E> {
 
     /// Whether the tree is open.
     pub fn is_open(&self, root: RootId) -> bool {
+        self.entry(root).is_some()
+    }
+
+    /// As [`Ledger::entry`].
+    pub fn entry(&self, root: RootId) -> Option<&E> {
         match self {
-            Acker::Shipping(ledger) => ledger.entry(root).is_some(),
-            Acker::Naive(ledger) => ledger.find(root).is_some(),
+            Acker::Shipping(ledger) => ledger.entry(root),
+            Acker::Naive(ledger) => ledger.slots[ledger.find(root)?].tree.as_ref().map(|tree| &tree.entry),
+        }
+    }
+
+    /// As [`Ledger::entry_mut`].
+    pub fn entry_mut(&mut self, root: RootId) -> Option<&mut E> {
+        match self {
+            Acker::Shipping(ledger) => ledger.entry_mut(root),
+            Acker::Naive(ledger) => {
+                let at = ledger.find(root)?;
+                ledger.slots[at].tree.as_mut().map(|tree| &mut tree.entry)
+            }
         }
     }
 

@@ -1,56 +1,32 @@
 //! What really happened, kept apart from the protocol, and the laws that compare the two.
 //!
-//! The ledger knows a tree by one sum. The truth knows each tuple: which tries of which messages it descends from, and
-//! whether it was processed.
+//! The ledger knows a tree by one sum. The truth knows each tuple: which tries of which messages it descends from, in
+//! which channel it went, and whether it was processed.
 
+mod records;
+mod ways;
+
+use crate::law::{Law, Violation};
 use crate::plan::RETRIES;
+use records::Records;
 use squall_core::ids::Incarnation;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use ways::Ways;
 
 /// One try of one message.
 pub type Try = usize;
 /// One tuple.
 pub type TupleId = u64;
 
-/// One record of one spout's source.
+/// One output of one record of one spout's source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Message {
     /// The spout.
     pub spout: usize,
-    /// Its place in the source.
+    /// Its record's place in the source.
     pub position: u64,
-}
-
-/// The laws.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Law {
-    /// A1: a message is acked only when every tuple anchored to it was processed.
-    NothingUnprocessedIsAcked,
-    /// A2: what is committed has ended.
-    NothingUnendedIsCommitted,
-    /// A3: each try ends once.
-    TriesEndOnce,
-    /// A4: no more tries are open than the spout may have.
-    LimitKept,
-    /// A5: a ledger has open what the truth has open, and nothing is left when all has ended.
-    NothingOutlivesItsTree,
-    /// A6: no two edges have the same id.
-    EdgesAreUnique,
-    /// A7: a message is given up after exactly its tries, and only failures of user code count.
-    OnlyFailuresCount,
-    /// A8: a link delivers each tuple once.
-    LinksDeliverOnce,
-    /// A9: when the faults are over, everything ends.
-    EverythingEnds,
-}
-
-/// A law that was broken.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Violation {
-    /// Which.
-    pub law: Law,
-    /// By what.
-    pub what: String,
+    /// Which of the record's outputs.
+    pub nth: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,8 +43,18 @@ enum End {
     Dead,
 }
 
+/// Why a message is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Because {
+    /// It failed as often as it may.
+    Failures,
+    /// Workers died on it.
+    Deaths,
+}
+
 struct TryState {
     message: Message,
+    chain: u64,
     life: Incarnation,
     unprocessed: u32,
     standing: Standing,
@@ -76,6 +62,7 @@ struct TryState {
 
 struct TupleState {
     tries: Vec<Try>,
+    hops: u8,
     processed: bool,
 }
 
@@ -86,11 +73,14 @@ pub struct Truth {
     tuples: Vec<TupleState>,
     edges: HashSet<u64>,
     ended: HashMap<Message, End>,
-    /// Counted failures since the spout's life last began the message.
-    failures: BTreeMap<(Incarnation, Message), u32>,
+    /// Counted failures of the tries that follow each other.
+    failures: BTreeMap<u64, u32>,
+    chains: u64,
     open: BTreeMap<Incarnation, u32>,
     violation: Option<Violation>,
     check_edges: bool,
+    ways: Ways,
+    records: Records,
 }
 
 impl Truth {
@@ -111,23 +101,34 @@ impl Truth {
         }
     }
 
+    /// A spout begins a message; the number of the tries that follow each other.
+    pub fn chain(&mut self) -> u64 {
+        self.chains += 1;
+        self.chains
+    }
+
     /// A spout opened a tree for a try of `message`.
-    pub fn opened(&mut self, message: Message, life: Incarnation) -> Try {
-        self.tries.push(TryState { message, life, unprocessed: 0, standing: Standing::Open });
+    pub fn opened(&mut self, message: Message, chain: u64, life: Incarnation) -> Try {
+        self.tries.push(TryState { message, chain, life, unprocessed: 0, standing: Standing::Open });
         *self.open.entry(life).or_default() += 1;
         self.tries.len() - 1
     }
 
-    /// A tuple came to be under these tries.
-    pub fn born(&mut self, tries: Vec<Try>) -> TupleId {
+    /// A tuple came to be under these tries; it has gone round so often.
+    pub fn born(&mut self, tries: Vec<Try>, hops: u8) -> TupleId {
         tries.iter().for_each(|of| self.tries[*of].unprocessed += 1);
-        self.tuples.push(TupleState { tries, processed: false });
+        self.tuples.push(TupleState { tries, hops, processed: false });
         self.tuples.len() as TupleId - 1
     }
 
     /// The tries that a tuple descends from.
     pub fn tries_of(&self, tuple: TupleId) -> &[Try] {
         &self.tuples[tuple as usize].tries
+    }
+
+    /// How often a tuple has gone round.
+    pub fn hops(&self, tuple: TupleId) -> u8 {
+        self.tuples[tuple as usize].hops
     }
 
     /// The messages that a tuple descends from.
@@ -138,8 +139,7 @@ impl Truth {
     /// A bolt finished a tuple well, its children born before.
     pub fn processed(&mut self, tuple: TupleId) {
         if std::mem::replace(&mut self.tuples[tuple as usize].processed, true) {
-            self.broken(Law::LinksDeliverOnce, || format!("tuple {tuple} was processed twice"));
-            return;
+            return self.broken(Law::LinksDeliverOnce, || format!("tuple {tuple} was processed twice"));
         }
         for of in &self.tuples[tuple as usize].tries {
             self.tries[*of].unprocessed -= 1;
@@ -167,9 +167,9 @@ impl Truth {
 
     /// The protocol says that a try failed. `counts`: by user code.
     pub fn failed(&mut self, of: Try, counts: bool) {
-        let (message, life) = (self.tries[of].message, self.tries[of].life);
-        let failures = self.failures.entry((life, message)).or_default();
-        *failures += counts as u32;
+        let (message, chain) = (self.tries[of].message, self.tries[of].chain);
+        let failures = self.failures.entry(chain).or_default();
+        *failures += u32::from(counts);
         let failures = *failures;
         if failures > RETRIES + 1 {
             self.broken(Law::OnlyFailuresCount, || format!("{message:?} was tried on after {failures} failures"));
@@ -177,21 +177,26 @@ impl Truth {
         self.close(of);
     }
 
-    /// The message of a failed try was given up.
-    pub fn dead(&mut self, of: Try) {
-        let (message, life) = (self.tries[of].message, self.tries[of].life);
-        let failures = self.failures.get(&(life, message)).copied().unwrap_or(0);
-        if failures != RETRIES + 1 {
-            self.broken(Law::OnlyFailuresCount, || format!("{message:?} was given up after {failures} failures"));
+    /// The message of a failed try was given up. `may_kill`: it kills its worker.
+    pub fn dead(&mut self, of: Try, because: Because, may_kill: bool) {
+        let (message, chain) = (self.tries[of].message, self.tries[of].chain);
+        let failures = self.failures.get(&chain).copied().unwrap_or(0);
+        match because {
+            Because::Failures if failures != RETRIES + 1 => {
+                self.broken(Law::OnlyFailuresCount, || format!("{message:?} was given up after {failures} failures"));
+            }
+            Because::Deaths if !may_kill => {
+                self.broken(Law::OnlyKillersAreGivenUp, || format!("{message:?} was given up and kills nobody"));
+            }
+            _ => {}
         }
         self.ended.insert(message, End::Dead);
     }
 
     /// The source forgets everything before `position`.
     pub fn committed(&mut self, spout: usize, position: u64) {
-        let unended =
-            (0..position).map(|position| Message { spout, position }).find(|message| !self.ended.contains_key(message));
-        if let Some(message) = unended {
+        let mut before = (0..position).map(|position| Message { spout, position, nth: 0 });
+        if let Some(message) = before.find(|message| !self.ended.contains_key(message)) {
             self.broken(Law::NothingUnendedIsCommitted, || {
                 format!("{position} was committed before {message:?} ended")
             });

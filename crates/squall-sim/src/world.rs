@@ -1,35 +1,33 @@
 //! A history: the workers, their parent, and time.
 //!
 //! The parent is reliable, as the shipping one is to its workers. It notices a death, tells the living and starts the
-//! next life. Then it waits twice:
-//! - It says that the new life is ready when every worker has dropped its links to the old one. Earlier, a tuple of a
-//!   new tree could still be sent to the dead life by a worker that does not know, after the tree's spout had heard of
-//!   the loss: nobody would fail it.
-//! - It lets the spouts of the new life begin when every worker knows the new life. Earlier, a tuple of a new tree could
-//!   reach, through a third worker, one that takes the root for that of a dead life and drops the ack.
+//! next life when the last one is reaped. What it tells a worker arrives in order, and at each worker at another time.
 
-use crate::host::{Due, Event, Host};
+use crate::host::{Due, Event, Host, Word};
+use crate::law::{Law, Violation};
 use crate::mutant::Mutant;
-use crate::plan::Place;
-use crate::truth::{Law, Message, Violation};
+use crate::parent::{Order, Parent};
+use crate::plan::{MS, Place, US};
+use crate::trace::Trace;
+use crate::truth::Message;
 use crate::worker::{FIRST_LIFE, Worker};
-use squall_core::ids::Incarnation;
-use std::collections::BTreeSet;
+use squall_core::ids::{Incarnation, RootId};
+use std::collections::BTreeMap;
 
 /// No history of ours needs so many events.
-const MOST_EVENTS: u64 = 300_000;
+const MOST_EVENTS: u64 = 1_000_000;
 /// News of deaths and lives take up to this long, which is long beside a tuple's way through the topology.
-const SLOWEST_NEWS_US: u64 = 800;
+const SLOWEST_NEWS_NS: u64 = 800 * US;
 
 /// What came of a seed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
     /// The seed, which is all that is needed to see it again.
     pub seed: u64,
     /// How many events there were.
     pub events: u64,
     /// How long it took in virtual time.
-    pub end_us: u64,
+    pub end_ns: u64,
     /// How many times a message was emitted.
     pub tries: usize,
     /// How many messages ended acked.
@@ -38,16 +36,32 @@ pub struct History {
     pub dead: usize,
     /// How many workers crashed.
     pub crashes: u64,
+    /// How many times a worker stood still.
+    pub pauses: u64,
+    /// How many streams there were beyond the first of each session.
+    pub resumed: u64,
+    /// How many links were given up between living workers.
+    pub parted: u64,
     /// The first law that was broken.
     pub violation: Option<Violation>,
 }
 
 /// Lives through the history of `seed`.
 pub fn run(seed: u64, mutant: Option<Mutant>) -> History {
-    let mut world = World::new(seed, mutant);
-    while let Some(due_us) = world.host.timers.next_due() {
-        let Some((_, event)) = world.host.timers.pop_due(due_us) else { break };
-        world.host.now_us = due_us;
+    live(seed, mutant, Trace::off()).0
+}
+
+/// Lives through the history of `seed`, and tells it: all of it, or the end.
+pub fn traced(seed: u64, mutant: Option<Mutant>, whole: bool) -> (History, Vec<String>) {
+    let (history, trace) = live(seed, mutant, if whole { Trace::whole() } else { Trace::last() });
+    (history, trace.lines().map(str::to_owned).collect())
+}
+
+fn live(seed: u64, mutant: Option<Mutant>, trace: Trace) -> (History, Trace) {
+    let mut world = World::new(seed, mutant, trace);
+    while let Some(due_ns) = world.host.timers.next_due() {
+        let Some((_, event)) = world.host.timers.pop_due(due_ns) else { break };
+        world.host.now_ns = due_ns;
         world.events += 1;
         world.handle(event);
         world.check();
@@ -66,141 +80,202 @@ pub fn run(seed: u64, mutant: Option<Mutant>) -> History {
 #[derive(Default)]
 struct Seat {
     worker: Option<Worker>,
-    /// The life that others may send to.
-    announced: Option<Incarnation>,
-    /// Who has not yet heard of the last death here.
-    unaware: BTreeSet<Place>,
-    /// Who does not know the life that was announced.
-    unlinked: BTreeSet<Place>,
+    /// Until when it stands still.
+    paused_until_ns: u64,
+    /// What came due while it stood still.
+    missed: Vec<Event>,
     /// When the last order to the worker arrives; orders do not overtake each other.
-    last_order_us: u64,
+    last_order_ns: u64,
+    /// On which messages of its spouts workers died, as its next life is to know.
+    deaths: BTreeMap<Message, u8>,
 }
 
 struct World {
     host: Host,
+    parent: Parent,
     seats: Vec<Seat>,
     next_life: u16,
     events: u64,
     crashes: u64,
+    pauses: u64,
+    parted: u64,
 }
 
 impl World {
-    fn new(seed: u64, mutant: Option<Mutant>) -> World {
-        let mut host = Host::new(seed, mutant);
-        let lives: Vec<Option<Incarnation>> =
-            (0..host.plan.places).map(|place| Some(Incarnation(FIRST_LIFE + place as u16))).collect();
-        let mut seats: Vec<Seat> = Vec::new();
-        for (place, life) in lives.iter().enumerate() {
-            let life = life.expect("all live at first");
-            host.places.push((life, place));
-            let worker = Some(Worker::boot(&mut host, place, life, &lives));
-            seats.push(Seat { worker, announced: Some(life), ..Seat::default() });
-            host.after(1, Event::Worker { at: place, life, what: Due::Start });
-        }
-        let calm_at_us = host.plan.calm_at_us;
+    fn new(seed: u64, mutant: Option<Mutant>, trace: Trace) -> World {
+        let host = Host::new(seed, mutant, trace);
+        let seats = (0..host.plan.places).map(|_| Seat::default()).collect();
+        let mut world = World {
+            host,
+            parent: Parent::default(),
+            seats,
+            next_life: FIRST_LIFE,
+            events: 0,
+            crashes: 0,
+            pauses: 0,
+            parted: 0,
+        };
+        (0..world.seats.len()).for_each(|place| world.boot(place));
+        world.draw_faults();
+        world
+    }
+
+    fn draw_faults(&mut self) {
+        let host = &mut self.host;
+        let (calm_at_ns, places) = (host.plan.calm_at_ns, host.plan.places as u64);
         for _ in 0..host.plan.faults.crashes {
-            let (at_us, place) = (host.chance.below(calm_at_us), host.chance.below(lives.len() as u64));
-            host.after(at_us, Event::Crash(place as Place));
+            let (at_ns, place) = (host.chance.below(calm_at_ns), host.chance.below(places));
+            host.after(at_ns, Event::Crash(place as Place));
         }
-        host.after(calm_at_us, Event::Calm);
-        let next_life = FIRST_LIFE + lives.len() as u16;
-        World { host, seats, next_life, events: 0, crashes: 0 }
+        for _ in 0..host.plan.faults.pauses {
+            let (at_ns, place) = (host.chance.below(calm_at_ns), host.chance.below(places) as Place);
+            let most_ns = [5 * MS, 3_000 * MS, 30_000 * MS][host.chance.below(3) as usize];
+            let for_ns = host.chance.between(MS, most_ns);
+            host.after(at_ns, Event::Pause { place, for_ns });
+        }
+        for _ in 0..host.plan.faults.jumps {
+            let (at_ns, for_ns) = (host.chance.below(calm_at_ns), host.chance.between(100 * MS, 100_000 * MS));
+            for place in 0..places as Place {
+                host.after(at_ns, Event::Pause { place, for_ns });
+            }
+        }
+        host.after(calm_at_ns, Event::Calm);
     }
 
     fn handle(&mut self, event: Event) {
         match event {
-            Event::Deliver { from, to, life, bytes } => {
-                if let Some(worker) = living(&mut self.seats, to, life) {
-                    worker.receive(&mut self.host, from, &bytes);
-                }
+            Event::Arrive { stream, way, bytes } => self.host.arrive(stream, way, &bytes),
+            Event::Closed { stream, way } => self.host.closed(stream, way),
+            Event::Call { at, .. } | Event::GiveUp { at, .. } | Event::Worker { at, .. } if self.is_paused(at) => {
+                self.seats[at].missed.push(event);
             }
+            Event::Call { at, search } => self.host.call(at, search),
+            Event::GiveUp { at, search } => self.host.give_up(at, search),
             Event::Worker { at, life, what } => {
-                let Some(worker) = living(&mut self.seats, at, life) else { return };
-                let about = match what {
-                    Due::Lost { place, .. } | Due::Ready { place, .. } => Some(place),
-                    _ => None,
-                };
-                let ready = matches!(what, Due::Ready { .. });
-                worker.act(&mut self.host, what);
-                if let Some(place) = about {
-                    self.confirm(at, place, ready);
+                let now_ns = self.host.now_ns;
+                if let Some(worker) = self.seats[at].worker.as_mut().filter(|worker| worker.life == life) {
+                    if !matches!(what, Due::Stir | Due::Turn) {
+                        self.host.trace.note(now_ns, || format!("worker {at}.{}: {what:?}", life.0));
+                    }
+                    worker.act(&mut self.host, what);
                 }
+                self.listen();
             }
-            Event::Crash(place) => self.crash(place),
+            Event::Send(spout) => self.send(spout),
+            Event::Crash(place) => self.crash(place, &[]),
             Event::Boot(place) => self.boot(place),
-            Event::Calm => self.host.calm = true,
+            Event::Pause { place, for_ns } => self.pause(place, for_ns),
+            Event::Wake(place) => self.go_on(place),
+            Event::Calm => {
+                let now_ns = self.host.now_ns;
+                self.host.trace.note(now_ns, || "the faults are over".to_owned());
+                self.host.calm = true;
+            }
         }
     }
 
-    fn crash(&mut self, place: Place) {
+    fn is_paused(&self, place: Place) -> bool {
+        self.seats[place].paused_until_ns > self.host.now_ns
+    }
+
+    fn pause(&mut self, place: Place, for_ns: u64) {
+        if self.seats[place].worker.is_none() {
+            return;
+        }
+        self.pauses += 1;
+        let (now_ns, seat) = (self.host.now_ns, &mut self.seats[place]);
+        seat.paused_until_ns = seat.paused_until_ns.max(now_ns + for_ns);
+        let until_ns = seat.paused_until_ns;
+        self.host.trace.note(now_ns, || format!("worker {place} stands still for {} ms", for_ns / MS));
+        self.host.gates.pause(place, true);
+        self.host.timers.at(until_ns, Event::Wake(place));
+    }
+
+    fn go_on(&mut self, place: Place) {
+        if self.is_paused(place) {
+            return; // it was stopped again
+        }
+        self.host.gates.pause(place, false);
+        for event in std::mem::take(&mut self.seats[place].missed) {
+            self.host.after(0, event);
+        }
+    }
+
+    /// Senders write to a spout, if its worker listens.
+    fn send(&mut self, spout: usize) {
+        let place = self.host.plan.spouts[spout].place;
+        let is_paused = self.is_paused(place);
+        let Some(worker) = &mut self.seats[place].worker else { return };
+        if is_paused || !worker.may_be_sent(spout) {
+            return self.host.after(MS, Event::Send(spout));
+        }
+        let chunks = self.host.sent_to(spout);
+        worker.take_chunks(&mut self.host, spout, chunks);
+    }
+
+    /// Hears what workers have to say.
+    fn listen(&mut self) {
+        for word in std::mem::take(&mut self.host.words) {
+            match word {
+                Word::LinkLost { by, life, session } => {
+                    self.parted += 1;
+                    let orders = self.parent.link_lost(by, life, session);
+                    self.tell(orders, &[]);
+                }
+                Word::Died { place, suspects } => self.crash(place, &suspects),
+            }
+        }
+    }
+
+    fn crash(&mut self, place: Place, suspects: &[RootId]) {
         let Some(worker) = self.seats[place].worker.take() else { return };
         self.crashes += 1;
-        self.host.truth.crashed(worker.life);
-        self.seats[place].unlinked.clear();
-        // Nobody could send to a life that was never announced: its death is no news, and those who have not heard of
-        // the death before it still have to.
-        if self.seats[place].announced.take().is_some() {
-            let living: BTreeSet<Place> = (0..self.seats.len()).filter(|at| self.seats[*at].worker.is_some()).collect();
-            let at_us = self.host.now_us;
-            for to in &living {
-                self.order(*to, SLOWEST_NEWS_US, Due::Lost { place, at_us });
-            }
-            self.seats[place].unaware = living;
+        let (now_ns, life) = (self.host.now_ns, worker.life);
+        self.host.trace.note(now_ns, || format!("worker {place}.{} dies", life.0));
+        self.host.truth.crashed(life);
+        for (message, deaths) in worker.deaths(suspects) {
+            self.seats[place].deaths.insert(message, deaths);
         }
-        let boot_us = self.host.chance.between(10, 800);
-        self.host.after(boot_us, Event::Boot(place));
-        // The dead hear nothing more, and need not.
-        for other in 0..self.seats.len() {
-            self.confirm(place, other, false);
-            self.confirm(place, other, true);
-        }
-    }
-
-    /// `by` has heard of the death at `place`, or that the new life there is ready.
-    fn confirm(&mut self, by: Place, place: Place, ready: bool) {
-        let seat = &mut self.seats[place];
-        if !ready && seat.unaware.remove(&by) {
-            self.announce(place);
-        } else if ready && seat.unlinked.remove(&by) && seat.unlinked.is_empty() {
-            self.order(place, 100, Due::Start);
-        }
+        (self.seats[place].paused_until_ns, self.seats[place].missed) = (0, Vec::new());
+        worker.die(&mut self.host);
+        let orders = self.parent.lost(place, life);
+        self.tell(orders, suspects);
+        let boot_ns = self.host.chance.between(10 * US, 60 * MS);
+        self.host.after(boot_ns, Event::Boot(place));
     }
 
     fn boot(&mut self, place: Place) {
         let life = Incarnation(self.next_life);
         self.next_life += 1;
+        let now_ns = self.host.now_ns;
+        self.host.trace.note(now_ns, || format!("worker {place}.{} begins", life.0));
         self.host.places.push((life, place));
-        let peers: Vec<Option<Incarnation>> = self.seats.iter().map(|seat| seat.announced).collect();
-        self.seats[place].worker = Some(Worker::boot(&mut self.host, place, life, &peers));
-        self.announce(place);
+        let deaths = std::mem::take(&mut self.seats[place].deaths);
+        let mut worker = Worker::boot(&mut self.host, place, life, &deaths);
+        worker.wake(&mut self.host);
+        self.seats[place] = Seat { worker: Some(worker), deaths, ..Seat::default() };
+        let orders = self.parent.ready(place, life);
+        self.tell(orders, &[]);
     }
 
-    /// Tells everybody that the life at `place` may be sent to, if it may.
-    fn announce(&mut self, place: Place) {
-        let seat = &self.seats[place];
-        let Some(life) = seat.worker.as_ref().map(|worker| worker.life) else { return };
-        let aware = seat.unaware.is_empty() || self.host.has(Mutant::ReadyTooEarly);
-        if !aware || seat.announced == Some(life) {
-            return;
-        }
-        let others: BTreeSet<Place> =
-            (0..self.seats.len()).filter(|to| *to != place && self.seats[*to].worker.is_some()).collect();
-        self.seats[place].announced = Some(life);
-        self.seats[place].unlinked = others.clone();
-        for to in &others {
-            self.order(*to, SLOWEST_NEWS_US, Due::Ready { place, life });
-        }
-        if others.is_empty() {
-            self.order(place, 100, Due::Start);
+    fn tell(&mut self, orders: Vec<Order>, suspects: &[RootId]) {
+        for order in orders {
+            match order {
+                Order::Meet { to, of, life, session } => self.order(to, Due::Meet { place: of, life, session }),
+                Order::Part { to, of, life } => {
+                    let (at_ns, suspects) = (self.host.now_ns, suspects.to_vec());
+                    self.order(to, Due::Part { place: of, life, at_ns, suspects });
+                }
+            }
         }
     }
 
-    fn order(&mut self, to: Place, most_us: u64, what: Due) {
+    fn order(&mut self, to: Place, what: Due) {
         let Some(life) = self.seats[to].worker.as_ref().map(|worker| worker.life) else { return };
-        let arrives_us = self.host.now_us + self.host.chance.between(1, most_us);
-        let arrives_us = arrives_us.max(self.seats[to].last_order_us);
-        self.seats[to].last_order_us = arrives_us;
-        self.host.after(arrives_us - self.host.now_us, Event::Worker { at: to, life, what });
+        let arrives_ns = self.host.now_ns + self.host.chance.between(US, SLOWEST_NEWS_NS);
+        let arrives_ns = arrives_ns.max(self.seats[to].last_order_ns);
+        self.seats[to].last_order_ns = arrives_ns;
+        self.host.timers.at(arrives_ns, Event::Worker { at: to, life, what });
     }
 
     /// The laws that must hold after every event.
@@ -216,40 +291,67 @@ impl World {
             if open > most {
                 self.host.truth.broken(Law::LimitKept, || format!("{open} trees are open, {most} may be"));
             }
+            if let Some(overfull) = worker.overfull(&self.host) {
+                self.host.truth.broken(Law::QueuesAreBounded, || overfull);
+            }
         }
     }
 
-    fn finish(mut self, seed: u64) -> History {
-        let sources = 0..self.host.plan.spouts.len();
-        let unended = sources
-            .flat_map(|spout| (0..self.host.plan.messages).map(move |position| Message { spout, position }))
-            .find(|message| !self.host.truth.has_ended(*message));
-        if let Some(message) = unended {
+    fn workers(&self) -> impl Iterator<Item = &Worker> {
+        self.seats.iter().filter_map(|seat| seat.worker.as_ref())
+    }
+
+    /// The laws that must hold when nothing more happens.
+    fn check_end(&mut self) {
+        let waits_there = |from, task| self.workers().map(|worker| worker.waits_here(from, task)).sum::<u64>();
+        let starved = self.workers().find_map(|worker| worker.starved(waits_there, &self.host));
+        if let Some(starved) = starved {
+            self.host.truth.broken(Law::NobodyStarves, || starved);
+        }
+        let nature = self.host.nature.clone();
+        if let Some(message) = nature.messages().find(|message| !self.host.truth.has_ended(*message)) {
             self.host.truth.broken(Law::EverythingEnds, || format!("{message:?} never ended"));
         }
-        if self.host.committed.iter().any(|committed| *committed != self.host.plan.messages) {
-            let committed = format!("committed {:?}", self.host.committed);
-            self.host.truth.broken(Law::EverythingEnds, || committed);
-        }
-        for seat in &self.seats {
-            if let Some(left) = seat.worker.as_ref().and_then(Worker::leftovers) {
-                self.host.truth.broken(Law::NothingOutlivesItsTree, || left);
+        let messages = self.host.plan.messages;
+        for spout in 0..self.host.plan.spouts.len() {
+            let is_done = match self.host.senders.has(spout) {
+                true => self.host.senders.is_done(spout, messages),
+                false => self.host.committed[spout] == messages,
+            };
+            if !is_done {
+                self.host.truth.broken(Law::EverythingEnds, || format!("spout {spout} has not told its source"));
             }
         }
+        let left: Vec<String> = self.workers().filter_map(Worker::leftovers).collect();
+        let left = (!left.is_empty()).then(|| left.join("; "));
+        let (streams, places) = (self.host.network.open(), self.seats.len());
+        let files = self.host.disks.iter().map(|disk| disk.names().len()).max().unwrap_or(0);
+        let left = left
+            .or_else(|| (streams > places * (places - 1) / 2).then(|| format!("{streams} streams of {places} workers")))
+            .or_else(|| (files > 2).then(|| format!("{files} files of a journal of ended records")));
+        if let Some(left) = left {
+            self.host.truth.broken(Law::NothingIsLeftOver, || left);
+        }
+    }
+
+    fn finish(mut self, seed: u64) -> (History, Trace) {
+        if self.host.truth.violation().is_none() {
+            self.check_end();
+        }
         let (acked, dead) = self.host.truth.ends();
-        History {
+        let history = History {
             seed,
             events: self.events,
-            end_us: self.host.now_us,
+            end_ns: self.host.now_ns,
             tries: self.host.truth.tries(),
             acked,
             dead,
             crashes: self.crashes,
+            pauses: self.pauses,
+            resumed: self.host.network.made().saturating_sub(self.parent.sessions()) as u64,
+            parted: self.parted,
             violation: self.host.truth.violation().cloned(),
-        }
+        };
+        (history, self.host.trace)
     }
-}
-
-fn living(seats: &mut [Seat], place: Place, life: Incarnation) -> Option<&mut Worker> {
-    seats[place].worker.as_mut().filter(|worker| worker.life == life)
 }

@@ -1,17 +1,13 @@
 //! The laws hold in every history, and every defect breaks one.
 //!
-//! `SQUALL_SIM_SEEDS=1000000 cargo test --release -p squall-sim` lives through more of them.
+//! `make sim SEEDS=1000000` lives through more of them.
 
-use squall_sim::truth::Law;
+use squall_sim::Law;
 use squall_sim::{History, Mutant, run};
 use std::collections::BTreeSet;
 
 /// Unoptimised builds are some thirty times slower.
-const SEEDS: u64 = if cfg!(debug_assertions) { 300 } else { 8_000 };
-
-fn seeds() -> u64 {
-    std::env::var("SQUALL_SIM_SEEDS").map_or(SEEDS, |seeds| seeds.parse().expect("a number of seeds"))
-}
+const SEEDS: u64 = if cfg!(debug_assertions) { 300 } else { 6_000 };
 
 fn broken_law(history: &History) -> Option<Law> {
     history.violation.as_ref().map(|violation| violation.law)
@@ -21,7 +17,7 @@ fn broken_law(history: &History) -> Option<Law> {
 #[test]
 fn the_laws_hold_in_every_history() {
     let (mut crashes, mut dead, mut acked, mut repeated) = (0, 0, 0, 0);
-    for seed in 0..seeds() {
+    for seed in 0..SEEDS {
         let history = run(seed, None);
         assert_eq!(history.violation, None, "seed {seed}, after {} events", history.events);
         crashes += history.crashes;
@@ -29,7 +25,7 @@ fn the_laws_hold_in_every_history() {
         repeated += history.tries - history.acked - history.dead;
     }
     // The histories are worth something only if they have in them what the laws are about.
-    let seeds = seeds() as usize;
+    let seeds = SEEDS as usize;
     assert!(crashes as usize > seeds && dead > seeds && acked > seeds * 10 && repeated > seeds * 10);
 }
 
@@ -79,11 +75,9 @@ defects! {
     failure_acked: FailureAcked,
     hold_never_times_out: HoldNeverTimesOut,
     repeats_delivered: RepeatsDelivered,
-    never_resent: NeverResent,
-    gaps_skipped: GapsSkipped,
+    dropped_untold: DroppedUntold,
     loss_ignored: LossIgnored,
     only_older_than_loss_failed: OnlyOlderThanLossFailed,
-    ready_too_early: ReadyTooEarly,
     start_before_known: StartBeforeKnown,
     loss_counts: LossCounts,
     commit_newest: CommitNewest,
@@ -101,7 +95,7 @@ fn the_naive_ledger_without_a_defect_breaks_nothing() {
 #[test]
 fn every_law_is_broken_by_some_defect() {
     let laws: BTreeSet<Law> = Mutant::ALL.into_iter().map(|(_, law, _)| law).collect();
-    assert_eq!(laws.len(), 9);
+    assert!(laws.len() >= 9);
 }
 
 // The ledger's second line of defence: an ack that came twice can hang a tree, which its age would show, but it never
@@ -111,5 +105,6 @@ fn every_law_is_broken_by_some_defect() {
 fn repeated_acks_hang_trees_and_lose_nothing() {
     let laws: BTreeSet<Law> =
         (0..SEEDS / 10).filter_map(|seed| broken_law(&run(seed, Some(Mutant::AcksRepeated)))).collect();
-    assert_eq!(laws, BTreeSet::from([Law::EverythingEnds]));
+    let of_loss = [Law::NothingUnprocessedIsAcked, Law::NothingUnendedIsCommitted, Law::StoredIsThere];
+    assert!(laws.contains(&Law::EverythingEnds) && of_loss.iter().all(|law| !laws.contains(law)), "{laws:?}");
 }

@@ -193,7 +193,7 @@ def _configure_spout(worker: _core.Worker, task: Task, ended: Mapping[str, int] 
     is_component = isinstance(instance, Spout)
     idle_ms = settings["topology.sleep.spout.wait.strategy.time.ms"]
     idle_wait = seconds(instance.idle_wait) if is_component and _says_idle_wait(instance) else idle_ms / 1000
-    kind, source = _source(task, ended or {})
+    kind, source = _source(task, ended or {}, worker.monotonic)
     task.native = kind == "tcp"
     # Without an order of its outputs none of them counts as ended, so a new life leaves none out.
     is_counted = ended is not None and task.spec.is_replayable
@@ -230,11 +230,11 @@ def _source_figures(native: Any) -> dict[str, int]:
     return {name: count for name, count in native.stats().items() if count or name in shown}
 
 
-def _source(task: Task, ended: Mapping[str, int]) -> tuple[Any, Any]:
+def _source(task: Task, ended: Mapping[str, int], clock: Callable[[], float]) -> tuple[Any, Any]:
     instance = task.instance
     if not isinstance(instance, Spout):
         outputs = ended.get(f"{task.spec.name}/{task.task.index}", 0)
-        return "iterator", generators.without(instance, outputs) if outputs else instance
+        return "iterator", generators.without(instance, outputs, clock) if outputs else instance
     native: Any = instance
     if hasattr(instance, "native_source"):
         task.runtime.source_figures = partial(_source_figures, native)

@@ -8,8 +8,7 @@ life.
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
 from squall._core import Batch
@@ -19,7 +18,7 @@ TURN_S = 0.01
 """How long outputs are left out before the others have their turn."""
 
 
-def without(source: Iterator[Any], outputs: int) -> Iterator[Any]:
+def without(source: Iterator[Any], outputs: int, clock: Callable[[], float]) -> Iterator[Any]:
     """What is left of a generator without its first outputs; it must give the same as before.
 
     Out: meanwhile None, which is "nothing now": where it gives that, and after each `TURN_S`.
@@ -27,7 +26,7 @@ def without(source: Iterator[Any], outputs: int) -> Iterator[Any]:
     """
     log.info("event=outputs_left_out outputs=%d", outputs)
     left = outputs
-    until_s = time.monotonic() + TURN_S
+    until_s = clock() + TURN_S
     for item in map(_listed, source):
         given = _outputs_of(item)
         if given > left:
@@ -35,9 +34,9 @@ def without(source: Iterator[Any], outputs: int) -> Iterator[Any]:
         left -= min(given, left)
         if not left:
             break
-        if not given or time.monotonic() >= until_s:
+        if not given or clock() >= until_s:
             yield None
-            until_s = time.monotonic() + TURN_S
+            until_s = clock() + TURN_S
     log.info("event=outputs_were_left_out outputs=%d", outputs - left)
     yield from source
 

@@ -23,8 +23,8 @@ KEPT_ERRORS = 10
 """Newest errors that are kept of each component."""
 SPOUT_BACKOFF_S = 0.1
 SPOUT_BACKOFF_MAX_S = 10.0
-DIE_S = -1.0
-"""The pause by which the core is told that the worker dies."""
+DIE_S, ENDED_S = -1.0, -2.0
+"""The pauses by which the core is told that the worker dies, or that a spout that failed has ended; as in spout.rs."""
 
 log = logging.getLogger("squall.worker")
 
@@ -166,7 +166,7 @@ class Hooks:
         log.log(logging.INFO if is_good else logging.WARNING, "%s", text, extra=extra)
 
     def spout_failed(self, task: int, error: BaseException) -> float | None:
-        """The core's question: how long a spout that raised is left alone; None ends it."""
+        """The core's question: how long a spout that raised is left alone; None: it has ended, and that is no error."""
         built = self._task(task)
         if isinstance(error, Exhausted | StopIteration):
             return None
@@ -176,7 +176,7 @@ class Hooks:
         self.error(task, "next_tuple", error)
         if not hasattr(built.instance, "next_tuple") and not hasattr(built.instance, "next_batch"):
             self.ended_spouts.setdefault(built.spec.name, error)  # a generator that raised has ended
-            return None
+            return ENDED_S
         return self._back_offs.setdefault(task, BackOff()).next_s(self.monotonic())
 
     def dead(self, handle: int, letter: Mapping[str, Any]) -> None:

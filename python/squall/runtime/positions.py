@@ -7,7 +7,6 @@ and `commit` run on its task's own executor, between tuples.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from threading import Condition
@@ -146,7 +145,7 @@ class Positions:
 
     def _ask(self, tracked: _Tracked) -> None:
         with self._changed:
-            if tracked.is_under_way and time.monotonic() - tracked.sent_at_s < STORED_WITHIN_S:
+            if tracked.is_under_way and self._built.worker.monotonic() - tracked.sent_at_s < STORED_WITHIN_S:
                 return
         worker, index = self._built.worker, tracked.task.index
         try:
@@ -159,7 +158,7 @@ class Positions:
         with self._changed:
             if position == tracked.stored:
                 return
-            tracked.sent, tracked.sent_at_s = position, time.monotonic()
+            tracked.sent, tracked.sent_at_s = position, worker.monotonic()
             tracked.number += 1
             record, number = tracked.record(), tracked.number
         self._send(record, number, ended)

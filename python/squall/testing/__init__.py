@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from squall.testing.cluster import LocalCluster
     from squall.testing.complete import complete_topology
+    from squall.testing.simulation.faults import Faults
 
-__all__ = ["LocalCluster", "complete_topology"]
+__all__ = ["Faults", "LocalCluster", "complete_topology"]
 
 
 def __getattr__(name: str) -> object:
@@ -23,4 +24,8 @@ def __getattr__(name: str) -> object:
         from squall.testing.complete import complete_topology
 
         return complete_topology
+    if name == "Faults":
+        from squall.testing.simulation.faults import Faults
+
+        return Faults
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,51 +1,34 @@
 """`LocalCluster`: a whole topology in the test's own process, on the very core that ships.
 
 With simulated time everything runs on the test's thread, deterministic from the seed: `run_until_idle` never moves the
-clock, `advance` does, from one thing that is due to the next.
+clock of one worker, `advance` does, from one thing that is due to the next. Several workers are a `simulation`.
 """
 
 from __future__ import annotations
 
 import math
-import socket
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import Any, NoReturn, Self, TypeVar
+from typing import Any, Self, TypeVar
 
-from squall import Spout, Topology, Tuple, _core
-from squall.config.load import checked
-from squall.config.table import DEFAULTS, Scope
-from squall.errors import ConfigError, Defect, TopologyError, did_you_mean
+from squall import Topology, Tuple, _core
+from squall.errors import Defect, TopologyError, did_you_mean
 from squall.model.durations import seconds
-from squall.model.graph import DEAD_LETTERS, DEFAULT_STREAM, ComponentSpec, Graph, Kind, TaskSpec
-from squall.planner.plan import plan
+from squall.model.graph import DEAD_LETTERS, DEFAULT_STREAM, ComponentSpec, Kind
 from squall.planner.validate import validate
 from squall.runtime import life
-from squall.runtime.build import Built, Task, build, core_settings
-from squall.runtime.context import WorkerServices
-from squall.runtime.dead_stream import DeadLetterSpout
-from squall.runtime.hooks import Hooks
-from squall.runtime.offload import Offloaders
-from squall.runtime.positions import position_of, seek
-from squall.runtime.running import Running
-from squall.testing.figures import figures
-from squall.testing.injections import Injection, Injections
-from squall.testing.letters import MemoryLetters
-from squall.testing.pace import REAL_IDLE_WITHIN_S, Pace, RealPace, SimulatedPace
-from squall.testing.sources import FedSpout, MockedSpout
-from squall.testing.stamps import Stamps
-from squall.testing.virtual import VirtualLoop, VirtualOffloaders
+from squall.runtime.build import Built, Task
+from squall.runtime.positions import position_of
+from squall.testing.checks import check_workers, checked_settings, mocked_spout, refuse_sockets
+from squall.testing.injections import Injection
+from squall.testing.one_worker import OneWorker
+from squall.testing.seen import Seen
+from squall.testing.simulation.faults import Faults
+from squall.testing.simulation.workers import Workers
 
 _C = TypeVar("_C")
-
-BEGAN_AT = datetime(2000, 1, 1, tzinfo=UTC)
-"""The wall clock at the start of simulated time."""
-OBSERVE_EVERY_S = 30.0
-"""How often the windows of the counters want to be looked at."""
-END_WITHIN_S = 600.0
-"""Simulated time that a topology has to come to its end: a root's four tries with held tuples take two minutes."""
 
 
 class LocalCluster:
@@ -55,15 +38,23 @@ class LocalCluster:
     whose sleeps pass when the clock is moved. `context.now()`, `context.monotonic()` and `context.random` are virtual;
     `time.time()` in user code is not patched and goes on with the real clock.
 
+    With several `workers`, or `faults`, the tasks are spread as in a run, and workers die, are replaced and lose their
+    links as the seed says. Bytes and turns then take some virtual milliseconds, also in `run_until_idle`. What was fed
+    and had not ended comes again after its worker's death. `emitted`, `acked` and `failed` tell of all lives, `task`
+    gives the instance of the newest one. An exception that `on_error` lets end the worker ends its life, not the test.
+
     Args:
         mock_sources: spouts that are never opened, and the values they are fed at the start.
         simulated_time: False: threads, sockets and clocks are real, and `run_until_idle` waits for what is running.
         seed: decides everything that is random.
         settings: as `-c` would give them: the topology's own code is stronger.
         positions: where spouts go on (semantics 31), by name: what `position` gave, or a list of one for each task.
+        workers: how many simulated workers; as in a run, never more than there are executors.
+        faults: what strikes them, from when all components are open until the run has drained.
 
     Raises:
-        TopologyError: all defects of the definition; `simulated_world` for spouts that listen and are not mocked.
+        TopologyError: all defects of the definition; `simulated_world` for spouts that listen and are not mocked;
+            `workers_invalid` for less than one worker, and for several, or faults, in real time.
         ConfigError: all wrong settings.
         ClusterError: in real time, an address cannot be listened on.
     """
@@ -78,69 +69,38 @@ class LocalCluster:
         seed: int = 0,
         settings: Mapping[str, object] | None = None,
         positions: Mapping[str, bytes | Sequence[bytes]] | None = None,
+        workers: int = 1,
+        faults: Faults | None = None,
     ) -> None:
-        graph = validate(topology, _settings(settings or {}))
-        self._graph = graph
-        self._mocked = {name: _mocked(graph, name) for name in mock_sources or {}}
+        check_workers(workers, faults, simulated_time=simulated_time)
+        graph = validate(topology, checked_settings(settings or {}))
+        self._graph, self._seed = graph, seed
+        self._mocked = {name: mocked_spout(graph, name) for name in mock_sources or {}}
         if simulated_time:
-            _refuse_sockets(spec for spec in graph.spouts if spec.has_sockets and spec.name not in self._mocked)
+            refuse_sockets(spec for spec in graph.spouts if spec.has_sockets and spec.name not in self._mocked)
         self._fed_at_start = {name: list(values) for name, values in (mock_sources or {}).items()}
-        self._positions = dict(positions or {})
-        self._acked: dict[str, list[Any]] = {}
-        self._failed: dict[str, list[Any]] = {}
-        self._rows: dict[tuple[str, str], list[tuple[Any, ...]]] = {}
-        self._injections: dict[str, Injections] = {}
         self._figures: Mapping[str, Any] | None = None
         self._opened = self._closed = False
-        self._letters = MemoryLetters()
+        self._seen = Seen()
         self._folder = tempfile.TemporaryDirectory(prefix="squall-test-")
-        self._hooks = Hooks(graph.settings, self._now, self._monotonic, self._letters, self._observe)
-        self.worker = _core.Worker(
-            incarnation=1, seed=seed, hooks=self._hooks, virtual=simulated_time, settings=core_settings(graph.settings)
-        )
-        self._letters.worker = self.worker
-        self._simulated = simulated_time
-        self._listeners: dict[str, socket.socket] = {}
-        self._bound: list[Any] = []
-        self._pace, self._offloaders, self._built = self._virtual(seed) if simulated_time else self._real(seed)
-        self._hooks.built = self._built
-        self._stamps = Stamps(Running(self.worker.current_component, self._built), self._now)
-        self._watch()
-
-    def _virtual(self, seed: int) -> tuple[Pace, VirtualOffloaders, Built]:
-        loop = VirtualLoop(self.worker.monotonic, self.worker.advance_to)
-        offloaders = VirtualOffloaders(loop)
-        built = build(self._services(seed), offloader=offloaders, replace_spout=self._replace)
-        offloaders.serve(built.tasks)
-        return SimulatedPace(self.worker, loop), offloaders, built
-
-    def _real(self, seed: int) -> tuple[Pace, Offloaders, Built]:
-        offloaders = Offloaders()
-        try:
-            built = build(self._services(seed), offloader=offloaders, replace_spout=self._replace)
-        finally:
-            for listener in self._listeners.values():  # from now on the sockets are the tasks'
-                listener.close()
-        return RealPace(self.worker), offloaders, built
-
-    def _services(self, seed: int) -> WorkerServices:
-        return WorkerServices(
-            worker=self.worker,
-            plan=plan(self._graph),
-            topology_id=f"{self._graph.name}-1-0",
-            number=1,
-            work_dir=Path(self._folder.name),
-            seed=seed,
-            began_at=BEGAN_AT if self._simulated else None,
-            report_error=self._hooks.error,
+        begun = {name: [one] if isinstance(one, bytes) else one for name, one in (positions or {}).items()}
+        parts = (seed, Path(self._folder.name), self._seen, self._mocked, begun)
+        self._world = (
+            Workers(graph, workers, faults or Faults(), *parts)
+            if workers > 1 or faults is not None
+            else OneWorker(graph, *parts, simulated_time=simulated_time)
         )
 
-    def _watch(self) -> None:
-        for task in self._built.tasks:
-            for number, stream in enumerate(task.spec.streams):
-                self.worker.tap(task.index, number, self._rows.setdefault((task.spec.name, stream), []).append)
-        self.worker.observe(True)
-        self.worker.every(-1, OBSERVE_EVERY_S, self.worker.snapshot, ())
+    @property
+    def worker(self) -> _core.Worker:
+        """The core of the one worker."""
+        assert isinstance(self._world, OneWorker)
+        return self._world.worker
+
+    @property
+    def _built(self) -> Built:
+        assert isinstance(self._world, OneWorker)
+        return self._world.built
 
     # -- life ------------------------------------------------------------------------------------------------
 
@@ -162,8 +122,7 @@ class LocalCluster:
         self._refuse_if_closed()
         self._opened = True
         try:
-            with self._stamps:
-                life.open_all(self.worker, self._built, self._restore)
+            self._world.open()
         except life.OpenFailed as failed:
             self._release()
             failed.error.add_note(f'in open of "{failed.component}", task {failed.task}')
@@ -171,28 +130,17 @@ class LocalCluster:
         for name, values in self._fed_at_start.items():
             self.feed(name, values)
 
-    def _restore(self, task: Task) -> None:
-        stored = self._positions.get(task.spec.name, ())
-        positions = [stored] if isinstance(stored, bytes) else stored
-        if task.task.index < len(positions):
-            seek(task, positions[task.task.index])
-
     def close(self) -> None:
         """Closes the components and lets go of everything; what was seen can still be asked for."""
         if self._closed:
             return
-        if self.worker.is_running() or (
-            isinstance(self._offloaders, VirtualOffloaders) and self._offloaders.loop.is_here()
-        ):
+        if self._world.is_running:
             fix = "close it where it was made, when what you wait for has come"
             raise TopologyError(
                 Defect("cluster_running", "the cluster cannot be closed by the code that it runs", (), fix)
             )
-        with self._stamps:
-            for task, place, error in life.close_all(self._built) if self._opened else []:
-                self._hooks.error(task.index, place, error)
-        for spout in self._bound:
-            spout.unbind()
+        if self._opened:
+            self._world.close()
         self._release()
 
     def _begin(self) -> None:
@@ -208,8 +156,7 @@ class LocalCluster:
     def _release(self) -> None:
         self._closed = True
         self._figures = self.metrics()
-        self._offloaders.close()
-        self.worker.close()
+        self._world.release()
         self._folder.cleanup()
 
     # -- what a test does ------------------------------------------------------------------------------------
@@ -235,8 +182,7 @@ class LocalCluster:
             message = f'"{spout}" is not mocked, so it cannot be fed'
             raise TopologyError(Defect("feed_unmocked", message, (("mocked", known),), "name it in mock_sources"))
         named = mocked.feed(values, stream, ids)
-        for task in self._built.of(spout):
-            self.worker.wake_spout(task.index)
+        self._world.wake(frozenset((spout,)))
         return named
 
     def run_until_idle(self) -> None:
@@ -247,10 +193,7 @@ class LocalCluster:
             TimeoutError: in real time, user code was still running after a minute.
         """
         self._begin()
-        with self._stamps:
-            came_back = self._pace.settle()
-        if not came_back:
-            self._never_ended(f"{REAL_IDLE_WITHIN_S:.0f} s")
+        self._world.settle()
 
     def advance(self, by: float | timedelta, /) -> None:
         """Moves time, running everything that comes due on the way; in real time, waits."""
@@ -259,8 +202,7 @@ class LocalCluster:
             message = f"`advance({by!r})` does not say how far"
             raise TopologyError(Defect("duration_invalid", message, (), "give seconds, or a timedelta, from 0"))
         self.run_until_idle()
-        with self._stamps:
-            self._pace.advance(by_s)
+        self._world.advance(by_s)
 
     def inject(
         self, component: str, error: BaseException, /, *, times: int = 1, when: Callable[[Tuple], bool] | None = None
@@ -271,34 +213,16 @@ class LocalCluster:
         if tasks[0].spec.kind is Kind.SPOUT:
             message = f'"{component}" is a spout: it has no inputs to fail'
             raise TopologyError(Defect("inject_spout", message, (), "let a bolt below it fail"))
-        injections = self._injections.setdefault(component, Injections())
+        injections = self._seen.injections(component)
         injections.orders.append(Injection(error, times, when))
-        for task in tasks:
-            self.worker.intercept(task.index, injections.before)
+        self._world.intercept(component, injections.before)
 
     def drain(self) -> None:
         """Ends the run as a real one ends: sources stop, back-offs are cut short, what is left is worked off, `drain`
         is called in topological order. Time moves as far as sleeping async calls need it.
         """
         self._begin()
-        if any(spout.waiting for mocked in self._mocked.values() for spout in mocked.tasks):
-            self.run_until_idle()  # what was fed has left its source already
-        bound = self.worker.monotonic() + END_WITHIN_S
-
-        def settle() -> None:
-            self.run_until_idle()
-            while self._is_moving() and self._pace.move_to_next(bound):
-                pass
-
-        with self._stamps:
-            drain = life.Drain(self.worker, self._built)
-            drain.stop_sources()
-            settle()
-            for name in life.drains(self._built):
-                drain.component(name)
-                settle()
-            for task, place, error in drain.failures:
-                self._hooks.error(task.index, place, error)
+        self._world.drain()
 
     def finish(self) -> None:
         """Moves time until all that was fed has ended and the other spouts are exhausted; then drains.
@@ -307,12 +231,7 @@ class LocalCluster:
             TimeoutError: that did not happen within ten minutes of simulated time; the text names what is left.
         """
         self.run_until_idle()
-        bound = self.worker.monotonic() + END_WITHIN_S
-        with self._stamps:
-            while not self._has_ended():
-                if not self._pace.move_to_next(bound):
-                    self._never_ended(f"{END_WITHIN_S:.0f} s of simulated time")
-        self.drain()
+        self._world.finish()
 
     # -- what a test sees ------------------------------------------------------------------------------------
 
@@ -345,136 +264,44 @@ class LocalCluster:
 
     def emitted(self, component: str, stream: str = DEFAULT_STREAM) -> list[tuple[Any, ...]]:
         """Every row that the component emitted on the stream, in order; each try of a root again."""
-        if (component, stream) not in self._rows:
+        if (component, stream) not in self._seen.rows:
             streams = ", ".join(self._tasks(component)[0].spec.streams) or "no streams"
             message = f'"{component}" has no stream "{stream}"'
             raise TopologyError(Defect("stream_unknown", message, (("declared", streams),), "ask for one of these"))
-        return list(self._rows[component, stream])
+        return list(self._seen.rows[component, stream])
 
     def acked(self, spout: str) -> list[Any]:
         """Ids of the spout's roots that ended well, in order."""
         self._tasks(spout)
-        return list(self._acked.get(spout, []))
+        return list(self._seen.acked.get(spout, []))
 
     def failed(self, spout: str) -> list[Any]:
         """Ids of the spout's roots that failed, one entry for each failed try, in order."""
         self._tasks(spout)
-        return list(self._failed.get(spout, []))
+        return list(self._seen.failed.get(spout, []))
 
     def dead_letters(self) -> list[Any]:
         """The dead letters (`squall.runtime.letters.Letter`), oldest first."""
-        return list(self._letters.letters)
+        return list(self._seen.letters)
 
     def errors(self) -> list[Any]:
         """The error reports that were kept (`squall.runtime.hooks.ErrorReport`), oldest first.
 
         Bound: the newest 10 of a component, and of a task 5 in 10 s, as its settings say.
         """
-        reports = [report for kept in self._hooks.errors.values() for report in kept]
-        return sorted(reports, key=lambda report: report.at)
+        return sorted(self._world.errors(), key=lambda report: report.at)
 
     def metrics(self) -> Mapping[str, Any]:
         """Counters of each component, summed over its tasks; a user's own are under "user"."""
-        return self._figures or figures(self.worker.snapshot(), self._built.tasks)
+        return self._figures or self._world.figures()
 
     # -- inside ----------------------------------------------------------------------------------------------
 
-    def _replace(self, spec: ComponentSpec, task: TaskSpec) -> Spout | None:
-        if spec.name == DEAD_LETTERS:
-            self._letters.subscriber = DeadLetterSpout(spec.make(None))
-            return self._letters.subscriber
-        if mocked := self._mocked.get(spec.name):
-            mocked.tasks.append(FedSpout())
-            return mocked.tasks[-1]
-        return self._listening(spec) if spec.listens else None
-
-    def _listening(self, spec: ComponentSpec) -> Spout:
-        """A task of a spout that listens; all tasks of its component share one socket, as in a run."""
-        spout = spec.make(None)
-        if spec.name not in self._listeners:
-            self._listeners[spec.name] = spout.bind()
-            self._bound.append(spout)
-        spout.adopt(self._listeners[spec.name].fileno())
-        return spout
-
-    def _now(self) -> datetime:
-        return BEGAN_AT + timedelta(seconds=self.worker.monotonic()) if self._simulated else datetime.now(UTC)
-
-    def _monotonic(self) -> float:
-        return self.worker.monotonic()
-
-    def _observe(self, event: str, task: int, message_id: Any, _attempt: int) -> None:
-        kept = self._acked if event == "acked" else self._failed
-        kept.setdefault(self._built.tasks[task].spec.name, []).append(message_id)
-
     def _tasks(self, component: str) -> Sequence[Task]:
-        if tasks := self._built.of(component):
+        if tasks := [task for task in self._world.tasks if task.spec.name == component]:
             return tasks
         known = [spec.name for spec in self.components]
         near = did_you_mean(component, known)
         fix = f'did you mean "{near}"?' if near else "use the name of a component"
         facts = (("components", ", ".join(known)),)
         raise TopologyError(Defect("component_unknown", f'there is no component "{component}"', facts, fix))
-
-    def _is_moving(self) -> bool:
-        """Whether something is on its way that user code does not hold on purpose."""
-        moving = ("queue", "in_flight", "retrying", "burying")
-        return any(row.get(name) for row in self.worker.snapshot() for name in moving)
-
-    def _has_ended(self) -> bool:
-        """Whether nothing is pending and no spout will give anything; asked when idle."""
-        return not self.worker.pending() and not self.worker.busy() and not self._going_on()
-
-    def _going_on(self) -> list[Task]:
-        """The spouts that may still give something by themselves; stand-ins only pass on."""
-        return [
-            task
-            for task in self._built.tasks
-            if task.spec.kind is Kind.SPOUT
-            and not isinstance(task.instance, FedSpout | DeadLetterSpout)
-            and not self.worker.spout_ended(task.index)
-        ]
-
-    def _never_ended(self, within: str) -> NoReturn:
-        tasks = self._built.tasks
-        left = [f'{count} roots of "{tasks[task].spec.name}" pending' for task, count in self.worker.pending()]
-        for task, queued, held in self.worker.busy():
-            left.append(f'"{tasks[task].spec.name}" has {queued} tuples queued and {held} in its hands')
-        left += [f'spout "{task.spec.name}" is not exhausted' for task in self._going_on()]
-        raise TimeoutError(f'topology "{self._graph.name}" did not end within {within}: ' + "; ".join(left))
-
-
-def _settings(given: Mapping[str, object]) -> dict[str, Any]:
-    settings, defects = dict(DEFAULTS), list[Defect]()
-    for key, value in given.items():
-        try:
-            settings[key] = checked(key, value, "settings of LocalCluster", Scope.LOCAL)
-        except ConfigError as error:
-            defects += error.defects
-    if defects:
-        raise ConfigError(*defects)
-    return settings
-
-
-def _refuse_sockets(spouts: Iterable[ComponentSpec]) -> None:
-    fix = "name it in mock_sources, or use LocalCluster(..., simulated_time=False)"
-    defects = [
-        Defect("simulated_world", f'spout "{spout.name}" {_does(spout)} in simulated time', (), fix) for spout in spouts
-    ]
-    if defects:
-        raise TopologyError(*defects)
-
-
-def _does(spout: ComponentSpec) -> str:
-    return "listens on an address" if spout.listens else "connects to servers"
-
-
-def _mocked(graph: Graph, name: str) -> MockedSpout:
-    spec = graph.components.get(name)
-    if spec is not None and spec.kind is Kind.SPOUT and name != DEAD_LETTERS:
-        return MockedSpout(name, spec.streams)
-    known = [spout.name for spout in graph.spouts if spout.name != DEAD_LETTERS]
-    near = did_you_mean(name, known)
-    fix = f'did you mean "{near}"?' if near else "name a spout"
-    message = f'mock_sources names "{name}", which is no spout'
-    raise TopologyError(Defect("mock_unknown", message, (("spouts", ", ".join(known)),), fix))

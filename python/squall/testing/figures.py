@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from squall.runtime.build import Task
 
@@ -33,6 +33,23 @@ def figures(snapshot: Iterable[Mapping[str, Any]], tasks: Sequence[Task]) -> dic
         if task.spec.name in summed:
             _add_users(summed[task.spec.name].setdefault("user", {}), task)
     return summed
+
+
+def summed(of_workers: Iterable[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """The figures of several workers as one's; of a user's gauge the sum."""
+    sums: dict[str, dict[str, Any]] = {}
+    for figures_of_one in of_workers:
+        for name, component in figures_of_one.items():
+            _add(sums.setdefault(name, {}), component)
+    return sums
+
+
+def _add(to: dict[str, Any], more: Mapping[str, Any]) -> None:
+    for name, value in more.items():
+        if isinstance(value, Mapping):
+            _add(to.setdefault(name, {}), cast("Mapping[str, Any]", value))
+        else:
+            to[name] = to.get(name, 0) + value
 
 
 def _add_users(user: dict[str, Any], task: Task) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from squall import Batch, Spout
 from squall.errors import Defect, TopologyError
@@ -35,6 +35,10 @@ class FedSpout(Spout):
     def __init__(self) -> None:
         self.waiting: deque[Fed] = deque()
 
+    def append(self, fed: Fed) -> None:
+        """One more."""
+        self.waiting.append(fed)
+
     def next_batch(self, limit: int) -> Batch | None:
         """The oldest rows, as far as they are for one stream."""
         if not self.waiting:
@@ -46,13 +50,21 @@ class FedSpout(Spout):
         return Batch([fed.row for fed in taken], ids=[fed.message_id for fed in taken], stream=stream)
 
 
+class Taker(Protocol):
+    """What stands in for one task."""
+
+    def append(self, fed: Fed, /) -> None:
+        """Has one more row emitted."""
+        ...
+
+
 @dataclass
 class MockedSpout:
     """A spout that is never opened, with the stand-ins for its tasks."""
 
     name: str
     streams: Mapping[str, StreamSpec]
-    tasks: list[FedSpout] = field(default_factory=list[FedSpout])
+    tasks: list[Taker] = field(default_factory=list[Taker])
     fed: int = 0
 
     def feed(self, values: Iterable[object], stream: str, ids: Iterable[object] | None) -> list[Any]:
@@ -70,7 +82,7 @@ class MockedSpout:
             message = f'spout "{self.name}" was fed {len(rows)} values with {len(named)} ids'
             raise TopologyError(Defect("feed_ids", message, (), "give one id for each value"))
         for row, message_id in zip(rows, named, strict=True):
-            self.tasks[self.fed % len(self.tasks)].waiting.append(Fed(stream, row, message_id))
+            self.tasks[self.fed % len(self.tasks)].append(Fed(stream, row, message_id))
             self.fed += 1
         return named
 

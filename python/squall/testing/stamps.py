@@ -17,9 +17,10 @@ class Stamps:
     A filter of the handlers and no record factory: what `context.log` says itself as `extra` must not be there before.
     """
 
-    def __init__(self, running: Running, now: Callable[[], datetime]) -> None:
+    def __init__(self, running: Running, now: Callable[[], datetime], worker: int = 1) -> None:
         self._running = running
         self._now = now
+        self._worker = worker
         self._depth = 0
         self._handlers: list[logging.Handler] = []
 
@@ -43,5 +44,5 @@ class Stamps:
         if "component" not in fields and (found := self._running()):
             fields["component"], fields["task"] = found
         if "component" in fields:
-            fields.setdefault("worker", 1)
+            fields.setdefault("worker", self._worker)
         return True

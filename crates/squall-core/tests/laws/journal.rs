@@ -2,7 +2,7 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use squall_core::journal::{Group, HEAD_BYTES, Head, HeadDefect, Scan, Tail, join, scan, write_group};
+use squall_core::journal::{Group, HEAD_BYTES, Head, HeadDefect, Scan, Tail, Trim, join, scan, trim, write_group};
 
 type Records = Vec<Vec<u8>>;
 
@@ -133,4 +133,13 @@ proptest! {
             prop_assert_eq!(join(&segments).is_err(), matters, "lost {:?}", head);
         }
     }
+}
+
+// semantics 33
+#[test]
+fn a_segment_is_gone_for_good_before_the_next_is_removed() {
+    let removed = |until, may_come_back| trim(until, 10, may_come_back);
+    assert_eq!(removed(Some(7), false), Some(Trim::RemoveOldest));
+    assert_eq!(removed(Some(10), true), Some(Trim::SyncDirectory));
+    assert_eq!([removed(Some(11), false), removed(Some(11), true), removed(None, true)], [None; 3]);
 }

@@ -36,7 +36,7 @@ impl Core {
         }
         dict.set_item("peers", peers)?;
         let violations = links.violations.with(|violations| violations.iter().collect::<Vec<_>>());
-        let refusals = links.gate.refusals().iter().collect::<Vec<_>>();
+        let refusals = links.door.refusals();
         let counted: BTreeMap<&str, u64> = violations.into_iter().chain(refusals).filter(|(_, n)| *n > 0).collect();
         dict.set_item("refused", counted)?;
         Ok(dict)

@@ -2,6 +2,7 @@
 //!
 //! `squall_core::link::LinkEnd` decides about streams; this file carries it out, and fails what is lost.
 
+use super::door::Door;
 use super::{EPOCH, Link, Links, News, Peer, WINDOW};
 use crate::core::Core;
 use crate::failures::Failure;
@@ -17,7 +18,7 @@ use squall_core::ids::{Incarnation, RootId, Token};
 use squall_core::link::{Action, Event, LinkEnd};
 use squall_core::retry;
 use squall_core::trace::Note;
-use squall_net::link::{self as net, Address, Broken, Gate, LinkEvent, Socket, Stream};
+use squall_net::link::{self as net, Address, Broken, LinkEvent, Socket, Stream};
 use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -37,7 +38,7 @@ impl Core {
         }
     }
 
-    /// The gate has found a peer, or not.
+    /// A peer was found, or not.
     pub(super) fn link_event(&self, py: Python<'_>, links: &Links, event: LinkEvent) {
         match event {
             LinkEvent::Up { peer, token, session, stream } => {
@@ -96,9 +97,9 @@ impl Core {
             Action::Nothing | Action::Use { .. } => {}
             Action::Seek { within_ns } => {
                 drop(peer.socket.replace(None));
-                peer.seek(&links.gate, within_ns.map(Duration::from_nanos));
+                peer.seek(&links.door, within_ns.map(Duration::from_nanos));
             }
-            Action::LetIn => peer.seek(&links.gate, None),
+            Action::LetIn => peer.seek(&links.door, None),
             Action::Miss { for_ns } => {
                 let because = peer.refusal.get().map(|cause| cause.to_string());
                 let told = self.hooks(py).call_method1("link_missed", (peer.worker, for_ns as f64 / 1e9, because));
@@ -108,7 +109,7 @@ impl Core {
             }
             Action::GiveUp => {
                 drop(peer.socket.replace(None));
-                links.gate.forget(peer.worker);
+                links.door.forget(peer.worker);
                 let session = peer.with_end(|end| end.session());
                 let told = self.hooks(py).call_method1("link_lost", (peer.worker, peer.incarnation.get(), session));
                 if let Err(fault) = told {
@@ -127,7 +128,7 @@ impl Core {
         let token = Token { epoch: EPOCH, incarnation: Incarnation(incarnation) };
         let address = (worker > links.number).then_some(Address::Unix(path));
         let sought = net::Peer { worker, token, session, address };
-        links.gate.seek(sought.clone(), None);
+        links.door.seek(sought.clone(), None);
         let own = Token { epoch: EPOCH, incarnation: self.incarnation };
         peer.incarnation.set(incarnation);
         peer.refusal.set(None);
@@ -190,7 +191,7 @@ impl Core {
     #[cold]
     fn let_go(&self, links: &Links, peer: &Peer) -> Vec<RootId> {
         peer.incarnation.set(0);
-        links.gate.forget(peer.worker);
+        links.door.forget(peer.worker);
         drop((peer.socket.replace(None), peer.acks.replace(Acks::default())));
         let mut roots = BTreeSet::new();
         let mut note =
@@ -239,10 +240,10 @@ impl Peer {
         self.with_end(|end| end.step(event, now_ns)).unwrap_or(Action::Nothing)
     }
 
-    /// Has the gate seek the life that the link is to.
-    fn seek(&self, gate: &Gate, within: Option<Duration>) {
+    /// Has the life sought that the link is to.
+    fn seek(&self, door: &Door, within: Option<Duration>) {
         if let Some(sought) = self.link.with(|link| link.as_ref().map(|link| link.sought.clone())) {
-            gate.seek(sought, within);
+            door.seek(sought, within);
         }
     }
 }

@@ -27,7 +27,7 @@ impl Core {
             worked = true;
             self.hear(py, links, news);
         }
-        let events = links.gate.take();
+        let events = links.door.take();
         let has_new = !events.is_empty();
         for event in events {
             worked = true;

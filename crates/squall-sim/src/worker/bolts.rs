@@ -1,30 +1,95 @@
 //! Bolts: what they do with their inputs, and what user code does wrong in them.
 
 use super::spouts::pick;
-use super::{Input, Worker};
-use crate::host::{Due, Host};
+use super::{Input, Worker, ends};
+use crate::host::{Due, Host, Word};
 use crate::mutant::Mutant;
-use crate::plan::{Component, TaskId};
-use crate::truth::{Try, TupleId};
+use crate::plan::{Component, MS, TaskId, US};
+use crate::truth::Message;
 use squall_core::ids::RootId;
+use std::collections::BTreeSet;
 
-const HOLD_MAX_US: u64 = 2_000;
-
-/// A tuple to be sent.
-struct Child {
-    task: TaskId,
-    pairs: Vec<(RootId, u64)>,
-    tuple: TupleId,
-}
+const HOLD_MAX_NS: u64 = 50 * MS;
 
 impl Worker {
+    /// Whether a task has something to do and may do it.
+    pub(super) fn may_run(&mut self, host: &Host, task: TaskId) -> bool {
+        self.bolts[&task].inbox.ready() > 0 && !self.is_held_up(host, task)
+    }
+
+    /// Whether a task that this one feeds is over its high-water mark; edges that close a loop are exempt.
+    // semantics 26
+    fn is_held_up(&mut self, host: &Host, task: TaskId) -> bool {
+        let below = |of: Component| match host.plan.bolts[task].0 {
+            Component::Split => of != Component::Split,
+            Component::Join => of == Component::Count,
+            Component::Count => false,
+        };
+        (0..host.plan.bolts.len()).any(|other| below(host.plan.bolts[other].0) && self.is_full(other))
+    }
+
+    /// Whether a task is over its high-water mark, or away.
+    pub(super) fn is_full(&mut self, task: TaskId) -> bool {
+        match self.fars.get_mut(&task) {
+            Some(far) => far.is_full(),
+            None => self.bolts.get_mut(&task).is_some_and(|bolt| bolt.high_water.room(bolt.inbox.len()) == 0),
+        }
+    }
+
+    /// The next rows of one call; a root on which workers died comes alone.
+    fn take_batch(&mut self, host: &mut Host, task: TaskId) -> Vec<(RootId, Input)> {
+        let mut inputs: Vec<(RootId, Input)> = Vec::new();
+        while (inputs.len() as u64) < host.plan.batch {
+            let front = self.bolts[&task].inbox.front_root();
+            if !inputs.is_empty() && front.is_some_and(|root| self.is_solo(root)) {
+                break;
+            }
+            let Some(msg) = self.bolts[&task].inbox.pop() else { break };
+            let from = host.plan.place_of_source(msg.channel);
+            if from != self.place {
+                let waiting = &mut self.bolts.get_mut(&task).expect("a task of this worker").waiting[from];
+                *waiting = (waiting.0 - 1, waiting.1 - msg.row.bytes);
+            }
+            host.truth.taken(msg.row.tuple);
+            let is_solo = self.is_solo(msg.root);
+            let pairs = if msg.root.is_bundle() { self.bundles.take(msg.root) } else { [(msg.root, msg.edge)].into() };
+            inputs.push((msg.root, Input { pairs, tuple: msg.row.tuple }));
+            if is_solo {
+                break;
+            }
+        }
+        inputs
+    }
+
     pub(super) fn run_bolt(&mut self, host: &mut Host, task: TaskId) {
-        let Some(msg) = self.inboxes[&task].pop() else { return };
-        let pairs = if msg.root.is_bundle() { self.bundles.take(msg.root) } else { [(msg.root, msg.edge)].into() };
-        let input = Input { pairs, tuple: msg.row.0 };
+        if host.strikes(host.plan.faults.hold_channel) {
+            self.hold_channel(host, task);
+        }
+        let inputs: Vec<Input> = self.take_batch(host, task).into_iter().map(|(_, input)| input).collect();
+        if host.plan.bolts[task].0 == Component::Split && inputs.iter().any(|input| kills(host, input)) {
+            let suspects: BTreeSet<RootId> =
+                inputs.iter().flat_map(|input| input.pairs.iter().map(|(root, _)| *root)).collect();
+            let suspects = suspects.into_iter().collect(); // a death counts once, however many tuples a root had there
+            self.is_dying = true;
+            let (place, messages) = (self.place, messages_of(host, &inputs));
+            host.trace.note(host.now_ns, || format!("worker {place} is killed among {messages:?}"));
+            return host.words.push(Word::Died { place: self.place, suspects });
+        }
+        inputs.into_iter().for_each(|input| self.process(host, task, input));
+    }
+
+    /// Lets a channel wait for a while, as a barrier will.
+    fn hold_channel(&mut self, host: &mut Host, task: TaskId) {
+        let Some(channel) = self.bolts[&task].inbox.front_channel() else { return };
+        self.bolts[&task].inbox.hold(channel);
+        let delay_ns = host.chance.between(100 * US, 20 * MS);
+        host.later(self.place, self.life, delay_ns, Due::Release { task, channel });
+    }
+
+    fn process(&mut self, host: &mut Host, task: TaskId, input: Input) {
         let component = host.plan.bolts[task].0;
-        let poison =
-            component == Component::Split && host.truth.messages_of(input.tuple).any(|message| host.is_poison(message));
+        let poison = component == Component::Split
+            && host.truth.messages_of(input.tuple).any(|message| host.nature.is_poison(message));
         if poison || host.strikes(host.plan.faults.flaky) {
             return self.fail_input(host, input);
         }
@@ -33,21 +98,39 @@ impl Worker {
         }
         match component {
             Component::Join => self.join(host, task, input),
-            Component::Count => self.finish(host, vec![input], &[]),
+            Component::Count => self.count(host, task, input),
             Component::Split => {
                 let mut targets: Vec<TaskId> = (0..host.plan.fan_out).map(|_| pick(host, Component::Count)).collect();
-                if !host.plan.tasks(Component::Join).is_empty() && host.chance.permille(400) {
+                if host.plan.has_joins() && host.chance.permille(400) {
                     targets.push(pick(host, Component::Join));
                 }
-                self.finish(host, vec![input], &targets);
+                self.finish(host, task, vec![input], &targets);
             }
         }
+    }
+
+    /// Ends the input, or sends it round again.
+    // semantics 26
+    fn count(&mut self, host: &mut Host, task: TaskId, input: Input) {
+        let (often, most) = host.plan.again;
+        if host.truth.hops(input.tuple) >= most || !host.chance.permille(often) {
+            return self.finish(host, task, vec![input], &[]);
+        }
+        let target = pick(host, Component::Split);
+        let queued = self.fars.get(&target).map_or_else(|| self.bolts[&target].inbox.len(), |far| far.rows.len());
+        if queued >= host.plan.loop_max {
+            return self.fail_input(host, input);
+        }
+        self.finish(host, task, vec![input], &[target]);
     }
 
     /// User code raised: every tree of the input fails.
     fn fail_input(&mut self, host: &mut Host, input: Input) {
         for (root, edge) in input.pairs {
-            if host.has(Mutant::FailureAcked) { self.ack(host, root, edge) } else { self.fail(host, root) }
+            match host.has(Mutant::FailureAcked) {
+                true => self.ack(host, root, edge),
+                false => self.fail(host, root, ends::BY_USER_CODE),
+            }
         }
     }
 
@@ -58,7 +141,7 @@ impl Worker {
         self.next_hold += 1;
         self.holds.insert(hold, input);
         if !host.has(Mutant::HoldNeverTimesOut) {
-            self.later(host, HOLD_MAX_US, Due::HoldExpired(hold));
+            host.later(self.place, self.life, HOLD_MAX_NS, Due::HoldExpired(hold));
         }
     }
 
@@ -69,71 +152,32 @@ impl Worker {
     }
 
     fn join(&mut self, host: &mut Host, task: TaskId, input: Input) {
-        let waiting = self.joins.get_mut(&task).expect("a task of this worker");
+        let waiting = &mut self.bolts.get_mut(&task).expect("a task of this worker").joined;
         waiting.push(input);
         let (first, enough) = (waiting.len() == 1, waiting.len() >= host.plan.join_of);
         if enough {
             self.flush_join(host, task);
         } else if first {
-            let delay_us = host.chance.between(50, host.plan.join_wait_us);
-            self.later(host, delay_us, Due::Flush(task));
+            let delay_ns = host.chance.between(50 * US, host.plan.join_wait_ns);
+            host.later(self.place, self.life, delay_ns, Due::Flush(task));
         }
     }
 
     pub(super) fn flush_join(&mut self, host: &mut Host, task: TaskId) {
-        let inputs = std::mem::take(self.joins.get_mut(&task).expect("a task of this worker"));
+        let inputs = std::mem::take(&mut self.bolts.get_mut(&task).expect("a task of this worker").joined);
         if !inputs.is_empty() {
             let target = pick(host, Component::Count);
-            self.finish(host, inputs, &[target]);
+            self.finish(host, task, inputs, &[target]);
         }
     }
+}
 
-    /// Sends a child to each target, anchored to all inputs, and acks the inputs.
-    fn finish(&mut self, host: &mut Host, inputs: Vec<Input>, targets: &[TaskId]) {
-        let mut xors = vec![0; inputs.len()];
-        let children: Vec<Child> = targets.iter().map(|task| self.anchor(host, &inputs, *task, &mut xors)).collect();
-        inputs.iter().for_each(|input| host.truth.processed(input.tuple));
-        if host.has(Mutant::AckBeforeEmit) {
-            self.ack_inputs(host, &inputs, |edge, _| edge, &xors);
-            self.send_all(host, children);
-            return self.ack_inputs(host, &inputs, |_, xor| xor, &xors);
-        }
-        self.send_all(host, children);
-        self.ack_inputs(host, &inputs, |edge, xor| edge ^ xor, &xors);
-    }
+fn messages_of(host: &Host, inputs: &[Input]) -> Vec<Message> {
+    inputs.iter().flat_map(|input| host.truth.messages_of(input.tuple)).collect()
+}
 
-    /// A child of all inputs: a new edge from each, and for each root the XOR of the edges from its tuples.
-    fn anchor(&mut self, host: &mut Host, inputs: &[Input], task: TaskId, xors: &mut [u64]) -> Child {
-        let mut tries: Vec<Try> = inputs.iter().flat_map(|input| host.truth.tries_of(input.tuple)).copied().collect();
-        tries.sort_unstable();
-        tries.dedup();
-        let tuple = host.truth.born(tries);
-        let left_out = host.has(Mutant::ChildLeftOut) && host.chance.permille(100);
-        let mut pairs: Vec<(RootId, u64)> = Vec::new();
-        for (input, xor) in inputs.iter().zip(xors) {
-            let edge = self.edge(host);
-            *xor ^= if left_out { 0 } else { edge };
-            for (root, _) in &input.pairs {
-                match pairs.iter_mut().find(|pair| pair.0 == *root) {
-                    Some(pair) if host.has(Mutant::SharedRootOverwritten) => pair.1 = edge,
-                    Some(pair) => pair.1 ^= edge,
-                    None => pairs.push((*root, edge)),
-                }
-            }
-        }
-        Child { task, pairs, tuple }
-    }
-
-    fn send_all(&mut self, host: &mut Host, children: Vec<Child>) {
-        children.into_iter().for_each(|child| self.send(host, child.task, &child.pairs, child.tuple));
-    }
-
-    fn ack_inputs(&mut self, host: &mut Host, inputs: &[Input], sum: impl Fn(u64, u64) -> u64, xors: &[u64]) {
-        for (input, xor) in inputs.iter().zip(xors) {
-            let acked = if host.has(Mutant::BundleAcksFirstRootOnly) { 1 } else { input.pairs.len() };
-            for (root, edge) in input.pairs.iter().take(acked) {
-                self.ack(host, *root, sum(*edge, *xor));
-            }
-        }
-    }
+/// Whether user code kills its worker on an input.
+fn kills(host: &Host, input: &Input) -> bool {
+    let mut messages = host.truth.messages_of(input.tuple);
+    messages.next().is_some_and(|message| host.nature.is_killer(message) && messages.all(|other| other == message))
 }

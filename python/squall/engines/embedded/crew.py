@@ -6,7 +6,7 @@ import secrets
 import selectors
 import socket
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from squall.cluster import acquaintance, incarnations, levels, settling, totals, worker_life
@@ -16,11 +16,11 @@ from squall.cluster.incarnations import Incarnations
 from squall.cluster.legacy import Key, Legacy
 from squall.cluster.settling import Settling
 from squall.cluster.totals import Totals
-from squall.engines.embedded import sockets
+from squall.engines.embedded.process import Process
 from squall.engines.embedded.questions import Questions
 from squall.engines.embedded.seat import Event, Origin, Remains, Seat
 from squall.engines.embedded.tail import Tail
-from squall.engines.embedded.worker_process import Wanted, WorkerProcess
+from squall.engines.embedded.worker_process import Wanted, WorkerProcess, link_name
 from squall.errors import ClusterError, Defect
 from squall.model.graph import Plan
 from squall.runtime import stats
@@ -73,6 +73,8 @@ class Crew:
         wanted: what all workers are to run.
         selector: has this object called when a worker says something, or ends.
         inputs: what a new life is to have.
+        start: starts a life; see `WorkerProcess`.
+        clock: the monotonic one, in seconds.
     """
 
     def __init__(
@@ -82,8 +84,11 @@ class Crew:
         selector: selectors.BaseSelector,
         news: News,
         inputs: Inputs,
+        start: Callable[..., Process] = WorkerProcess,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._wanted, self._plan, self._news, self._inputs = wanted, plan, news, inputs
+        self._start_process, self._clock = start, clock
         self._secret = secrets.token_bytes(32)
         self._incarnations, self._acquaintance, self._legacy = Incarnations(), Acquaintance(), Legacy()
         components, specs = [*(spout.name for spout in plan.graph.spouts), *plan.graph.order], plan.graph.components
@@ -104,7 +109,7 @@ class Crew:
                 "the worker" if len(numbers) == 1 else f"worker {number}",
                 worker_life.begun(number, limits)[0],
                 Tail(wanted.log_of(number)),
-                sockets.listen(wanted.run_dir / _socket_name(number)) if len(numbers) > 1 else None,
+                wanted.listener_of(number) if len(numbers) > 1 else None,
                 components,
                 selector,
                 self._heard,
@@ -162,7 +167,7 @@ class Crew:
         """Gives all workers a command with an `id`; `News.answered` gets what they say, as one answer."""
         asked = [seat for seat in self._living() if seat.was_ready] or self._living()
         self._questions.ask(request, (seat.incarnation for seat in asked))
-        changed = levels.told(self._levels, request, time.monotonic()) if asked else self._levels
+        changed = levels.told(self._levels, request, self._clock()) if asked else self._levels
         # Who only starts has been told of the levels before, and takes part.
         for seat in asked if changed == self._levels else self._living():
             seat.tell(request, may_be_lost=True)
@@ -246,7 +251,7 @@ class Crew:
         return [seat for seat in self._seats.values() if seat.is_living]
 
     def _step(self, seat: Seat, event: worker_life.Event) -> None:
-        seat.life, actions = worker_life.step(seat.life, event, time.monotonic())
+        seat.life, actions = worker_life.step(seat.life, event, self._clock())
         for action in actions:
             match action:
                 case worker_life.Start():
@@ -272,12 +277,12 @@ class Crew:
         self._step(seat, worker_life.Started())
         self._news.changed(seat.number, seat.pid, "started", None)
 
-    def _process(self, seat: Seat, incarnation: int, names: set[str]) -> WorkerProcess:
+    def _process(self, seat: Seat, incarnation: int, names: set[str]) -> Process:
         """The process of a new life, which runs tasks of these components."""
         places = {(task.component, task.index) for task in self._plan.tasks_in(seat.number)}
         reads_stdin = any(self._plan.graph.components[name].reads_stdin for name, index in places if index == 0)
         spouts = self._spouts_of(seat.number)
-        return WorkerProcess(
+        return self._start_process(
             self._wanted,
             number=seat.number,
             workers=len(self._seats),
@@ -289,7 +294,7 @@ class Crew:
             positions=[one for one in self._inputs.positions() if (one["component"], one["task"]) in places],
             ended=self._legacy.ended(spouts),
             suspects=self._legacy.suspects(spouts),
-            levels=levels.in_force(self._levels, time.monotonic()),
+            levels=levels.in_force(self._levels, self._clock()),
         )
 
     def _heard(self, seat: Seat, event: Event) -> None:
@@ -392,7 +397,7 @@ class Crew:
             told_of = {"worker": word.worker, "incarnation": word.incarnation}
             match word:
                 case Meet(to, session=session):
-                    path = _socket_name(word.worker)
+                    path = link_name(word.worker)
                     self.tell_worker(to, {"cmd": "peer", **told_of, "session": session, "path": path})
                 case Part(to):
                     self.tell_worker(to, {"cmd": "peer-lost", **told_of, "ran": ran, "suspects": suspects})
@@ -416,11 +421,6 @@ class Crew:
         for seat in self._living():
             if seat.incarnation in incarnations:
                 seat.tell(command)
-
-
-def _socket_name(number: int) -> str:
-    """Where in the folder of the run the others call a worker."""
-    return f"worker-{number}.sock"
 
 
 def _key(component: str, index: int) -> Key:

@@ -12,8 +12,8 @@ from typing import Any
 from squall.cluster.causes import Cause, cause_of, told
 from squall.cluster.worker_life import WorkerLife
 from squall.engines.embedded import sockets
+from squall.engines.embedded.process import Process
 from squall.engines.embedded.tail import Tail
-from squall.engines.embedded.worker_process import WorkerProcess
 from squall.errors import Defect
 
 Event = dict[str, Any]
@@ -68,7 +68,7 @@ class Seat:
     ) -> None:
         self.number, self.who, self.life, self.tail, self.listener = number, who, life, tail, listener
         self._components, self._selector, self._heard, self._ended = components, selector, heard, ended
-        self._process: WorkerProcess | None = None
+        self._process: Process | None = None
         self._lines = sockets.LineBuffer()
         self._said: Cause | None = None
         self._raised: str | None = None
@@ -86,7 +86,7 @@ class Seat:
         """Of its process; 0: there is none."""
         return 0 if self._process is None else self._process.pid
 
-    def begin(self, process: WorkerProcess, incarnation: int) -> None:
+    def begin(self, process: Process, incarnation: int) -> None:
         """A life has begun."""
         self._process, self.incarnation = process, incarnation
         self._said, self._raised, self._lines = None, None, sockets.LineBuffer()
@@ -174,11 +174,11 @@ class Seat:
             self.listener.close()
         return lines
 
-    def _hear(self, process: WorkerProcess) -> None:
+    def _hear(self, process: Process) -> None:
         if process is self._process and not self._hear_some(process):  # else it was buried a moment ago
             self._selector.unregister(process.session)
 
-    def _hear_some(self, process: WorkerProcess) -> bool:
+    def _hear_some(self, process: Process) -> bool:
         """Takes what the process said; whether it may say more."""
         try:
             data = process.session.recv(1 << 16, socket.MSG_DONTWAIT)

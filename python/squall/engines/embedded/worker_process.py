@@ -18,10 +18,10 @@ from squall import _core
 from squall.cluster.levels import Level
 from squall.engines.embedded import sockets
 from squall.engines.embedded.outgoing import Outgoing
+from squall.engines.embedded.process import Process
 from squall.engines.embedded.process_figures import ProcessFigures
 from squall.engines.embedded.runs import group_of, usable
 from squall.runtime.bootstrap import Bootstrap
-from squall.runtime.marks import marked
 
 MAX_WAITING_BYTES = 1 << 20
 
@@ -47,8 +47,17 @@ class Wanted:
         """Where a worker logs: the first one in the run's own log, the others beside it."""
         return self.log_file if worker == 1 else self.log_file.with_suffix(f".{worker}.log")
 
+    def listener_of(self, worker: int) -> socket.socket | None:
+        """Where other workers call one, at `link_name` in the folder of the run."""
+        return sockets.listen(self.run_dir / link_name(worker))
 
-class WorkerProcess:
+
+def link_name(worker: int) -> str:
+    """Where in the folder of the run the others call a worker."""
+    return f"worker-{worker}.sock"
+
+
+class WorkerProcess(Process):
     """The process of one life of a worker, in a session of its own.
 
     Args:
@@ -90,7 +99,8 @@ class WorkerProcess:
 
             if stdin is not None:
                 its.enter_context(stdin)
-            self._page = opened(_core.page_create(), ours)
+            page = opened(_core.page_create(), ours)
+            super().__init__(page)
             session, theirs = socket.socketpair()
             self.session = ours.enter_context(session)
             its.enter_context(theirs)
@@ -113,7 +123,7 @@ class WorkerProcess:
                 incarnation=incarnation,
                 seed=secrets.randbits(64),
                 session_fd=theirs.fileno(),
-                page_fd=self._page,
+                page_fd=page,
                 dump_fd=dump,
                 stdout_fd=stdout,
                 listen_fds={name: listener.fileno() for name, listener in listeners.items()},
@@ -137,7 +147,7 @@ class WorkerProcess:
                 stdin=bootstrap,
                 stdout=log,
                 stderr=log,
-                pass_fds=[theirs.fileno(), self._page, dump, stdout, *boot.listen_fds.values(), *inputs],
+                pass_fds=[theirs.fileno(), page, dump, stdout, *boot.listen_fds.values(), *inputs],
                 start_new_session=True,
             )
             ours.callback(self._end_at_once)
@@ -182,48 +192,6 @@ class WorkerProcess:
         self.kill()
         return self._process.wait()
 
-    def calls(self) -> int:
-        """How many calls of user code its loop has begun."""
-        return _core.page_read(self._page)[1]
-
-    def totals(self) -> tuple[int, int, int, int]:
-        """Emitted, acked, failed and dead roots of all its spouts; they outlive it."""
-        return _core.page_totals(self._page)
-
-    def ran(self) -> list[int]:
-        """Numbers, from 1, of the components whose code was running."""
-        component, _ = _core.page_read(self._page)
-        return sorted({component, *marked(self._page)} - {0})
-
-    def prefixes(self, spouts: int) -> list[int]:
-        """How many outputs of each of its so many spouts' tasks have ended with all before them; they outlive it.
-
-        Out: 0 for spouts that are no generators; in order.
-        """
-        return _core.page_prefixes(self._page, spouts)
-
-    def suspects(self) -> list[tuple[bool, int]]:
-        """The tuples that its loop's last call worked on, and those of the calls away from it; they outlive it.
-
-        Out: (whether it was a call away from the loop, root).
-        """
-        return _core.page_suspects(self._page)
-
-    def origin(self, incarnation: int, root: int) -> tuple[int, int] | None:
-        """With what a root of this life of it began: (number of the spout's task, place of the output); it outlives it.
-
-        None: it is the root of another life, or worker.
-        """
-        return _core.page_origin(self._page, incarnation, root)
-
-    def reading(self) -> tuple[int, int] | None:
-        """The origin of the record of a journal that user code was reading; it outlives it."""
-        return _core.page_reading(self._page)
-
-    def on_loop(self) -> int:
-        """The number, from 1, of the component whose code ran on its loop; 0: none."""
-        return _core.page_read(self._page)[0]
-
     def out_of_memory(self) -> bool:
         """Whether the kernel has killed a process for memory since this one was started."""
         return _oom_kills() > self._oom_kills
@@ -231,7 +199,7 @@ class WorkerProcess:
     def close(self) -> None:
         """Lets go of its descriptors."""
         self._group.unlink(missing_ok=True)
-        for fd in (self.pidfd, self._page):
+        for fd in (self.pidfd, self.page):
             os.close(fd)
         self.session.close()
 

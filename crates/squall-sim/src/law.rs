@@ -1,0 +1,79 @@
+//! The laws that must hold in every history.
+
+/// One of them, by the name that reports use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Law {
+    /// A1: a message is acked only when every tuple anchored to it was processed.
+    NothingUnprocessedIsAcked,
+    /// A2: what is committed, marked in a journal, or receipted as processed has ended.
+    NothingUnendedIsCommitted,
+    /// A3: each try ends once.
+    TriesEndOnce,
+    /// A4: no more tries are open than the spout may have.
+    LimitKept,
+    /// A5: a ledger has open what the truth has open.
+    NothingOutlivesItsTree,
+    /// A6: no two edges have the same id.
+    EdgesAreUnique,
+    /// A7: a message is given up after exactly its tries, and only failures of user code count.
+    OnlyFailuresCount,
+    /// A8: a link delivers each frame once, in order, as it was sent.
+    LinksDeliverOnce,
+    /// A9: when the faults are over, everything ends.
+    EverythingEnds,
+    /// B1: who waits for credit gets some when the task has nothing to do.
+    NobodyStarves,
+    /// B2: of each worker no more waits in a mailbox than credit says, and no more frames than its link may keep.
+    QueuesAreBounded,
+    /// C7: tuples of a channel are taken in the order in which they were sent.
+    ChannelsKeepOrder,
+    /// S1: a task acts in one life at a time: nothing of an earlier one is taken in.
+    OneLifeActs,
+    /// L1: a link between living workers is not given up when streams only break.
+    LinksResume,
+    /// L2: what was receipted as stored comes again from the journal, until it has ended.
+    StoredIsThere,
+    /// L3: when all has ended nothing is left over: no tree, tuple, frame, stream, or file.
+    NothingIsLeftOver,
+    /// K1: what kills its worker again and again is given up, and nothing else is.
+    OnlyKillersAreGivenUp,
+}
+
+impl Law {
+    /// Every law.
+    pub const ALL: [Law; 17] = [
+        Law::NothingUnprocessedIsAcked,
+        Law::NothingUnendedIsCommitted,
+        Law::TriesEndOnce,
+        Law::LimitKept,
+        Law::NothingOutlivesItsTree,
+        Law::EdgesAreUnique,
+        Law::OnlyFailuresCount,
+        Law::LinksDeliverOnce,
+        Law::EverythingEnds,
+        Law::NobodyStarves,
+        Law::QueuesAreBounded,
+        Law::ChannelsKeepOrder,
+        Law::OneLifeActs,
+        Law::LinksResume,
+        Law::StoredIsThere,
+        Law::NothingIsLeftOver,
+        Law::OnlyKillersAreGivenUp,
+    ];
+
+    /// Its short name.
+    pub fn number(self) -> &'static str {
+        const NUMBERS: [&str; 17] =
+            ["A1", "A2", "A3", "A4", "A5", "A6", "A7", "A8", "A9", "B1", "B2", "C7", "S1", "L1", "L2", "L3", "K1"];
+        NUMBERS[self as usize]
+    }
+}
+
+/// A law that was broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Which.
+    pub law: Law,
+    /// By what.
+    pub what: String,
+}
