@@ -4,7 +4,7 @@
 //! outputs are routed one by one ([`Fast::Noted`](crate::task::Fast::Noted)), inputs go by `run_peculiar`, roots by
 //! `look_closer`, ends by `tell_of_end`. What goes over links, and the ledger, are as ever.
 
-use crate::core::{Clock, Core};
+use crate::core::Core;
 use crate::links::ALONE_FROM;
 use crate::roots::Pending;
 use crate::task::{Cur, OutStream, Task};
@@ -32,15 +32,13 @@ struct Writing {
     written_bytes: u64,
     most_bytes: u64,
     cut: Cut,
-    /// From the loop's time to the system's monotonic clock.
-    offset_ns: u64,
     /// The ended prefix of each spout, as it was noted last.
     prefixes: HashMap<u32, u64>,
 }
 
 impl Trace {
     /// Begins a trace in a file that is empty. Bound: `most_bytes`, then nothing more is noted.
-    pub fn begin(file: OwnedFd, most_bytes: u64, worker: u32, incarnation: u16, clock: &Clock) -> io::Result<Trace> {
+    pub fn begin(file: OwnedFd, most_bytes: u64, worker: u32, incarnation: u16) -> io::Result<Trace> {
         let mut file = File::from(file);
         file.write_all(&head(worker, incarnation))?;
         Ok(Trace(Local::new(Writing {
@@ -50,22 +48,18 @@ impl Trace {
             written_bytes: HEAD_BYTES as u64,
             most_bytes,
             cut: Cut::Whole,
-            offset_ns: match clock {
-                Clock::Real(_) => monotonic_ns(),
-                Clock::Virtual(_) => 0,
-            },
             prefixes: HashMap::new(),
         })))
     }
 }
 
 impl Writing {
-    fn note(&mut self, now_ns: u64, note: &Note<'_>) {
+    fn note(&mut self, now_ns: impl FnOnce() -> u64, note: &Note<'_>) {
         if self.cut != Cut::Whole {
             return;
         }
         if self.block.len() == BLOCK_HEAD_BYTES {
-            self.began_ns = self.offset_ns + now_ns;
+            self.began_ns = now_ns();
         }
         note.write(&mut self.block);
     }
@@ -78,7 +72,7 @@ impl Writing {
         if self.written_bytes + self.block.len() as u64 > self.most_bytes {
             return self.cut(Cut::Full);
         }
-        finish_block(&mut self.block, self.began_ns, self.offset_ns + now_ns);
+        finish_block(&mut self.block, self.began_ns, now_ns);
         if let Err(error) = self.file.write_all(&self.block) {
             // Its head has its room already, so this can be said also where the disk is full.
             return self.cut(Cut::Unwritable).and(Err(error));
@@ -111,12 +105,17 @@ impl Core {
         }
     }
 
+    /// The time that traces of several workers have in common. (That of the loop may run ahead by what another process
+    /// took of the processor between two looks at clocks.)
+    fn traced_ns(&self) -> u64 {
+        if self.is_virtual() { self.now_ns.get() } else { monotonic_ns() }
+    }
+
     #[cold]
     #[inline(never)]
     fn note_now(&self, note: &Note<'_>) {
         if let Some(trace) = &self.trace {
-            let now_ns = self.now_precise_ns();
-            trace.0.with(|writing| writing.note(now_ns, note));
+            trace.0.with(|writing| writing.note(|| self.traced_ns(), note));
         }
     }
 
@@ -170,7 +169,7 @@ impl Core {
                 self.note_now(&Note::Prefix { task: task.task_id as u32, ended });
             }
         }
-        let now_ns = self.now_precise_ns();
+        let now_ns = self.traced_ns();
         if let Err(error) = trace.0.with(|writing| writing.write(now_ns)) {
             // SAFETY: the interpreter lock is held wherever tuples move.
             let py = unsafe { Python::assume_attached() };

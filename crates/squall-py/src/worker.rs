@@ -96,10 +96,9 @@ impl Worker {
         let waiter = Waiter::new()?;
         // SAFETY: the caller hands the descriptor over.
         let page = page_fd.map(|fd| Page::open(unsafe { OwnedFd::from_raw_fd(fd) })).transpose()?;
-        let clock = if r#virtual { Clock::Virtual(Cell::new(0)) } else { Clock::Real(RealClock::new()) };
         let trace = trace.map(|(fd, most_bytes, worker)| {
             // SAFETY: the caller hands the descriptor over.
-            Trace::begin(unsafe { OwnedFd::from_raw_fd(fd) }, most_bytes, worker, incarnation, &clock)
+            Trace::begin(unsafe { OwnedFd::from_raw_fd(fd) }, most_bytes, worker, incarnation)
         });
         let trace = trace.transpose()?;
         let acking = setting::<Option<i64>>(settings, "topology.acker.executors", None)? != Some(0);
@@ -130,7 +129,7 @@ impl Worker {
             failures: Cell::new(0),
             hooks: Local::new(Some(hooks)),
             now_ns: Cell::new(0),
-            clock,
+            clock: if r#virtual { Clock::Virtual(Cell::new(0)) } else { Clock::Real(RealClock::new()) },
             slice_ns: if r#virtual { u64::MAX / 2 } else { SLICE_NS },
             loop_thread: Cell::new(std::ptr::null_mut()),
             current_tuple: Cell::new(std::ptr::null()),

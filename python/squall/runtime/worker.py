@@ -61,6 +61,21 @@ class Failure:
     error: str
 
 
+def _trace(boot: Bootstrap, settings: Mapping[str, Any]) -> tuple[int, int, int] | None:
+    """What the core needs to write the trace of this life; None: it is not to, or cannot."""
+    if settings["topology.trace.dir"] is None:
+        return None
+    folder = Path(settings["topology.trace.dir"]) / f"{boot.topology_id}-{boot.parent}"
+    file = folder / f"worker-{boot.worker}-life-{boot.incarnation}.trace"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        fd = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        log.error("event=trace_unwritable file=%s error=%s", file, error.strerror)
+        return None
+    return fd, settings["topology.trace.max.bytes"], boot.worker
+
+
 class WorkerProcess:
     """One life of a worker: built from its bootstrap, run, drained, ended."""
 
@@ -96,6 +111,7 @@ class WorkerProcess:
             virtual=False,
             settings=core_settings(graph.settings),
             page_fd=boot.page_fd,
+            trace=_trace(boot, graph.settings),
         )
         self.partings = Partings()
         self.stages = Stages(self.worker, lambda stage: self.send("quiet", stage=stage.number))
