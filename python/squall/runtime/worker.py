@@ -45,6 +45,7 @@ from squall.runtime.replay import Replays
 from squall.runtime.running import Running
 from squall.runtime.stages import Stage, Stages
 from squall.runtime.taps import Taps
+from squall.runtime.tracing import open_trace
 from squall.runtime.watch import Life, Watch
 
 log = logging.getLogger("squall.worker")
@@ -59,21 +60,6 @@ class Failure:
     component: str
     where: str | None
     error: str
-
-
-def _trace(boot: Bootstrap, settings: Mapping[str, Any]) -> tuple[int, int, int] | None:
-    """What the core needs to write the trace of this life; None: it is not to, or cannot."""
-    if settings["topology.trace.dir"] is None:
-        return None
-    folder = Path(settings["topology.trace.dir"]) / f"{boot.topology_id}-{boot.parent}"
-    file = folder / f"worker-{boot.worker}-life-{boot.incarnation}.trace"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        fd = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        log.error("event=trace_unwritable file=%s error=%s", file, error.strerror)
-        return None
-    return fd, settings["topology.trace.max.bytes"], boot.worker
 
 
 class WorkerProcess:
@@ -111,7 +97,7 @@ class WorkerProcess:
             virtual=False,
             settings=core_settings(graph.settings),
             page_fd=boot.page_fd,
-            trace=_trace(boot, graph.settings),
+            trace=open_trace(graph.settings, f"{boot.topology_id}-{boot.parent}", boot.worker, boot.incarnation),
         )
         self.partings = Partings()
         self.stages = Stages(self.worker, lambda stage: self.send("quiet", stage=stage.number))
