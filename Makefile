@@ -2,7 +2,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup run test rust-test python-test property sim fuzz feed-kill kill chaos chaos-long lint bench docs wheel lock clean
+.PHONY: help setup run test rust-test python-test property sim sim-topologies fuzz feed-kill kill chaos chaos-long lint bench docs wheel lock clean
 
 PYTHON ?= python3
 FOR ?= 20s
@@ -84,6 +84,10 @@ property: $(S)/core ## drive random topologies against a model for long (MACHINE
 sim: $(S)/system ## live through simulated histories on all processors (SEEDS=20000; FROM=… the first; SEED=n tells one)
 	@cargo build --release -q -p squall-sim
 	@target/release/squall-sim $(if $(SEED),seed=$(SEED),seeds=$(SEEDS) $(if $(FROM),from=$(FROM)))
+
+sim-topologies: $(S)/core ## random topologies over simulated workers under faults (SEEDS=20000; FROM=… the first; SEED=n is one)
+	SQUALL_SIM_SEEDS=$(if $(SEED),1,$(SEEDS)) SQUALL_SIM_SEED=$(or $(SEED),$(FROM),0) $(BIN)/python -m pytest -n 2 \
+	  --dist worksteal -p no:logging tests/property/test_simulated_graphs.py -k laws_hold
 
 fuzz: FOR = 60s
 fuzz:            ## feed random bytes to frames and values, each for a while (FOR=60s); needs cargo-fuzz and a nightly Rust

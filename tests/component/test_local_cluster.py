@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import socket
 import threading
 import time
@@ -17,7 +18,7 @@ import pytest
 from squall import Bolt, Topology, TopologyContext, Tuple
 from squall.connectors.tcp import TcpSpout
 from squall.errors import ConfigError, TopologyError
-from squall.testing import LocalCluster, complete_topology
+from squall.testing import Faults, LocalCluster, complete_topology
 from squall.testing import pace as pace_module
 
 from .conftest import free_port, wait_until
@@ -421,3 +422,19 @@ def test_a_tuple_that_was_kept_tells_what_it_is_after_the_end() -> None:
     (tup,) = kept
     assert (tup.values, tup["x"], tup[0], tup.fields) == (("a",), "a", "a", ("x",))
     assert (tup.source, tup.stream, tup.attempt, len(tup.roots)) == ("s", "default", 1, 1)
+
+
+def test_clusters_leave_no_descriptors() -> None:
+    def open_descriptors() -> int:
+        topology = Topology("t")
+        topology.bolt("b", lambda n: None).shuffle(topology.spout("s", lambda: iter(()), outputs=("n",)))
+        with LocalCluster(topology, mock_sources={"s": [1]}) as cluster:
+            cluster.finish()
+        with LocalCluster(topology, mock_sources={"s": [1]}, workers=2, faults=Faults(crash=0.5, most=3)) as cluster:
+            cluster.finish()
+        del cluster
+        gc.collect()
+        return len(os.listdir("/proc/self/fd"))
+
+    before = open_descriptors()
+    assert [open_descriptors() for _ in range(3)] == [before] * 3

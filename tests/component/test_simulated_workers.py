@@ -212,6 +212,27 @@ def test_a_drain_is_done_again_when_a_worker_dies_in_it() -> None:
             assert set(cluster.acked("numbers")) == set(range(10))
 
 
+def test_a_run_is_not_drained_before_the_test_says_so() -> None:
+    topology = Topology("t")
+    drained: list[int] = []
+
+    class Last(Bolt):
+        outputs = ()
+
+        def process(self, n: int) -> None: ...
+
+        def drain(self) -> None:
+            drained.append(1)
+
+    topology.bolt("last", Last).shuffle(topology.spout("numbers", lambda: iter(range(9)), outputs=("n",)))
+    with LocalCluster(topology, workers=2) as cluster:
+        cluster.advance(5)
+        assert drained == []
+        cluster.finish()
+        assert drained == [1]
+        cluster.run_until_idle()
+
+
 def test_open_that_raises_is_the_tests() -> None:
     class Bad(Bolt):
         outputs = ()

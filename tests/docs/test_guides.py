@@ -7,6 +7,8 @@ to that message. What it defines is forgotten.
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -79,8 +81,29 @@ def test_code_of_a_guide_runs_and_its_tests_pass(
     assert tests, "a guide shows at least one test"
     for number, test in enumerate(tests):
         (folder := tmp_path / str(number)).mkdir()
-        fixtures = {"tmp_path": folder, "local_cluster": local_cluster}
-        test(**{name: fixtures[name] for name in inspect.signature(test).parameters})
+        for seed in range(seeds_of(test)):
+            fixtures = {"tmp_path": folder, "local_cluster": local_cluster, "squall_seed": seed}
+            test(**{name: fixtures[name] for name in inspect.signature(test).parameters})
+
+
+def seeds_of(test: Any) -> int:
+    """How often a test is run."""
+    return next((mark.args[0] for mark in getattr(test, "pytestmark", ()) if mark.name == "squall_seeds"), 1)
+
+
+def test_the_bolt_that_loses_orders_is_found_as_the_guide_shows(tmp_path: Path) -> None:
+    page = "docs/guides/crash-tests.md"
+    code, shown = right_and_wrong(page)[0], [block for block in blocks_of(page) if block.language != "python"]
+    assert "manual_ack" not in code[0].code
+    for name, tests, expected in (("shop", code[1], shown[0]), ("shrunk", code[3], shown[1])):
+        (tmp_path / f"test_{name}.py").write_text(code[0].code + "\n\n" + tests.code)
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--hypothesis-seed=1"]
+        done = subprocess.run(
+            [*command, f"test_{name}.py"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=100
+        )
+        assert done.returncode == 1, done.stdout
+        lines = [line for line in expected.code.splitlines() if not line.startswith("$") and "  seed=" not in line]
+        assert missing(lines, done.stdout) is None, done.stdout
 
 
 @pytest.mark.parametrize(("page", "block", "message"), list(pitfalls()))

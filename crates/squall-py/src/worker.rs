@@ -676,6 +676,7 @@ impl Worker {
         drop(core.spouts.replace(Vec::new()));
         drop(core.order.replace(Vec::new()));
         drop(core.channels.replace(Vec::new()));
+        drop((core.stranded.replace(Vec::new()), core.by_id.replace(Vec::new())));
         core.tasks.clear();
         Ok(())
     }

@@ -25,9 +25,15 @@ class Feeds:
     """All that was fed, by component and task."""
 
     def __init__(self, tasks: Mapping[str, int], mocked: Mapping[str, MockedSpout]) -> None:
+        self._is_over = False
         self._feeds = {name: [Feed() for _ in range(tasks[name])] for name in mocked}
         for name, spout in mocked.items():
             spout.tasks.extend(self._feeds[name])
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more comes."""
+        return self._is_over
 
     def of(self, spout: str, task: int) -> Feed | None:
         """What this task is fed; None: the spout is not mocked."""
@@ -36,6 +42,7 @@ class Feeds:
 
     def are_over(self) -> None:
         """Nothing more comes."""
+        self._is_over = True
         for feeds in self._feeds.values():
             for feed in feeds:
                 feed.is_over = True

@@ -92,7 +92,8 @@ class Life:
             self.worker.open_links(given.number, given.workers)
         self._loop = VirtualLoop(self.worker.monotonic, self.worker.advance_to)
         self._offloaders = VirtualOffloaders(self._loop)
-        self._stages = Stages(self.worker, lambda stage: say("quiet", stage=stage.number))
+        self._stages = Stages(self.worker, self._rests)
+        self._unsaid: Stage | None = None
         self._partings = Partings()
         self.is_open = False
         self.due_s = inf
@@ -259,6 +260,18 @@ class Life:
             case _:
                 pass
         self.wake()
+
+    def _rests(self, stage: Stage) -> None:
+        """It has come to rest: where sources run that is told when the test has them come to their end."""
+        self._unsaid = stage
+        if self._world.feeds.is_over or stage.kind != stages.RUN:
+            self.may_end()
+
+    def may_end(self) -> None:
+        """Says that it rests, if it does: what it has to do since shows when it is asked."""
+        if self._unsaid is not None:
+            self._say("quiet", stage=self._unsaid.number)
+            self._unsaid = None
 
     def _link_lost(self, worker: int, incarnation: int, session: int) -> None:
         self._say("link-lost", worker=worker, incarnation=incarnation, session=session)

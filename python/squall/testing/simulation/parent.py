@@ -9,7 +9,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from squall.cluster.settling import Stage
+from squall.cluster.settling import Kind, Stage
 from squall.engines.embedded.crew import Crew
 from squall.engines.embedded.outcome import death_told
 from squall.engines.embedded.seat import Event
@@ -18,6 +18,7 @@ from squall.errors import Defect
 from squall.model.graph import Plan
 from squall.runtime.positions import StoredPosition
 from squall.testing.simulation.agenda import Agenda
+from squall.testing.simulation.faults import Strikes
 from squall.testing.simulation.life import Given
 from squall.testing.simulation.process import SimulatedProcess
 
@@ -39,8 +40,10 @@ class Parent:
         start: begins a life.
     """
 
-    def __init__(self, plan: Plan, folder: Path, agenda: Agenda, random: Random, start: Start) -> None:
-        self._agenda, self._random, self._start = agenda, random, start
+    def __init__(
+        self, plan: Plan, folder: Path, agenda: Agenda, strikes: Strikes, random: Random, start: Start
+    ) -> None:
+        self._agenda, self._strikes, self._random, self._start = agenda, strikes, random, start
         self._selector = selectors.PollSelector()
         self._positions: dict[tuple[str, int], StoredPosition] = {}
         self.failure: Defect | None = None
@@ -128,7 +131,8 @@ class Parent:
         """Nobody asks."""
 
     def began(self, stage: Stage) -> None:
-        """A stage of the run has begun."""
+        """A stage of the run has begun; in the last one nothing is left that a fault could lose."""
+        self._strikes.is_on &= stage.kind is not Kind.CLOSE
 
     def gave_up(self, why: Defect) -> None:
         """A worker cannot be had, or cannot go on."""

@@ -66,7 +66,7 @@ class Workers:
         self._lost: list[dict[str, dict[str, Any]]] = []
         self._ended_before = dict.fromkeys(self._feeds.counts(), 0)
         self._is_released = False
-        self._parent = Parent(self._plan, folder, self._agenda, Random(f"{seed}/parent"), self._start)
+        self._parent = Parent(self._plan, folder, self._agenda, self.strikes, Random(f"{seed}/parent"), self._start)
         self._crew = self._parent.crew
 
     def _start(self, given: Given) -> SimulatedProcess:
@@ -111,12 +111,14 @@ class Workers:
             self._crew.pass_time()
         else:
             self._agenda.run_next()
-        if (why := self._parent.failure) is not None:
+        if (why := self._parent.failure) is not None and not self._crew.is_closing:  # then nothing is left to lose
             raise ClusterError(why)
         return True
 
     def _look(self) -> bool:
         """Has the links looked at after a while, if something is owed on one."""
+        if self._crew.is_closing:
+            return False
         owing = [life for life in self._living() if life.is_open and not life.is_at_rest()]
         for life in owing:
             life.turns.want(self._agenda.now_s + LOOK_EVERY_S)
@@ -155,6 +157,8 @@ class Workers:
         """Nothing more is fed: the run comes to its end by itself."""
         self._feeds.are_over()
         self.wake(self._mocked)
+        for life in self._living():
+            life.may_end()
         self._close()
         self._check_end()
 
@@ -163,7 +167,6 @@ class Workers:
         while not self._crew.is_closing:
             if (not self._step(bound_s) and not self._look()) or self._agenda.now_s > bound_s:
                 raise self._never_ended("end", END_WITHIN_S)
-        self.strikes.is_on = False
         for life in self._living():
             life.report_drain()
 
@@ -237,7 +240,7 @@ class Workers:
                 self._broken(f'of {fed} values fed to "{key}" {ended} have ended', ())
 
     def _ended_now(self, key: str) -> int:
-        for life in self._living():
+        for life in self._newest.values():
             for task in life.built.tasks:
                 if f"{task.spec.name}/{task.task.index}" == key:
                     return life.worker.ended_prefix(task.index) or 0

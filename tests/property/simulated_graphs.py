@@ -1,0 +1,273 @@
+"""Random topologies over simulated workers, with a naive count of what must come out.
+
+A row is `(number, path, stamp)`: which value of which source it comes from, the ways and copies that led here, and who
+sent it as which of its rows. So each component's rows can be told beforehand, and order be seen where they arrive.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from squall import Bolt, Topology, TopologyContext, Tuple
+from squall.testing import Faults, LocalCluster
+
+KINDS = ("plain", "plain", "async", "blocking", "batch", "held", "ticking")
+GROUPINGS = ("shuffle", "fields", "all", "global_", "local_or_shuffle")
+ROWS = 25
+NO_STAMP = (0, 0)
+"""Of rows of sources: those that failed come again behind others."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A bolt: how it runs, its tasks, how many copies of each row it sends, and whose rows it takes by what grouping.
+
+    `fails`: it raises at the first tries of one row in so many; 0: never.
+    """
+
+    name: str
+    kind: str
+    tasks: int
+    copies: int
+    fails: int
+    sources: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """`sources`: name, tasks, and whether it is a generator."""
+
+    sources: tuple[tuple[str, int, bool], ...]
+    parts: tuple[Part, ...]
+    workers: int
+    faults: Faults
+
+
+@dataclass
+class Watched:
+    """What was seen. `disorder`: rows that came behind a later one of the same channel."""
+
+    taken: dict[str, Counter[tuple[int, str]]] = field(default_factory=lambda: defaultdict(Counter))
+    disorder: list[Any] = field(default_factory=list)
+    tries: Counter[Any] = field(default_factory=Counter)
+    lives: int = 0
+
+
+def random_graph(random: Random) -> Graph:
+    """Any graph of some components."""
+    sources = tuple((f"s{i}", random.randint(1, 2), random.random() < 0.3) for i in range(random.randint(1, 2)))
+    parts: list[Part] = []
+    for number in range(random.randint(1, 4)):
+        above = [*(name for name, _, _ in sources), *(part.name for part in parts if part.copies)]
+        taken = random.sample(above, min(len(above), random.randint(1, 2)))
+        inputs = tuple((name, random.choice(GROUPINGS)) for name in taken)
+        fails = random.choice((0, 0, 7))
+        parts.append(
+            Part(f"b{number}", random.choice(KINDS), random.randint(1, 3), random.randint(0, 2), fails, inputs)
+        )
+    chances = {
+        kind: random.choice((0.01, 0.05, 0.15))
+        for kind in ("crash", "drop", "slow", "corrupt", "delay")
+        if random.random() < 0.5
+    }
+    return Graph(sources, tuple(parts), random.randint(1, 4), Faults(**chances, most=random.randint(1, 12)))
+
+
+def expected(graph: Graph) -> dict[str, set[tuple[int, str]]]:
+    """The rows that each component takes, but for how often; a naive walk along the graph."""
+    sent = {name: {(n, name) for n in numbers(place)} for place, (name, _, _) in enumerate(graph.sources)}
+    taken: dict[str, set[tuple[int, str]]] = {}
+    for part in graph.parts:
+        taken[part.name] = set().union(*(sent[name] for name, _ in part.sources))
+        sent[part.name] = {(n, sent_on(path, part, i)) for n, path in taken[part.name] for i in range(part.copies)}
+    return taken
+
+
+def numbers(place: int) -> range:
+    """What a source gives."""
+    return range(place * 1000, place * 1000 + ROWS)
+
+
+def sent_on(path: str, part: Part, copy: int) -> str:
+    """The path of a copy that a bolt sends."""
+    return f"{path}>{part.name}.{copy}"
+
+
+class Step(Bolt):
+    """Sends copies of each row on."""
+
+    outputs = ("number", "path", "stamp")
+    part: Part
+    watched: Watched
+
+    def open(self, context: TopologyContext) -> None:
+        self.watched.lives += 1
+        self.life, self.count = self.watched.lives, 0
+        self.newest: dict[int, int] = {}
+
+    def take(self, number: int, path: str, stamp: tuple[int, int]) -> list[tuple[Any, ...]]:
+        """What comes of a row; raises at its first tries, if it is one of those."""
+        life, place = stamp
+        if life and place <= self.newest.get(life, 0):
+            self.watched.disorder.append((self.part.name, stamp, self.newest[life]))
+        self.newest[life] = place
+        key = (self.part.name, number, path)
+        if self.part.fails and number % self.part.fails == 1 and self.watched.tries[key] < 2:
+            self.watched.tries[key] += 1
+            raise ValueError("not yet")
+        self.watched.taken[self.part.name][number, path] += 1
+        return [(number, sent_on(path, self.part, copy), self.stamp()) for copy in range(self.part.copies)]
+
+    def stamp(self) -> tuple[int, int]:
+        """Who sends, and which row it is."""
+        self.count += 1
+        return self.life, self.count
+
+
+class Plain(Step):
+    """In the loop."""
+
+    def process(self, number: int, path: str, stamp: tuple[int, int]) -> list[tuple[Any, ...]]:
+        return self.take(number, path, stamp)
+
+
+class Blocking(Plain):
+    """On a thread, which in simulated time is the loop's."""
+
+    blocking = True
+
+
+class Async(Step):
+    """Sends when it has slept: what it sends keeps its order, as it is stamped then."""
+
+    max_in_flight = 4
+
+    async def process(self, number: int, path: str, stamp: tuple[int, int]) -> list[tuple[Any, ...]]:
+        await asyncio.sleep(number % 5 / 100)
+        self.newest.clear()  # calls that overlap end in any order
+        return self.take(number, path, stamp)
+
+
+class Batches(Step):
+    """Takes several at once."""
+
+    batch_max = 5
+    batch_wait = 0.05
+
+    def process_batch(self, rows: list[Tuple]) -> list[list[tuple[Any, ...]]]:
+        self.newest.clear()  # rows that failed together come one by one
+        return [self.take(*tup.values) for tup in rows]
+
+
+class Held(Step):
+    """Holds tuples, and lets go of them by a timer."""
+
+    manual_ack = True
+
+    def process(self, tup: Tuple) -> None:
+        self.context.after(0.05, self.let_go, tup)
+
+    def let_go(self, tup: Tuple) -> None:
+        """Its time has come."""
+        for row in self.take(*tup.values):
+            self.emit(*row, anchors=[tup])
+        self.ack(tup)
+
+
+class Ticking(Step):
+    """Sends what it has when a second is over; holds it until then."""
+
+    manual_ack = True
+    tick_every = 1.0
+
+    def open(self, context: TopologyContext) -> None:
+        super().open(context)
+        self.held: list[Tuple] = []
+
+    def process(self, tup: Tuple) -> None:
+        self.held.append(tup)
+
+    def tick(self) -> None:
+        for tup in self.held:
+            for row in self.take(*tup.values):
+                self.emit(*row, anchors=[tup])
+            self.ack(tup)
+        self.held = []
+
+
+CLASSES: dict[str, type[Step]] = {
+    "plain": Plain,
+    "async": Async,
+    "blocking": Blocking,
+    "batch": Batches,
+    "held": Held,
+    "ticking": Ticking,
+}
+
+
+def topology_of(graph: Graph, watched: Watched) -> Topology:
+    """The graph with its bolts."""
+    topology = Topology("simulated")
+    made: dict[str, Any] = {}
+    for place, (name, tasks, is_generator) in enumerate(graph.sources):
+
+        def rows(name: str = name, place: int = place) -> Iterator[tuple[Any, ...]]:
+            for number in numbers(place):
+                yield number, name, NO_STAMP
+
+        outputs = ("number", "path", "stamp")
+        made[name] = topology.spout(name, rows, outputs=outputs, parallelism=1 if is_generator else tasks)
+    for part in graph.parts:
+        fails = 0 if part.kind in ("held", "ticking") else part.fails  # what a timer raises fails no tuple
+        own = {"part": Part(part.name, part.kind, part.tasks, part.copies, fails, part.sources), "watched": watched}
+        bolt = topology.bolt(part.name, type(part.name, (CLASSES[part.kind],), own), parallelism=part.tasks)
+        for name, grouping in part.sources:
+            group = getattr(bolt, grouping)
+            group(made[name], "number") if grouping == "fields" else group(made[name])
+        made[part.name] = bolt
+    return topology
+
+
+def broken_laws(seed: int) -> Sequence[object]:
+    """What does not hold in the history of this seed."""
+    graph, watched = random_graph(Random(seed)), Watched()
+    fed = {
+        name: [(number, name, NO_STAMP) for number in numbers(place)]
+        for place, (name, _, is_generator) in enumerate(graph.sources)
+        if not is_generator
+    }
+    with LocalCluster(
+        topology_of(graph, watched),
+        mock_sources=fed,
+        workers=graph.workers,
+        faults=graph.faults,
+        seed=seed,
+        settings={"topology.retries": 40},  # several bolts fail the same root
+    ) as cluster:
+        cluster.finish()
+        broken: list[object] = []
+        for name, rows in expected(graph).items():
+            taken = set(watched.taken[name])
+            if taken != rows:
+                broken.append((name, "lost", sorted(rows - taken)[:5], "out of nothing", sorted(taken - rows)[:5]))
+        if cluster.dead_letters():
+            broken.append(("given up", [str(letter) for letter in cluster.dead_letters()[:3]]))
+        for name, _, _ in graph.sources:
+            figures = cluster.metrics()[name]
+            if figures["emitted"] != figures["acked"] + figures["failed"]:
+                broken.append((name, figures))
+        if graph.faults == Faults(most=graph.faults.most) and not any(part.fails for part in graph.parts):
+            twice = [
+                (name, row)
+                for name, counts in watched.taken.items()
+                for row, count in counts.items()
+                if count > 1 and not any(grouping == "all" for part in graph.parts for _, grouping in part.sources)
+            ]
+            broken += twice[:5]
+        broken += watched.disorder[:5]
+        return broken
