@@ -90,10 +90,9 @@ sim-topologies: $(S)/core ## random topologies over simulated workers under faul
 	  --dist worksteal -p no:logging tests/property/test_simulated_graphs.py -k laws_hold
 
 fuzz: FOR = 60s
-fuzz:            ## feed random bytes to frames and values, each for a while (FOR=60s); needs cargo-fuzz and a nightly Rust
-	@for=$(FOR); case $$for in *m) seconds=$$(($${for%m} * 60));; *) seconds=$${for%s};; esac; \
-	for target in frames values; do mkdir -p $(S)/fuzz/$$target; \
-	  cargo +nightly fuzz run $$target $(S)/fuzz/$$target fuzz/corpus/$$target -- -max_total_time=$$seconds -print_final_stats=1; done
+fuzz: $(S)/core  ## break laws with random bytes, each target for a while (FOR=60s; TARGETS='frames letters'; KEEP=1 renews the corpus)
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || env $(UV) pip install -q --require-hashes -r fuzz.lock
+	@$(BIN)/python fuzz/campaign.py --for $(FOR) $(if $(KEEP),--keep) $(TARGETS)
 
 feed-kill: $(S)/core ## feed a million lines while both sides are killed (LINES=1000000)
 	SQUALL_FEED_KILL_LINES=$(LINES) $(BIN)/python -m pytest -s --timeout 900 tests/component/test_feed_kill.py tests/component/test_tcp_journal.py
@@ -146,8 +145,10 @@ lock:            ## write the lock files anew
 	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header -q -o requirements.lock
 	$(UV) pip compile --group pyproject.toml:docs --universal --python-version 3.11 --upgrade \
 	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header -q -o docs.lock
+	$(UV) pip compile --group pyproject.toml:fuzz --universal --python-version 3.11 --upgrade \
+	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header -q -o fuzz.lock
 	grep -A999 '^uv==' requirements.lock | awk 'NR>1 && /^[a-z]/ {exit} {print}' > bootstrap.lock
-	! grep -nE 'https?://' requirements.lock bootstrap.lock docs.lock
+	! grep -nE 'https?://' requirements.lock bootstrap.lock docs.lock fuzz.lock
 
 clean:           ## remove what was built
 	rm -rf .venv .build target dist site python/squall/_core*.so

@@ -169,10 +169,15 @@ def listed(names: Iterable[str], nothing: str = "none") -> str:
 
 def one_line(text: str, at_most: int = MAX_LINE) -> str:
     """Text that keeps to its line and cannot steer a terminal; of a long one the middle is left out."""
-    if len(text) > at_most:
-        end = at_most // 4
-        text = f"{text[: at_most - end]}…({len(text) - at_most:,} characters)…{text[-end:]}"
-    return text if text.isprintable() else "".join(map(_visible, text))
+    text = _cut(text, at_most)
+    return text if text.isprintable() else _cut("".join(map(_visible, text)), at_most)
+
+
+def _cut(text: str, at_most: int) -> str:
+    if len(text) <= at_most:
+        return text
+    end = at_most // 4
+    return f"{text[: at_most - end]}…({len(text) - at_most:,} characters)…{text[-end:]}"
 
 
 def _visible(char: str) -> str:

@@ -20,6 +20,8 @@ import zstandard
 from squall import Bolt, Topology, Tuple
 from squall.connectors.files import Csv, FileSpout, JsonLines, Parquet, Text
 from squall.connectors.files.reading import blocks as blocks_module
+from squall.connectors.files.reading.chunks import START
+from squall.connectors.files.reading.format import Opening
 from squall.connectors.files.reading.progress import Progress
 from squall.errors import StateError, TopologyError
 from squall.testing import LocalCluster
@@ -246,6 +248,38 @@ def test_csv_columns_are_picked_by_name_wherever_they_stand(tmp_path: Path) -> N
     assert rows == [("1", "a"), ("2", "b")]
     assert letter.values == (str(tmp_path / "3.csv"),)
     assert "no id" in letter.traceback
+
+
+@pytest.mark.parametrize("header", [b"a\rb,c\n", b"x" * 5000 + b"\n"])
+def test_csv_whose_header_is_none_is_refused_by_its_name(tmp_path: Path, header: bytes) -> None:
+    (tmp_path / "x.csv").write_bytes(header + b"1,2\n")
+    with pytest.raises(TopologyError, match=r"the header of .*x\.csv cannot be read") as refused:
+        FileSpout(tmp_path / "x.csv", format=Csv(), max_record=1000)
+    assert refused.value.code == "file_format"
+
+
+def test_csv_header_of_several_lines_is_waited_for(tmp_path: Path) -> None:
+    """What there is of a file that is followed may end within its header."""
+    path, format = tmp_path / "x.csv", Csv(fields=["b"])
+    found: list[object] = []
+    for part in (b'"first', b'\ncolumn",', b"b\n", b"1,2\n"):
+        with path.open("ab") as file:
+            file.write(part)
+        reader = format.reader(str(path), START, Opening(None, 1000, follow=True))
+        chunk = reader.read(to_the_end=False) if reader is not None else None
+        found.append(chunk.rows if chunk is not None else reader is not None)
+        if reader is not None:
+            reader.close()
+    assert found == [False, False, True, [("2",)]]
+
+
+def test_a_line_s_end_does_not_depend_on_the_lines_beside_it(tmp_path: Path) -> None:
+    """Line by line, as after a line that is no text, a lone carriage return was taken for an end."""
+    (tmp_path / "x").write_bytes(b"\xff\r\na\r\nb\r")
+    rows, (letter,) = read_with_letters(FileSpout(tmp_path / "x", format=Text()))
+    assert (rows, letter.values) == ([("a",), ("b\r",)], (b"\xff",))
+    (tmp_path / "x").write_bytes(b"a\r\nb\r")
+    assert read(FileSpout(tmp_path / "x", format=Text())) == ["a", "b\r"]
 
 
 def test_csv_without_a_header_has_the_fields_that_are_named(tmp_path: Path) -> None:

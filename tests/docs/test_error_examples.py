@@ -36,6 +36,7 @@ NEEDS_THE_WORLD = {
     "component_failed",
     "datagrams_lost",
     "dead_letter_unknown",
+    "dead_letter_unreadable",
     "debug_no_file",
     "debug_terminal",
     "debug_unfit",

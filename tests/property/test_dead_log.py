@@ -6,24 +6,28 @@ import json
 import os
 import sys
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from squall.errors import StateError
 from squall.runtime import dead_log, letter_lines
 from squall.runtime.dead_log import DeadLog
 from squall.runtime.letter_codec import decode, encode, is_known
 from squall.runtime.letter_lines import ACKED, AGAIN, ASKED, DROPPED, OPEN, RUNNING, Change
 from squall.runtime.letters import Letter
 from squall.runtime.open_letters import OpenLetters
+from squall.runtime.replay import Replays
 from squall.runtime.stored import read
 
 SCALARS = (
@@ -183,6 +187,82 @@ def test_a_damaged_letter_keeps_its_number() -> None:
         (4, (3,), OPEN),
     ]
     assert (told["open"], told["last"]["number"]) == (2, 4)
+
+
+def test_a_change_of_a_letter_that_is_damaged_counts_for_nothing() -> None:
+    with written([letter((n,), n) for n in range(2)]) as path:
+        path.write_bytes(path.read_bytes().replace(b"ValueError", b"ValueErroR", 1))
+        dead_log.mark(path, [Change(1, OPEN)])
+        assert OpenLetters(path).now()["open"] == len(read(path)) == 1
+
+
+def sealed(record: object) -> bytes:
+    """A line whose checksum is right, whatever it says."""
+    body = json.dumps(record, separators=(",", ":")).encode()
+    return b"%08x %s\n" % (zlib.crc32(body), body)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"run": {"id": "a run without the rest"}},
+        {"run": {"id": 5}},
+        {"number": 1, "state": ASKED, "values": 5},
+        {"number": 1, "state": ASKED, "values": {"$": "unknown", "v": []}},
+        {"number": 1, "state": ASKED, "changed_at": "soon"},
+        {"number": [[]]},
+        [],
+    ],
+    ids=str,
+)
+def test_a_line_that_is_whole_and_means_nothing_takes_no_other_with_it(record: object) -> None:
+    with written([letter((1,), 1)]) as path:
+        path.write_bytes(sealed(record) + path.read_bytes() + sealed(record))
+        assert [(one.number, one.state, one.letter) for one in read(path)] == [(1, OPEN, letter((1,), 1))]
+        assert OpenLetters(path).now()["open"] == 1
+
+
+@pytest.mark.parametrize("at", [None, {"$": "datetime", "v": "soon"}, {"$": "datetime", "v": "2026-01-01T00:00:00"}])
+def test_a_letter_without_a_time_is_damaged_and_keeps_its_number(at: object) -> None:
+    """Its time was looked at too late: it had its number by then, and took another one as a damaged one."""
+    with written([letter((1,), 1)]) as path:
+        record = json.loads(path.read_bytes()[9:])
+        dead_log.mark(path, [Change(1, ASKED), Change(1, RUNNING)])
+        record["letter"] |= {"at": at, "replay_of": 1}
+        path.write_bytes(path.read_bytes() + sealed(record) + letter_lines.letter_line(letter((3,), 3)))
+        assert [(one.number, one.letter.values) for one in read(path)] == [(1, (1,)), (3, (3,))]
+        assert OpenLetters(path).now()["last"]["number"] == 3
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [{"fields": 5}, {"values": {"$": "unknown", "v": 1}}, {"task": "x"}, {"traceback": None}, {"roots": {}}],
+    ids=str,
+)
+def test_a_letter_that_means_nothing_is_refused_when_it_is_read_and_the_others_are_not(junk: dict[str, Any]) -> None:
+    with written([letter((1,), 1)]) as path:
+        record = json.loads(path.read_bytes()[9:])
+        record["letter"] |= junk
+        path.write_bytes(sealed(record) + path.read_bytes())
+        dead_log.mark(path, [Change(1, ASKED), Change(2, ASKED)])
+        first, second = read(path)
+        with pytest.raises(StateError) as refused:
+            first.letter  # noqa: B018
+        topology: Any = SimpleNamespace(of=lambda _spout: [], everywhere=lambda _spout: [])
+        told = Replays(path, topology, lambda *_args, **_options: None, lambda _change: None).begin()
+    assert (refused.value.code, second.letter.values) == ("dead_letter_unreadable", (1,))
+    assert told["refused"] == {
+        1: "letter 1 cannot be read",
+        2: 'the topology has no spout "orders" any more',
+    }
+
+
+def test_what_a_newer_squall_adds_to_a_letter_is_passed_over() -> None:
+    with written([letter((1,), 1)]) as path:
+        record = json.loads(path.read_bytes()[9:])
+        record["letter"]["weather"] = "fair"
+        path.write_bytes(sealed(record))
+        assert read(path)[0].letter == letter((1,), 1)
 
 
 def test_a_replay_that_ended_in_a_letter_has_ended_though_nothing_else_says_so() -> None:

@@ -63,3 +63,8 @@ def test_changed_value_keeps_the_type_where_it_can(old: Any, text: str, new: Any
 def test_value_that_was_kept_as_text_only_stays_so_until_it_is_changed() -> None:
     kept = Unknown("<socket>")
     assert like(kept, plain(kept)) is kept
+
+
+def test_an_edit_that_looks_like_a_tagged_value_and_is_none_is_taken_as_it_stands() -> None:
+    for new in ({"$": "unknown", "v": 1}, {"$": "uuid", "v": 5}, {"$": "dict", "v": 7}, {"$": [], "v": 1}):
+        assert like(1, new) == new

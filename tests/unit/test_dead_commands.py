@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -328,3 +329,16 @@ def test_an_error_that_came_from_outside_gives_a_terminal_no_orders(
     _, out, _ = squall(command, "orders", *more)
     assert "no number" in out
     assert not set("\x1b\x07\x9b\u202e") & set(re.sub(r"\x1b\[[\d;]*m", "", out))
+
+
+def test_a_letter_that_cannot_be_read_is_listed_and_refused_alone(squall: Squall, path: Path) -> None:
+    """Its line is whole: another program has written it."""
+    body = path.read_bytes().split(b"\n")[0][9:].replace(b'"task":3', b'"task":"x"')
+    path.write_bytes(path.read_bytes() + b"%08x %s\n" % (zlib.crc32(body), body))
+    code, out, _ = squall("list", "orders")
+    assert (code, [line.split()[0] for line in out.splitlines()]) == (0, ["1", "2", "3", "4", "5"])
+    assert "it cannot be read" in out.splitlines()[4]
+    code, _, err = squall("show", "orders", "5")
+    assert code == 1
+    assert "code: dead_letter_unreadable" in err
+    assert squall("show", "orders", "1")[0] == 0

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from squall import RetryTuple
 from squall.errors import (
+    MAX_LINE,
     ClusterError,
     ConfigError,
     Defect,
@@ -73,3 +74,11 @@ def test_retry_tuple_takes_seconds_or_a_timedelta() -> None:
 @pytest.mark.parametrize(("name", "near"), [("wrd", "word"), ("wrod", "word"), ("lagn", "lang"), ("zzz", None)])
 def test_the_nearest_name_is_proposed(name: str, near: str | None) -> None:
     assert did_you_mean(name, ["word", "lang"]) == near
+
+
+@pytest.mark.parametrize("text", ["\0" * 2000, "\U000e0001" * 900, "x" * 5000, "\x1b" * 500 + "é" * 500])
+def test_no_line_is_longer_than_it_may_be_whatever_is_told_of_its_characters(text: str) -> None:
+    lines = str(Defect("some_code", text, (("value", text),), text)).split("\n")
+    assert len(lines) == 4
+    assert max(map(len, lines)) <= MAX_LINE + 60
+    assert all(line.isprintable() for line in lines)

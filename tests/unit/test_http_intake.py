@@ -245,3 +245,22 @@ def test_it_can_be_mounted_below_another_path() -> None:
 def test_options_of_no_use_are_refused_when_the_topology_is_built(options: dict[str, Any]) -> None:
     with pytest.raises(TopologyError, match="http_option"):
         HttpSpout.listen("127.0.0.1:0", **options)
+
+
+@pytest.mark.parametrize(
+    ("length", "status"),
+    [("9" * 5000, 413), ("0" * 5000 + "3", 202), ("11", 413), ("010", 202), ("\xb2", 202), ("-5", 202), ("", 202)],
+)
+def test_any_length_that_a_header_announces_is_answered(length: str, status: int) -> None:
+    """Not every server in front looks at it first; Python refuses to make a number of 5,000 digits."""
+    said: list[dict[str, Any]] = []
+
+    async def send(event: dict[str, Any]) -> None:
+        said.append(event)
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"abc"}
+
+    headers = [(b"content-length", length.encode("latin-1"))]
+    asyncio.run(intake(max_body=10)({"type": "http", "method": "POST", "path": "/", "headers": headers}, receive, send))
+    assert said[0]["status"] == status

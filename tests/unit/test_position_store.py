@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import json
 import resource
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import pytest
@@ -195,6 +197,23 @@ def test_a_file_that_cannot_be_read_is_an_error(
     monkeypatch.setattr(Path, "read_bytes", refuse)  # by its mode it would still be read by root
     with pytest.raises(PermissionError):
         kept(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [{"task": "0"}, {"task": 1}, {"task": True}, {"component": "b"}, {"component": []}, {"spout": 5}, {"position": 7}],
+    ids=str,
+)
+def test_a_position_that_is_not_of_its_task_is_not_taken_for_none(tmp_path: Path, junk: dict[str, object]) -> None:
+    store = PositionStore(tmp_path, "t")
+    store.put(position())
+    store.close()
+    file = tmp_path / "positions/t/numbers/0"
+    body = json.dumps(json.loads(file.read_bytes()[9:]) | junk).encode()
+    file.write_bytes(b"%08x %s\n" % (zlib.crc32(body), body))
+    with pytest.raises(StateError) as refused:
+        kept(tmp_path)
+    assert refused.value.code == "position_unreadable"
 
 
 def test_positions_fit_the_spout_by_name_and_tasks() -> None:

@@ -11,7 +11,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from squall.cli.feeding.source import framing_of
 from squall.connectors.framing import Delimiter, Fixed, Framing, LengthPrefix, Lines
@@ -39,6 +39,7 @@ def taken(kept: Kept, about_bytes: int) -> list[bytes]:
     return list(chain.from_iterable(batch.records for batch in kept.take(about_bytes)))
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_after_every_break_exactly_what_is_not_receipted_is_given_again(data: st.DataObject) -> None:
     """Whatever the order of additions, writes, receipts and breaks: each connection is given the rest, in order."""
@@ -85,6 +86,7 @@ def test_a_receipt_never_shrinks_nor_exceeds_what_was_given() -> None:
     assert (kept.records, kept.bytes, kept.receipted, kept.resent) == (0, 0, 3, 1)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_receiver_finds_the_same_records_however_the_bytes_are_cut(data: st.DataObject) -> None:
     framing, record = data.draw(st.sampled_from(FRAMINGS))

@@ -25,15 +25,15 @@ pub use violation::{Violation, Violations};
 /// the stream takes more of a frame, it is the way that is slow.
 #[derive(Default)]
 pub struct Silence {
-    /// Streams, receipted frames, and what was written of the frame that is on its way.
-    seen: Option<(u64, u64, usize)>,
+    /// Streams, whether the peer has begun on the last, receipted frames, what was written of the frame on its way.
+    seen: Option<(u64, bool, u64, usize)>,
     since_ns: u64,
 }
 
 impl Silence {
     /// For how long the peer has now been silent although something of the link waits for its word.
     pub fn for_ns(&mut self, link: &LinkOut, now_ns: u64) -> u64 {
-        let seen = link.is_waiting().then(|| (link.streams(), link.receipted(), link.begun_bytes()));
+        let seen = link.is_waiting().then(|| (link.streams(), link.is_open(), link.receipted(), link.begun_bytes()));
         if seen.is_none() || seen != self.seen {
             (self.seen, self.since_ns) = (seen, now_ns);
         }

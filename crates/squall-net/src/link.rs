@@ -16,3 +16,24 @@ pub use handshake::Secret;
 pub use refusal::{Refusal, Refusals};
 pub use socket::{Broken, Socket};
 pub use stream::Stream;
+
+#[cfg(test)]
+#[path = "../../../fuzz/laws/handshake.rs"]
+mod law;
+#[cfg(test)]
+#[path = "../../../fuzz/laws/script.rs"]
+mod script;
+
+#[cfg(test)]
+mod tests {
+    // semantics 21
+    #[test]
+    fn the_fuzzers_corpus_of_hand_shakes_breaks_no_law() {
+        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/handshake");
+        let inputs: Vec<_> = std::fs::read_dir(corpus).expect("the corpus").collect();
+        assert!(inputs.len() > 30, "{} inputs", inputs.len());
+        for input in inputs {
+            super::law::check_handshake(&std::fs::read(input.expect("an entry").path()).expect("a file"));
+        }
+    }
+}

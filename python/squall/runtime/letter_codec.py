@@ -48,9 +48,20 @@ def encode_row(values: tuple[object, ...]) -> Any:
 
 
 def decode(value: Any) -> Any:
-    """The value that `encode` was given."""
+    """The value that `encode` was given.
+
+    Raises:
+        ValueError: it gave no such thing.
+    """
+    try:
+        return _decode(value)
+    except Exception as error:  # a tag that is none, or that does not fit what it stands before
+        raise ValueError(f"no value of a letter: {type(error).__name__}") from error
+
+
+def _decode(value: Any) -> Any:
     if isinstance(value, list):
-        return [decode(item) for item in cast("list[Any]", value)]
+        return [_decode(item) for item in cast("list[Any]", value)]
     if isinstance(value, dict):
         tagged = cast("dict[str, Any]", value)
         return _DECODERS[tagged["$"]](tagged["v"])
@@ -142,10 +153,10 @@ _SCALARS: tuple[tuple[type | tuple[type, ...], str, Callable[[Any], Any]], ...] 
 _DECODERS: dict[str, Callable[[Any], Any]] = {
     "int": lambda v: int(v, 16),
     "float": float,
-    "tuple": lambda v: tuple(map(decode, v)),
-    "dict": lambda v: {decode(key): decode(item) for key, item in v},
-    "set": lambda v: set(map(decode, v)),
-    "frozenset": lambda v: frozenset(map(decode, v)),
+    "tuple": lambda v: tuple(map(_decode, v)),
+    "dict": lambda v: {_decode(key): _decode(item) for key, item in v},
+    "set": lambda v: set(map(_decode, v)),
+    "frozenset": lambda v: frozenset(map(_decode, v)),
     "bytes": base64.b64decode,
     "datetime": datetime.fromisoformat,
     "date": date.fromisoformat,

@@ -10,6 +10,7 @@ from squall.runtime.letter_lines import OPEN, body_of, was_letter
 from squall.runtime.stored import Line, parsed
 
 CHUNK_BYTES = 1 << 20
+CLOSED, OPENED, DAMAGED = range(3)
 
 
 class OpenLetters:
@@ -30,14 +31,14 @@ class OpenLetters:
         self._file = file
         self._at = 0
         self._rest = b""
-        self._is_open = bytearray()
+        self._states = bytearray()
         self._newest: dict[str, Any] | None = None
 
     def now(self) -> dict[str, Any]:
         """Out: `open`: how many · `last`: the newest of all, with `number`, `component`, `error`, `at`; or None."""
         with suppress(OSError):  # it is not to be read: then there is nothing to tell
             self._look()
-        return {"open": self._is_open.count(1), "last": self._newest}
+        return {"open": self._states.count(OPENED), "last": self._newest}
 
     def _look(self) -> None:
         try:
@@ -60,12 +61,12 @@ class OpenLetters:
                         self._take(parsed(body_of(line)))
                     except ValueError:  # a damaged line, which the commands report
                         if was_letter(line):
-                            self._is_open.append(0)
+                            self._states.append(DAMAGED)
 
     def _take(self, line: Line) -> None:
         if (letter := line.letter) is not None:
-            self._is_open.append(1)
-            told = {"component": letter.component, "error": letter.error, "at": letter.at.v}
-            self._newest = {"number": len(self._is_open), **told}
-        elif 0 < line.number <= len(self._is_open):
-            self._is_open[line.number - 1] = line.state == OPEN
+            self._states.append(OPENED)
+            told = {"component": letter.component, "error": letter.error, "at": letter.at.v.isoformat()}
+            self._newest = {"number": len(self._states), **told}
+        elif 0 < line.number <= len(self._states) and self._states[line.number - 1] != DAMAGED:
+            self._states[line.number - 1] = OPENED if line.state == OPEN else CLOSED

@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 from threading import Condition
 from typing import Any, Self
 
+import msgspec
+
 from squall.errors import Defect, StateError
 from squall.model.graph import Kind
 from squall.runtime import life
@@ -43,9 +45,12 @@ class StoredPosition:
 
     @classmethod
     def of_json(cls, record: Mapping[str, Any]) -> Self:
-        """What `json` gave."""
-        position = bytes.fromhex(record["position"])
-        return cls(record["component"], record["task"], record["tasks"], record["spout"], position)
+        """What `json` gave.
+
+        Raises:
+            ValueError, TypeError, KeyError: it gave no such thing.
+        """
+        return msgspec.convert({**record, "position": bytes.fromhex(record["position"])}, cls)
 
 
 class _Tracked:

@@ -13,6 +13,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Protocol
 
+from squall.errors import StateError
 from squall.model.graph import UNDECODED, ComponentSpec, StreamId
 from squall.runtime import dead_log
 from squall.runtime.build import Built, FarTask
@@ -53,7 +54,11 @@ class Emit(Protocol):
 
 def root_of(stored: Stored, built: Built) -> Root | Refused | None:
     """What a letter's replay emits, in the topology as it is now; None: that is another worker's."""
-    letter, tasks = stored.letter, built.of(stored.letter.spout)
+    try:
+        letter = stored.letter
+    except StateError as error:
+        return Refused(stored.number, error.defects[0].message)
+    tasks = built.of(letter.spout)
     if any(isinstance(first, FarTask) for first in built.everywhere(letter.spout)[:1]):
         return None  # the worker of its first task does it
     if why := _not_kept(stored):

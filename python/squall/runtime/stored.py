@@ -12,10 +12,11 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
+from squall.errors import Defect, StateError
 from squall.runtime.letter_codec import decode, is_known
 from squall.runtime.letter_lines import AGAIN, ASKED, ENDED, OPEN, RUNNING, Change, Run, body_of, was_letter
 from squall.runtime.letters import Letter
@@ -23,8 +24,13 @@ from squall.runtime.letters import Letter
 log = logging.getLogger("squall.dead")
 
 
-class _Tagged(msgspec.Struct):
-    v: str
+_Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class At(msgspec.Struct):
+    """A point in time, as `letter_codec` keeps it."""
+
+    v: _Moment
 
 
 class Head(msgspec.Struct):
@@ -32,7 +38,7 @@ class Head(msgspec.Struct):
 
     component: str
     error: str
-    at: _Tagged
+    at: At
     attempts: int
     failure: int = 0
     run: str = ""
@@ -43,12 +49,13 @@ class Line(msgspec.Struct):
     """Any line: of a letter, of a run, or of a change."""
 
     letter: Head | None = None
-    run: dict[str, Any] | None = None
+    run: Run | None = None
     number: int = 0
     state: str = ""
     why: str = ""
     values: Any = None
-    changed_at: str | None = None
+    """A row's, as `letter_codec` keeps it; decoded when the line was read."""
+    changed_at: _Moment | None = None
 
 
 _NONE = Change(0, OPEN)
@@ -80,13 +87,24 @@ class Stored:
     @cached_property
     def at(self) -> datetime:
         """When it was given up."""
-        return datetime.fromisoformat(self.head.at.v)
+        return self.head.at.v
 
     @cached_property
     def letter(self) -> Letter:
-        """The letter itself."""
+        """The letter itself.
+
+        Raises:
+            StateError: `dead_letter_unreadable`.
+        """
         record = json.loads(self.body)["letter"]
-        return Letter(**{name: decode(value) for name, value in record.items()})
+        try:
+            return msgspec.convert({name: decode(value) for name, value in record.items()}, Letter)
+        except ValueError as error:
+            facts = (("because", str(error)),)
+            fix = "read it with the squall that wrote it, or drop it"
+            raise StateError(
+                Defect("dead_letter_unreadable", f"letter {self.number} cannot be read", facts, fix)
+            ) from error
 
     @property
     def root_values(self) -> tuple[Any, ...] | None:
@@ -142,8 +160,7 @@ class LogReader:
             self.letters[number] = Stored(number, line.letter, body)
             self._link(number, line.letter)
         elif line.run is not None:
-            run = Run(**line.run)
-            self.runs[run.id] = run
+            self.runs[line.run.id] = line.run
         elif (stored := self.letters.get(line.number)) is not None:
             self.letters[line.number] = _changed(stored, line)
 
@@ -157,7 +174,7 @@ class LogReader:
             return
         change = before.change
         if change.state == RUNNING:
-            change = replace(change, state=AGAIN, at=datetime.fromisoformat(head.at.v))
+            change = replace(change, state=AGAIN, at=head.at.v)
         self.letters[before.number] = replace(before, again=number, change=change)
 
 
@@ -173,17 +190,29 @@ def parsed(body: bytes) -> Line:
         ValueError: no line of a log.
     """
     try:
+        line = _line(body)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if line.values is not None:
+        line.values = decode(line.values)
+        if not isinstance(line.values, tuple):
+            raise ValueError("values that are no row")
+    return line
+
+
+def _line(body: bytes) -> Line:
+    try:
         return _DECODER.decode(body)
     except msgspec.DecodeError:  # half a surrogate pair in a text: Python's own reader takes it
         return msgspec.convert(json.loads(body), Line)
 
 
 def _changed(stored: Stored, line: Line) -> Stored:
-    at = datetime.fromisoformat(line.changed_at) if line.changed_at else datetime.fromtimestamp(0, UTC)
+    at = line.changed_at or datetime.fromtimestamp(0, UTC)
     change = Change(line.number, line.state, line.why, at=at)
     match line.state:
         case str(state) if state == ASKED:
-            edited = stored.edited if line.values is None else tuple(decode(line.values))
+            edited = stored.edited if line.values is None else line.values
             return replace(stored, change=change, edited=edited, tries=(), again=None, began_at=at)
         case str(state) if state == RUNNING:
             tries = (*stored.tries, line.why) if line.why else ()

@@ -292,6 +292,21 @@ mod tests {
         assert_eq!(end.step(Event::Look, now_ns + 5 * SECOND_NS + 1), SEEK, "it took something");
     }
 
+    // It looks at a stream first when a call of 4 s is over, and at what came on it when the next one is.
+    // semantics 20
+    #[test]
+    fn a_peer_that_has_just_begun_on_a_stream_is_not_silent() {
+        let mut end = end();
+        end.out.push(&Body::Command(b"")).expect("short");
+        end.step(FOUND, 0);
+        end.step(Event::Look, 0);
+        end.out.receipt(0).expect("what every stream begins with");
+        write_all(&mut end);
+        assert_eq!(end.step(Event::Look, 4 * SECOND_NS), Action::Nothing);
+        assert_eq!(end.step(Event::Look, 8 * SECOND_NS), Action::Nothing);
+        assert_eq!(end.step(Event::Look, 9 * SECOND_NS + 1), SEEK);
+    }
+
     // semantics 20
     #[test]
     fn a_peer_that_takes_a_long_frame_slowly_is_not_silent() {

@@ -119,6 +119,11 @@ impl LinkOut {
         self.streams
     }
 
+    /// Whether there is a stream on which the peer has said what it expects.
+    pub fn is_open(&self) -> bool {
+        self.stream == Stream::Open
+    }
+
     /// Whether there is a stream, and the peer owes a receipt on it.
     pub fn is_waiting(&self) -> bool {
         match self.stream {

@@ -91,7 +91,7 @@ pub(super) struct Callee {
 /// Where a hand-shake is.
 enum State {
     /// The callee waits for a hello,
-    Hello(Callee),
+    Hello(Callee, Nonce),
     /// then for the proof.
     Proof(Hello),
     /// The caller waits for a challenge,
@@ -113,7 +113,7 @@ pub(super) enum Step {
     Refused(Refusal),
 }
 
-/// One end of one hand-shake; without a socket, and without a clock.
+/// One end of one hand-shake; without a socket, a clock, or chance.
 pub(super) struct Handshake {
     secret: Secret,
     state: State,
@@ -122,7 +122,11 @@ pub(super) struct Handshake {
     pub output: Vec<u8>,
 }
 
-fn nonce() -> io::Result<[u8; 32]> {
+/// What makes the proofs of a hand-shake good for this one time; each end brings one that it never brought before.
+pub(super) type Nonce = [u8; 32];
+
+/// A random one.
+pub(super) fn nonce() -> io::Result<Nonce> {
     let mut nonce = [0; 32];
     SystemRandom::new().fill(&mut nonce).map_err(|_| io::Error::other("the system gives no random numbers"))?;
     Ok(nonce)
@@ -157,7 +161,7 @@ impl Fields<'_> {
 }
 
 impl Hello {
-    fn write(&self, out: &mut Vec<u8>, nonce: [u8; 32]) {
+    fn write(&self, out: &mut Vec<u8>, nonce: Nonce) {
         out.extend(MAGIC);
         out.push(VERSION);
         out.extend(self.from.to_le_bytes());
@@ -196,21 +200,21 @@ fn check_beginning(came: &[u8]) -> Result<(), Refusal> {
 
 impl Handshake {
     /// The end that calls; its hello is in the output.
-    pub fn call(secret: Secret, hello: Hello) -> io::Result<Handshake> {
+    pub fn call(secret: Secret, hello: Hello, nonce: Nonce) -> Handshake {
         let mut said = Vec::with_capacity(HELLO_BYTES + CHALLENGE_BYTES + PROOF_BYTES + VERDICT_BYTES);
-        hello.write(&mut said, nonce()?);
-        Ok(Handshake { secret, state: State::Challenge(hello), output: said.clone(), said })
+        hello.write(&mut said, nonce);
+        Handshake { secret, state: State::Challenge(hello), output: said.clone(), said }
     }
 
     /// The end that is called.
-    pub fn answer(secret: Secret, own: Callee) -> Handshake {
-        Handshake { secret, state: State::Hello(own), said: Vec::new(), output: Vec::new() }
+    pub fn answer(secret: Secret, own: Callee, nonce: Nonce) -> Handshake {
+        Handshake { secret, state: State::Hello(own, nonce), said: Vec::new(), output: Vec::new() }
     }
 
     /// How long the next message of the other end is.
     pub fn wanted(&self) -> usize {
         match self.state {
-            State::Hello(_) => HELLO_BYTES,
+            State::Hello(..) => HELLO_BYTES,
             State::Proof(_) => PROOF_BYTES,
             State::Challenge(_) => CHALLENGE_BYTES,
             State::Verdict => VERDICT_BYTES,
@@ -219,20 +223,23 @@ impl Handshake {
 
     /// Whether the other end has said nothing yet.
     pub fn is_silent(&self) -> bool {
-        matches!(self.state, State::Hello(_))
+        matches!(self.state, State::Hello(..))
     }
 
     /// Looks at what came: at most the next message, and perhaps only its beginning, which is then to come again with
     /// what follows.
     pub fn take(&mut self, came: &[u8]) -> Result<Step, Refusal> {
-        if let State::Hello(_) | State::Challenge(_) = self.state {
+        if let State::Hello(..) | State::Challenge(_) = self.state {
             check_beginning(came)?;
         }
         if came.len() < self.wanted() {
             return Ok(Step::Wait);
         }
         match self.state {
-            State::Hello(own) => self.challenge(own, came),
+            State::Hello(own, nonce) => {
+                self.challenge(own, nonce, came);
+                Ok(Step::Wait)
+            }
             State::Proof(hello) => {
                 self.secret.check(BY_CALLER, &self.said, came)?;
                 self.said.extend(came);
@@ -243,19 +250,18 @@ impl Handshake {
         }
     }
 
-    fn challenge(&mut self, own: Callee, came: &[u8]) -> Result<Step, Refusal> {
+    fn challenge(&mut self, own: Callee, nonce: Nonce, came: &[u8]) {
         self.said.extend(came);
         let before = self.said.len();
         self.said.extend(MAGIC);
         self.said.push(VERSION);
         self.said.extend(own.worker.to_le_bytes());
         put_token(&mut self.said, own.token);
-        self.said.extend(nonce().map_err(|_| Refusal::NoDescriptors)?);
+        self.said.extend(nonce);
         let proof = self.secret.prove(BY_CALLEE, &self.said);
         self.said.extend(proof);
         self.output.extend(&self.said[before..]);
         self.state = State::Proof(Hello::read(came));
-        Ok(Step::Wait)
     }
 
     fn prove(&mut self, hello: Hello, came: &[u8]) -> Result<Step, Refusal> {
@@ -313,7 +319,8 @@ mod tests {
 
     fn ends(caller: u8, callee: u8) -> (Handshake, Handshake) {
         let secret = |byte| Secret::new(&[byte; 32]);
-        (Handshake::call(secret(caller), hello()).unwrap(), Handshake::answer(secret(callee), OWN))
+        let (hers, his) = (nonce().unwrap(), nonce().unwrap());
+        (Handshake::call(secret(caller), hello(), hers), Handshake::answer(secret(callee), OWN, his))
     }
 
     fn say(from: &mut Handshake) -> Vec<u8> {

@@ -13,6 +13,7 @@ import typer
 
 from squall.cli.letters.choosing import Filter, Letters, state_of
 from squall.cli.view.words import harmless, one_line
+from squall.errors import StateError
 from squall.model.masking import HIDDEN, Masker
 from squall.runtime.letter_codec import shown
 from squall.runtime.masked_values import without_secrets
@@ -102,7 +103,10 @@ def _line(stored: Stored, masker: Masker | None, is_running: bool) -> str:
 
 
 def _input(stored: Stored, masker: Masker | None) -> str:
-    text = ", ".join(_inputs(stored, masker, "="))
+    try:
+        text = ", ".join(_inputs(stored, masker, "="))
+    except StateError:  # whoever looks at it alone is told why
+        return "it cannot be read"
     return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
 
 

@@ -161,7 +161,7 @@ class Intake:
     async def _body(self, headers: dict[str, str], receive: Receive) -> bytes:
         most = self._rules.max_body
         too_long = Refused(413, "body too long", f"a body has at most {most} bytes", (("connection", "close"),))
-        if headers.get("content-length", "0").isdecimal() and int(headers.get("content-length", "0")) > most:
+        if _is_over(headers.get("content-length", ""), most):
             raise too_long
         parts: list[bytes] = []
         size = 0
@@ -198,6 +198,12 @@ class Intake:
                 where = f"line {number}: " if is_lines else ""
                 raise Refused(400, "not decodable", f"{where}{type(error).__name__}: {error}") from error
         return records
+
+
+def _is_over(length: str, most: int) -> bool:
+    """Whether a header announces more than `most` bytes; Python makes no number of very many digits."""
+    digits = length.lstrip("0")
+    return digits.isdecimal() and (len(digits) > len(str(most)) or int(digits) > most)
 
 
 async def _next_part(receive: Receive) -> dict[str, Any]:

@@ -133,8 +133,11 @@ class PositionStore:
             record = json.loads(body)
             if (version := record.pop("version")) != VERSION:
                 raise ValueError(f"it is of version {version}, this squall knows {VERSION}")
-            return StoredPosition.of_json(record)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            position = StoredPosition.of_json(record)
+            if (position.component, str(position.task)) != (path.parent.name, path.name):
+                raise ValueError(f'it is of task {position.task} of "{position.component}"')
+            return position
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             facts = (("file", str(path)), ("because", str(error)))
             fix = f"restore the file, or begin anew: {FROM_START}"
             raise StateError(Defect("position_unreadable", "a stored position cannot be read", facts, fix)) from None

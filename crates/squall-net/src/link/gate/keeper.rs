@@ -1,6 +1,6 @@
 //! The gate's thread.
 
-use super::super::handshake::{Callee, Handshake, Hello};
+use super::super::handshake::{Callee, Handshake, Hello, nonce};
 use super::super::refusal::Refusal;
 use super::super::stream::Stream;
 use super::connection::{Connection, Next};
@@ -184,7 +184,8 @@ impl Keeper {
             }
         }
         let own = Callee { worker: self.identity.worker, token: self.identity.token };
-        let handshake = Handshake::answer(self.identity.secret.clone(), own);
+        let Ok(once) = nonce() else { return self.refuse(None, Refusal::NoDescriptors) };
+        let handshake = Handshake::answer(self.identity.secret.clone(), own, once);
         let is_unix = sys::is_unix(socket.as_fd()).unwrap_or(false);
         let server = self.options.tls.as_ref().filter(|_| !is_unix).map(|(server, _)| server);
         if server.is_none() && sys::is_of_other_host(socket.as_fd()) {
@@ -245,7 +246,7 @@ impl Keeper {
             Address::Unix(path) => streamed(sys::connect(&SockAddr::unix(path)?)?, None, "")?,
             Address::Tcp(at) => streamed(sys::connect(&SockAddr::from(*at))?, client, &at.ip().to_string())?,
         };
-        let handshake = Handshake::call(self.identity.secret.clone(), hello)?;
+        let handshake = Handshake::call(self.identity.secret.clone(), hello, nonce()?);
         Ok(Connection::new(stream, handshake, Some(hello.to), self.deadline()))
     }
 

@@ -22,6 +22,7 @@ from squall.connectors.files.reading.format import Opening
 from squall.connectors.files.writing.csv_rows import CsvRows
 from squall.connectors.files.writing.rows import Encoder
 from squall.connectors.files.writing.staged import CsvLog
+from squall.errors import because
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +101,13 @@ class Csv:
             return tuple(self.fields)
         if names:
             return tuple(names)
-        path = first()
-        header = self._header(path, opening) if path is not None else None
-        check_read(header is not None, self, "there is no file whose header names the columns: give `fields`")
+        path, header = first(), None
+        why = "there is no file whose header names the columns"
+        try:
+            header = self._header(path, opening) if path is not None else None
+        except Exception as error:
+            why = f"the header of {path} cannot be read ({because(error)})"
+        check_read(header is not None, self, f"{why}: give `fields`")
         return tuple(cast("tuple[list[str], Place]", header)[0])
 
     def reader(self, path: str, place: Place, opening: Opening) -> Reader | None:

@@ -151,11 +151,11 @@ class LineReader:
 
 
 def lines_of(block: bytes) -> list[bytes]:
-    """The lines of a block, without their ends."""
-    lines = block.split(b"\n")
-    if not lines[-1]:
-        del lines[-1]
-    return [line.removesuffix(b"\r") for line in lines] if b"\r" in block else lines
+    """The lines of a block, without their ends; a carriage return without a line feed is none."""
+    *lines, rest = block.split(b"\n")
+    if b"\r" in block:
+        lines = [line.removesuffix(b"\r") for line in lines]
+    return [*lines, rest] if rest else lines
 
 
 def text_lines(encoding: str, errors: str) -> Parse:

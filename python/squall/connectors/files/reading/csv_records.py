@@ -188,12 +188,22 @@ def first_record(
     blocks: Blocks, encoding: str, dialect: Mapping[str, Any], *, to_the_end: bool
 ) -> tuple[list[str], Place] | None:
     """The header of a file, and the place after it; None: there is none yet."""
-    found = blocks.read(to_the_end=to_the_end)
-    if found is None:
+    has_run_out = False
+
+    def lines() -> Iterator[str]:
+        nonlocal has_run_out
+        while (found := blocks.read(to_the_end=to_the_end)) is not None:
+            offset, block, is_too_long = found
+            if is_too_long:
+                raise csv.Error("its header has a line that is too long")
+            text = (block.removeprefix(BOM) if offset == 0 else block).decode(encoding, "replace")
+            yield from StringIO(text, newline="\n")
+        has_run_out = True
+
+    records: Any = csv.reader(lines(), **dialect)
+    header: list[str] | None = next(records, None)
+    if header is None or (has_run_out and not to_the_end):  # the file ends within the header, for now
         return None
-    text = found[1].removeprefix(BOM).decode(encoding, "replace")
-    records: Any = csv.reader(StringIO(text, newline="\n"), **dialect)
-    header: list[str] = next(records, list[str]())
     return header, Place(0, lines=records.line_num)
 
 
