@@ -28,6 +28,8 @@ SHARES = {"fan_out": 0.6, "join": 0.4}
 SHORT_SCALE = 0.6
 """Of all times, where a slice is short."""
 SHORT_S = 30.0
+TRACED = 1
+"""Which slice writes traces."""
 
 
 def seconds(text: str) -> float:
@@ -43,12 +45,12 @@ def spin() -> None:
         pass
 
 
-def under_faults(workload: str, seed: int, for_s: float, kinds: tuple[str, ...]) -> Verdict:
+def under_faults(workload: str, seed: int, for_s: float, kinds: tuple[str, ...], *, is_traced: bool) -> Verdict:
     """One slice."""
     folder = Path(tempfile.mkdtemp(prefix=f"squall-chaos-{workload}-{seed}-"))
     rival = multiprocessing.Process(target=spin, daemon=True) if Random(seed).random() < 0.5 else None
     began_s = time.monotonic()
-    run = Run(workload, folder, seed)
+    run = Run(workload, folder, seed, is_traced=is_traced)
     try:
         run.start()
         run.rest(0.5)
@@ -100,6 +102,7 @@ def report(verdicts: list[Verdict]) -> dict[str, Any]:
         "pause_without_processor_p99_s": percentile([pause.waited_s for pause in pauses], 0.99),
         "pauses": len(pauses),
         "healed_p99_s": percentile(healed, 0.99),
+        "traced": sum(verdict.traced for verdict in verdicts),
         "deaths": sum(verdict.deaths for verdict in verdicts),
         "grown_mib": round(max((verdict.grown_mib for verdict in verdicts), default=0.0), 1),
         "by_kind": dict(sorted(kinds.items())),
@@ -162,7 +165,7 @@ def main() -> int:
     seed = Random().getrandbits(24) if options.seed is None else options.seed
     verdicts: list[Verdict] = []
     for number, (workload, for_s) in enumerate(slices(options.for_s)):
-        verdict = under_faults(workload, seed + number, for_s, kinds)
+        verdict = under_faults(workload, seed + number, for_s, kinds, is_traced=number == TRACED)
         verdicts.append(verdict)
         if options.sum is not None:
             add_up(options.sum, report([verdict]))

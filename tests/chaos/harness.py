@@ -20,6 +20,7 @@ from typing import Any
 from squall.cli.letters.viewing import as_json
 from squall.runtime.dead_log import log_path
 from squall.runtime.stored import read
+from squall.trace import check, lives_in
 
 from chaos import faults, history
 from chaos.history import Death, Pause
@@ -71,13 +72,15 @@ class Verdict:
     grown_mib: float = 0.0
     deaths: int = 0
     healed_s: list[float] = field(default_factory=list[float])
+    traced: int = 0
+    """Notes in the traces, if it wrote any."""
     broken: list[str] = field(default_factory=list[str])
 
 
 class Run:
-    """`squall run` of one workload."""
+    """`squall run` of one workload; `is_traced`: its workers write traces, which are checked."""
 
-    def __init__(self, workload: str, folder: Path, seed: int) -> None:
+    def __init__(self, workload: str, folder: Path, seed: int, *, is_traced: bool = False) -> None:
         self.workload, self.folder, self.seed = workload, folder, seed
         self.spoilers: dict[int, Spoiler] = {}
         self.kills: list[Death] = []
@@ -93,6 +96,8 @@ class Run:
             "SQUALL_CHAOS_FOLDER": str(folder),
             "SQUALL_CHAOS_WORKERS": str(WORKERS),
         }
+        if is_traced:
+            environment["SQUALL_TOPOLOGY_TRACE_DIR"] = str(folder / "traces")
         command = [sys.executable, "-m", "squall.cli", "run", str(HERE / f"{workload}.py"), "--json", "--drain", "60s"]
         with (folder / "err").open("wb") as err:
             self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=err, env=environment, text=True)
@@ -267,6 +272,7 @@ class Run:
         left = [str(path) for path in (self.folder / "state/runs").glob("*")]
         if left:
             self._break(f"O9: files are left: {left}")
+        self._judge_traces()
         began_s = [at_s for at_s, event in self.events if event["event"] == "fault"]
         verdict.deaths = len(self._deaths)
         verdict.recoveries_s = history.recoveries(self.folder, self.kills, self._deaths)
@@ -288,6 +294,13 @@ class Run:
         if len(given_up) != poison or summary.get("dead", 0) < poison:
             self._break(f"{len(given_up)} rows were given up, {poison} should: {sorted(given_up)[:10]}")
         return None
+
+    def _judge_traces(self) -> None:
+        """The laws that `squall.trace` tells, where there are traces."""
+        lives = [life for run in (self.folder / "traces").glob("*") for life in lives_in(run)]
+        self.verdict.traced = sum(len(block.notes) for life in lives for block in life.blocks())
+        if breaches := check(lives):
+            self._break(f"{len(breaches)} breaches in traces: {'; '.join(map(str, breaches[:5]))}")
 
     def _letters(self) -> list[dict[str, Any]]:
         """The dead letters, as `squall dead show --json` prints them."""
