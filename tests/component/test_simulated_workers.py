@@ -179,6 +179,24 @@ def test_what_kills_its_worker_becomes_a_dead_letter_at_the_third_death() -> Non
         assert [letter.root_values for letter in cluster.dead_letters()] == [(3,)]
 
 
+@pytest.mark.parametrize("workers", [1, 3])
+def test_what_another_bolt_would_take_next_is_not_blamed_for_a_death(workers: int) -> None:
+    """Once, each bolt took one more input after the exception that ended the worker, and those were its suspects."""
+
+    def poison(n: int) -> None:
+        if n % 10 == 3:
+            raise RuntimeError("poison")
+
+    topology = Topology("t")
+    numbers = topology.spout("numbers", lambda: iter(()), outputs=("n",))
+    topology.bolt("deadly", poison, on_error="die").shuffle(numbers)
+    for name in ("after", "later"):
+        topology.bolt(name, lambda n: None, parallelism=2).shuffle(numbers)
+    with LocalCluster(topology, mock_sources={"numbers": range(30)}, workers=workers, faults=Faults()) as cluster:
+        cluster.finish()
+        assert {letter.root_values for letter in cluster.dead_letters()} == {(3,), (13,), (23,)}
+
+
 def test_a_drain_is_done_again_when_a_worker_dies_in_it() -> None:
     class Sums(Bolt):
         outputs = ("sum",)

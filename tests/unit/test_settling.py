@@ -10,6 +10,7 @@ from squall.cluster.settling import (
     Event,
     Joined,
     Kind,
+    LinkLost,
     Lost,
     OutputClosed,
     Quiet,
@@ -181,6 +182,21 @@ def test_drain_begins_anew_at_once_after_a_loss() -> None:
     ]
     assert state.stage.number > number
     assert state.left == ("split", "count")
+
+
+def test_drain_begins_anew_at_once_when_a_link_is_given_up() -> None:
+    """What was on its way comes again, and passes bolts that had drained already."""
+    state, _ = settled(two("a", "b"))
+    state, _ = settled(state)
+    assert state.stage.component == "b"
+    state, actions = after(state, LinkLost())
+    assert actions == [Begin(Stage(3, Kind.RUN), frozenset({11, 12}))]
+    assert settled(state)[0].stage == Stage(4, Kind.DRAIN, "a")
+
+
+def test_a_link_that_is_given_up_while_sources_run_changes_no_stage() -> None:
+    state = two("a")
+    assert after(state, LinkLost()) == (state, [])
 
 
 def test_drain_that_was_asked_for_begins_anew_without_its_sources() -> None:

@@ -309,7 +309,13 @@ impl Core {
     /// Whether the loop must come back before it takes another input.
     #[inline(always)]
     pub fn should_return(&self) -> bool {
-        self.stop.load(Ordering::Relaxed) || self.death.with(|death| death.is_some())
+        self.stop.load(Ordering::Relaxed) || self.has_died()
+    }
+
+    /// Whether an exception has ended the worker.
+    #[inline(always)]
+    pub fn has_died(&self) -> bool {
+        self.death.with(|death| death.is_some())
     }
 
     /// Says whose code runs from now on; gives back whose ran before.

@@ -50,7 +50,7 @@ impl Core {
         let (mut spinning_since_ns, mut spin) = (0, Spin::default());
         loop {
             let now_ns = self.tick_clock();
-            if self.death.with(|death| death.is_some()) {
+            if self.has_died() {
                 return Ok(Ended::Died);
             }
             if self.stop.swap(false, Ordering::Relaxed) {
@@ -108,12 +108,13 @@ impl Core {
         let spouts: &[Rc<Task>] = self.spouts.with(|spouts| unsafe { &*(spouts.as_slice() as *const _) });
         let order: &[Rc<Task>] = self.order.with(|order| unsafe { &*(order.as_slice() as *const _) });
         if self.started.get() {
-            for spout in spouts {
+            for spout in spouts.iter().take_while(|_| !self.has_died()) {
                 worked |= self.run_spout(py, spout);
             }
         }
         let mut over_high_water = false;
-        for bolt in order {
+        // What killed the worker is what its last call worked on: no other call may follow.
+        for bolt in order.iter().take_while(|_| !self.has_died()) {
             over_high_water |= bolt.is_full() && self.is_full_of_own(bolt);
             worked |= self.run_bolt(py, bolt) > 0;
         }
@@ -123,7 +124,8 @@ impl Core {
         let all_empty = order.iter().all(waits) && (self.is_alone() || self.tasks.get().iter().all(is_taken));
         for spout in spouts {
             let state = spout.spout();
-            if !state.acked.with(|acked| acked.is_empty()) || !state.later.with(|later| later.is_empty()) {
+            let has_acks = !state.acked.with(|acked| acked.is_empty()) || !state.later.with(|later| later.is_empty());
+            if has_acks && !self.has_died() {
                 self.flush_acks(py, spout);
             }
             state.limit.with(|limit| limit.observe(state.outstanding(), over_high_water, all_empty));
@@ -148,6 +150,9 @@ impl Core {
             inner.page_roots(); // what it gave is sent, which may run its types' `encode`
             self.finish_call(py, &call);
             self.leave(outer);
+            if self.has_died() {
+                return true;
+            }
         }
         for handle in self.rested.replace(Vec::new()) {
             worked = true;

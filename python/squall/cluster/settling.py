@@ -16,9 +16,10 @@ unnoticed. The parent's words reach a worker in their order, so an answer after 
 
 **Losses.** A worker that is lost is waited for. While sources run nothing else changes: the stage began for the new
 life too. In a drain, roots that were lost with it are emitted again and pass bolts that had drained already; so the
-drain begins anew at once from what it began from. A new stage has a new number, and waves are never numbered twice:
-whatever comes late from before is known by that and dropped. What bounds it all is the time of the drain, which is the
-run's; a drain that the sources' own end began is over when they run again, and has its time anew when they end again.
+drain begins anew at once from what it began from. So it does when a link between two that live is given up. A new
+stage has a new number, and waves are never numbered twice: whatever comes late from before is known by that and
+dropped. What bounds it all is the time of the drain, which is the run's; a drain that the sources' own end began is
+over when they run again, and has its time anew when they end again.
 """
 
 from __future__ import annotations
@@ -87,6 +88,11 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkLost:
+    """A link between two that live was given up: what was on its way is sent again."""
+
+
+@dataclass(frozen=True, slots=True)
 class Quiet:
     """A worker has come to rest, unasked: a hint that it is worth to ask all. `incarnation`: who says it."""
 
@@ -140,7 +146,7 @@ class OutputClosed:
     """A worker found that nobody reads the run's standard output any more."""
 
 
-Event = Joined | Lost | Quiet | Answer | Stop | OutputClosed
+Event = Joined | Lost | LinkLost | Quiet | Answer | Stop | OutputClosed
 
 
 # -- actions -----------------------------------------------------------------------------------------------------
@@ -215,6 +221,8 @@ def step(state: Settling, event: Event) -> tuple[Settling, list[Action]]:
             return _joined(state, worker, incarnation)
         case Lost(worker, incarnation):
             return _lost(state, worker, incarnation)
+        case LinkLost():
+            return _drained_anew(state)
         case Quiet(incarnation, stage):
             if stage != state.stage.number or incarnation not in state.living.values():
                 return state, []
@@ -237,7 +245,10 @@ def _lost(state: Settling, worker: int, incarnation: int) -> tuple[Settling, lis
     if state.living.get(worker) != incarnation:
         return state, []
     living = {other: number for other, number in state.living.items() if other != worker}
-    state = _unasked(replace(state, living=living, quiet=state.quiet - {incarnation}))
+    return _drained_anew(_unasked(replace(state, living=living, quiet=state.quiet - {incarnation})))
+
+
+def _drained_anew(state: Settling) -> tuple[Settling, list[Action]]:
     if state.stage.kind in (Kind.DRAIN, Kind.HELD):
         return _begun(replace(state, left=state.order), state.begins_from)
     return state, []

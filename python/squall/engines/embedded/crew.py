@@ -309,6 +309,8 @@ class Crew:
                 lost = (seat.number, event["incarnation"], event["session"])
                 self._acquaintance, words = acquaintance.link_lost(self._acquaintance, *lost)
                 self._say(words)
+                if words:
+                    self._settle(settling.LinkLost())
             case "output-closed":
                 self._settle(settling.OutputClosed())
             case "progress" | "ended":

@@ -21,7 +21,7 @@ from squall.testing.simulation.agenda import Agenda
 from squall.testing.simulation.cables import Switchboard
 from squall.testing.simulation.faults import Faults, Strikes
 from squall.testing.simulation.fed import Feeds
-from squall.testing.simulation.life import Given, Life, World
+from squall.testing.simulation.life import DRAIN_S, Given, Life, World
 from squall.testing.simulation.parent import Parent
 from squall.testing.simulation.process import SimulatedProcess
 from squall.testing.sources import MockedSpout
@@ -232,8 +232,8 @@ class Workers:
         """All that was fed has ended, and nothing is left of it."""
         for life in self._living():
             self._check_counts(life)
-            if life.worker.pending():
-                self._broken("the run has ended with open roots", ())
+            if life.worker.pending():  # what user code still held when the time of the drain was over
+                raise self._never_ended("end", DRAIN_S)
         for key, fed in self._feeds.counts().items():
             ended = self._ended_before[key] + self._ended_now(key)
             if ended != fed:
