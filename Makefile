@@ -2,7 +2,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup run test rust-test python-test property sim sim-topologies fuzz feed-kill kill chaos chaos-long lint bench docs wheel lock clean
+.PHONY: help setup run test rust-test python-test property sim sim-topologies fuzz feed-kill kill chaos chaos-long soak lint bench docs wheel lock clean
 
 PYTHON ?= python3
 FOR ?= 20s
@@ -109,6 +109,10 @@ chaos: $(S)/core  ## faults strike two topologies by chance, an independent coun
 chaos-long: FOR = 8h
 chaos-long: $(S)/core  ## the same for hours; what it found is added up in tests/chaos/sum.json (FOR=8h)
 	cd tests && ../$(BIN)/python -m chaos --for $(FOR) --sum chaos/sum.json
+
+soak: FOR = 30m
+soak: $(S)/core  ## one run under mixed load and faults: no memory, file, thread or socket may grow (FOR=30m; SEED=…)
+	cd tests && ../$(BIN)/python -m chaos.soak --for $(FOR) $(if $(SEED),--seed $(SEED)) --plot ../$(S)/soak.svg
 
 lint: $(S)/core  ## formats, lints, types, layers
 	cargo fmt --check

@@ -153,6 +153,8 @@ class Worker:
 
     `virtual`: time stands still but for `advance_to`, nothing waits, no thread is needed (LocalCluster).
     `settings`: the values of `topology.*` keys that the core reads, by key.
+    `trace`: the descriptor of an empty file, which is the worker's from then on, most bytes of it, and its number. What
+    it does with trees and tuples is noted there.
     """
 
     def __init__(
@@ -164,6 +166,7 @@ class Worker:
         virtual: bool,
         settings: Mapping[str, Any],
         page_fd: int | None = None,
+        trace: tuple[int, int, int] | None = None,
     ) -> None: ...
 
     # -- building, before the first run ------------------------------------------------------------------

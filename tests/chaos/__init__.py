@@ -8,6 +8,7 @@
 | `proxy` | stands between workers and spoils what they say |
 | `history` | what the topologies noted: what was lost, came twice or out of order, how long what took |
 | `harness` | one run under faults, and its verdict |
+| `soak` | one run that lives long: nothing grows |
 
 `make chaos FOR=40s SEED=7`, or `python -m chaos --help` from `tests`.
 """

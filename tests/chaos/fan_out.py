@@ -1,7 +1,8 @@
 """W1: numbered records, each split into three parts that are counted by key and kept.
 
 The sources keep what has not ended themselves, so that they know when something that was lost goes out again. Beside it
-stands a source whose trees never leave their worker: it notes how long it was not asked.
+stands a source whose trees never leave their worker: it notes how long it was not asked, and for how much of that time
+its thread could have run, but had no processor.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ class Records(Spout):
         self.low = self.next = 0
         self.ended: set[int] = set()
         self.failed: deque[int] = deque()
+        self.sent_s: dict[int, float] = {}
         self.end, self.notes, self.high = End(), Notes(f"records-{self.source}"), High(f"records-{self.source}")
+        self.notes.mention(f"life {context.worker} {time.monotonic():.4f}")
 
     def seek(self, position: bytes) -> None:
         self.low = self.next = int(position)
@@ -52,20 +55,22 @@ class Records(Spout):
     def next_tuple(self) -> None:
         if self.failed:
             seq = self.failed.popleft()
-            self.notes.mention(f"again {time.monotonic():.4f} {seq}")
+            self.notes.mention(f"again {time.monotonic():.4f} {seq} {self.sent_s[seq]:.4f}")
         elif self.next < self.end.now():
             seq, self.next = self.next, self.next + 1
             if seq < self.high.of_last_life:
-                self.notes.mention(f"again {time.monotonic():.4f} {seq}")
+                self.notes.mention(f"again {time.monotonic():.4f} {seq} before")
             else:
                 self.high.set(self.next)
         elif self.low == self.next:
             raise Exhausted
         else:
             return
+        self.sent_s[seq] = time.monotonic()
         self.emit(self.source, seq, checksum(self.source, seq), id=seq)
 
     def ack(self, seq: int) -> None:
+        self.sent_s.pop(seq, None)
         self.ended.add(seq)
         while self.low in self.ended:
             self.ended.remove(self.low)
@@ -128,6 +133,12 @@ class Keep(Bolt):
         self.notes.write(*kept)
 
 
+def waited_s() -> float:
+    """How long this thread could have run so far, but had no processor."""
+    with open("/proc/thread-self/schedstat", "rb") as file:
+        return int(file.read().split()[1]) / 1e9
+
+
 class Apart(Spout):
     """Its trees never leave its worker; how long it was not asked is noted."""
 
@@ -135,14 +146,15 @@ class Apart(Spout):
     rate_per_s = APART_PER_S
 
     def open(self, context) -> None:
-        self.notes, self.end, self.last_s = Notes("apart"), End(), time.monotonic()
+        self.notes, self.end = Notes("apart"), End()
+        self.last_s, self.waited_s = time.monotonic(), waited_s()
         self.notes.mention(f"worker {context.worker} 0")
 
     def next_tuple(self) -> int:
-        now_s = time.monotonic()
+        now_s, waited = time.monotonic(), waited_s()
         if now_s - self.last_s > NOTED_GAP_S:
-            self.notes.mention(f"gap {now_s:.4f} {now_s - self.last_s:.4f}")
-        self.last_s = now_s
+            self.notes.mention(f"gap {now_s:.4f} {now_s - self.last_s:.4f} {waited - self.waited_s:.4f}")
+        self.last_s, self.waited_s = now_s, waited
         if self.end.now() < 1 << 62:
             raise Exhausted
         return 0

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,9 +20,11 @@ from typing import Any
 from squall.cli.letters.viewing import as_json
 from squall.runtime.dead_log import log_path
 from squall.runtime.stored import read
+from squall.trace import check, lives_in
 
 from chaos import faults, history
-from chaos.proxy import Proxy
+from chaos.history import Death, Pause
+from chaos.proxy import Proxy, Spoiler
 from chaos.schedule import DEADLY, KILL, Planned
 
 HERE = Path(__file__).parent
@@ -66,28 +68,36 @@ class Verdict:
     duplicates: int = 0
     duplicates_bound: int = 0
     recoveries_s: list[float] = field(default_factory=list[float])
-    pauses_s: list[float] = field(default_factory=list[float])
+    pauses: list[Pause] = field(default_factory=list[Pause])
+    grown_mib: float = 0.0
+    deaths: int = 0
     healed_s: list[float] = field(default_factory=list[float])
+    traced: int = 0
+    """Notes in the traces, if it wrote any."""
     broken: list[str] = field(default_factory=list[str])
 
 
 class Run:
-    """`squall run` of one workload."""
+    """`squall run` of one workload; `is_traced`: its workers write traces, which are checked."""
 
-    def __init__(self, workload: str, folder: Path, seed: int) -> None:
+    def __init__(self, workload: str, folder: Path, seed: int, *, is_traced: bool = False) -> None:
         self.workload, self.folder, self.seed = workload, folder, seed
-        self.proxies: dict[int, Proxy] = {}
-        self.kills: list[tuple[float, int]] = []
+        self.spoilers: dict[int, Spoiler] = {}
+        self.kills: list[Death] = []
+        self._proxies: list[Proxy] = []
         self.verdict = Verdict(workload, seed)
         self.events: list[tuple[float, dict[str, Any]]] = []
         self._baseline: dict[int, Sizes] = {}
         self._lives: dict[int, tuple[str, int]] = {}
-        self._may_die: list[tuple[float, int]] = []
+        self._deaths: list[Death] = []
+        self._may_die: list[Death] = []
         environment = os.environ | {
             "SQUALL_STORM_LOCAL_DIR": str(folder / "state"),
             "SQUALL_CHAOS_FOLDER": str(folder),
             "SQUALL_CHAOS_WORKERS": str(WORKERS),
         }
+        if is_traced:
+            environment["SQUALL_TOPOLOGY_TRACE_DIR"] = str(folder / "traces")
         command = [sys.executable, "-m", "squall.cli", "run", str(HERE / f"{workload}.py"), "--json", "--drain", "60s"]
         with (folder / "err").open("wb") as err:
             self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=err, env=environment, text=True)
@@ -95,6 +105,11 @@ class Run:
         self._reader.start()
 
     # -- what faults ask of it ---------------------------------------------------------------------------------------
+
+    @property
+    def parent(self) -> int:
+        """The process of the parent."""
+        return self.process.pid
 
     def pid(self, worker: int) -> int | None:
         """The process of a worker, if it is ready."""
@@ -105,9 +120,9 @@ class Run:
         """Kills a worker's process, if it is ready."""
         if (pid := self.pid(worker)) is None:
             return
-        now_s = time.monotonic()
-        self._may_die.append((now_s, worker))
-        self.kills.append((now_s, worker))
+        kill = Death(time.monotonic(), worker)
+        self._may_die.append(kill)
+        self.kills.append(kill)
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
@@ -124,7 +139,8 @@ class Run:
         """Puts proxies before the workers, and waits until rows come out."""
         for worker in range(2, WORKERS + 1):
             path = self._wait(lambda worker=worker: self._socket_of(worker), START_S, f"the socket of worker {worker}")
-            self.proxies[worker] = Proxy(path, self.seed + worker)
+            self.spoilers[worker] = Spoiler(self.seed + worker)
+            self._proxies.append(Proxy(path, self.spoilers[worker]))
         self._wait(lambda: self._came() > 0, START_S, "the first rows")
 
     def strike(self, fault: Planned) -> None:
@@ -134,7 +150,7 @@ class Run:
         if fault.kind in DEADLY and fault.kind not in (KILL, "storm"):
             # Which worker a tuple kills nobody can know.
             strikes = [fault.worker] if fault.kind == "memory" else range(1, WORKERS + 1)
-            self._may_die.extend((began_s, worker) for worker in strikes)
+            self._may_die.extend(Death(began_s, worker) for worker in strikes)
         self.verdict.faults[fault.kind] += 1
         self.events.append((began_s, {"event": "fault"} | fault.__dict__))
         faults.strike(self, fault)
@@ -167,7 +183,7 @@ class Run:
         self.process.kill()
         self.process.wait()
         (self.folder / "events").write_text("".join(f"{at_s:.4f} {json.dumps(event)}\n" for at_s, event in self.events))
-        for proxy in self.proxies.values():
+        for proxy in self._proxies:
             proxy.close()
 
     def note_sizes(self) -> None:
@@ -188,6 +204,7 @@ class Run:
             if event["event"] == "worker":
                 self._lives[event["id"]] = (event["state"], event["pid"])
                 if event["state"] == "lost":
+                    self._deaths.append(Death(at_s, event["id"]))
                     self._judge_death(at_s, event)
 
     def _wait(self, condition: Callable[[], Any], within_s: float, what: str) -> Any:
@@ -228,8 +245,8 @@ class Run:
 
     def _judge_death(self, at_s: float, event: dict[str, Any]) -> None:
         """O8: nobody dies who was not struck."""
-        struck = [(from_s, worker) for from_s, worker in self._may_die if worker == event["id"] and from_s <= at_s]
-        if not struck or at_s - struck[-1][0] > 30:
+        struck = [strike for strike in self._may_die if strike.worker == event["id"] and strike.at_s <= at_s]
+        if not struck or at_s - struck[-1].at_s > 30:
             self._break(f"O8: worker {event['id']} died although nothing struck it: {event}")
 
     def _judge_sizes(self) -> None:
@@ -237,6 +254,7 @@ class Run:
         for worker, pid in self._pids().items():
             now, then = Sizes.of(pid), self._baseline[worker]
             grown = (now.rss_mib - then.rss_mib, now.fds - then.fds, now.threads - then.threads)
+            self.verdict.grown_mib = max(self.verdict.grown_mib, grown[0])
             if grown[0] > GROWN_RSS_MIB or grown[1] > GROWN_FDS or grown[2] > GROWN_THREADS:
                 self._break(f"O9: worker {worker} (0: the parent) grew from {then} to {now}")
 
@@ -254,9 +272,12 @@ class Run:
         left = [str(path) for path in (self.folder / "state/runs").glob("*")]
         if left:
             self._break(f"O9: files are left: {left}")
-        windows = list(self._windows())
-        verdict.recoveries_s = history.recoveries(self.folder, windows)
-        verdict.pauses_s = history.pauses(self.folder, self.kills)
+        self._judge_traces()
+        began_s = [at_s for at_s, event in self.events if event["event"] == "fault"]
+        verdict.deaths = len(self._deaths)
+        verdict.recoveries_s = history.recoveries(self.folder, self.kills, self._deaths)
+        if self.workload == "fan_out":
+            verdict.pauses = history.pauses(self.folder, self.kills, began_s)
 
     def _judge_sums(self, poison: int) -> None:
         """O7: at every moment, emitted = acked + failed + pending; and only poison is given up."""
@@ -274,16 +295,17 @@ class Run:
             self._break(f"{len(given_up)} rows were given up, {poison} should: {sorted(given_up)[:10]}")
         return None
 
+    def _judge_traces(self) -> None:
+        """The laws that `squall.trace` tells, where there are traces."""
+        lives = [life for run in (self.folder / "traces").glob("*") for life in lives_in(run)]
+        self.verdict.traced = sum(len(block.notes) for life in lives for block in life.blocks())
+        if breaches := check(lives):
+            self._break(f"{len(breaches)} breaches in traces: {'; '.join(map(str, breaches[:5]))}")
+
     def _letters(self) -> list[dict[str, Any]]:
         """The dead letters, as `squall dead show --json` prints them."""
         path = log_path(self.folder / "state", self.workload.replace("_", "-"))
         return [as_json(letter, None, whole=True) for letter in read(path)]
-
-    def _windows(self) -> Iterator[tuple[float, float]]:
-        """From each kill to the next one, or two seconds before what else strikes after it can matter."""
-        for number, (at_s, _) in enumerate(self.kills):
-            next_s = self.kills[number + 1][0] if number + 1 < len(self.kills) else at_s + 10
-            yield at_s, min(next_s, at_s + 10)
 
 
 def percentile(values: list[float], share: float) -> float | None:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from chaos.fan_out import NOTED_GAP_S, PARTS
 from chaos.join import POISON, POISON_EVERY
@@ -88,26 +89,81 @@ def join(folder: Path) -> Count:
     )
 
 
-def recoveries(folder: Path, windows: Sequence[tuple[float, float]]) -> list[float]:
-    """How long after each kill the last of the lost was emitted again; a window: the kill, and the fault after it."""
-    again = sorted(float(words[1]) for words in noted(folder, "records") if words[0] == "again")
+class Death(NamedTuple):
+    """A worker that ended at a moment of the monotonic clock."""
+
+    at_s: float
+    worker: int
+
+
+def recoveries(folder: Path, kills: Sequence[Death], deaths: Sequence[Death]) -> list[float]:
+    """How long after each kill the last of what was pending when it was noticed was emitted again.
+
+    A kill before whose recovery another worker died is left out: what it lost counts for the death that came later.
+
+    Args:
+        deaths: all that were noticed, the kills among them, when they were noticed.
+    """
+    again = list(_again(folder, deaths))
     found: list[float] = []
-    for from_s, to_s in windows:
-        times = [at for at in again if from_s < at < to_s]
-        if times:
-            found.append(times[-1] - from_s)
+    for kill in kills:
+        later = sorted(death for death in deaths if death.at_s > kill.at_s)
+        own = next((death for death in later if death.worker == kill.worker), kill)
+        noticed_s = max(kill.at_s, own.at_s)
+        next_s = min((death.at_s for death in later if death != own), default=float("inf"))
+        times = [at_s for at_s, sent_s in again if sent_s <= noticed_s and at_s > kill.at_s]
+        if times and max(times) < next_s:
+            found.append(max(times) - kill.at_s)
     return found
 
 
-def pauses(folder: Path, kills: Sequence[tuple[float, int]]) -> list[float]:
-    """How long sources of other workers, whose trees never reach the killed one, were held up at most by each kill."""
-    gaps: list[tuple[float, float, int]] = []
+def _again(folder: Path, deaths: Sequence[Death]) -> Iterator[tuple[float, float]]:
+    """When records were emitted again, and when before; by an earlier life: until it died."""
+    for path in folder.glob("records-*"):
+        words = [line.split(" ") for line in lines(path)]
+        lives = [(int(one[1]), float(one[2])) for one in words if one[0] == "life"]
+        if not lives:
+            continue  # its disk was full
+        worker, opened_s = lives[0]
+        died_s = max((death.at_s for death in deaths if death.worker == worker and death.at_s < opened_s), default=0.0)
+        for one in words:
+            if one[0] == "again":
+                yield float(one[1]), died_s if one[3] == "before" else float(one[3])
+
+
+class Pause(NamedTuple):
+    """How long a source was not asked, and for how much of that its thread waited for a processor."""
+
+    whole_s: float
+    waited_s: float
+
+
+def pauses(folder: Path, kills: Sequence[Death], faults: Sequence[float]) -> list[Pause]:
+    """The longest pause, by each kill, of sources of other workers whose trees never reach the killed one.
+
+    Looked at from the kill on until the next fault begins, whose doing a pause is from then on: a sink that is blocked
+    blocks all that its worker's loop has to do.
+
+    Args:
+        faults: when each fault began.
+    """
+    gaps: list[tuple[float, Pause, int]] = []
     for path in folder.glob("apart-*"):
         words = [line.split(" ") for line in lines(path)]
         workers = [int(one[1]) for one in words if one[0] == "worker"]
-        gaps.extend((float(one[1]), float(one[2]), workers[0]) for one in words if one[0] == "gap" and workers)
-    longest: list[float] = []
-    for at_s, killed in kills:
-        of_others = [gap for end_s, gap, worker in gaps if worker != killed and at_s < end_s < at_s + AFTER_S]
-        longest.append(max(of_others, default=NOTED_GAP_S))
+        noted = ((float(one[1]), Pause(float(one[2]), float(one[3]))) for one in words if one[0] == "gap")
+        gaps.extend((end_s, pause, workers[0]) for end_s, pause in noted if workers)
+    longest: list[Pause] = []
+    for kill in kills:
+        until_s = min([at_s for at_s in faults if at_s > kill.at_s] + [kill.at_s + AFTER_S])
+        of_others = [_within(kill.at_s, until_s, end_s, pause) for end_s, pause, at in gaps if at != kill.worker]
+        longest.append(max(of_others, default=Pause(NOTED_GAP_S, 0.0)))
     return longest
+
+
+def _within(from_s: float, until_s: float, end_s: float, pause: Pause) -> Pause:
+    """The part of a pause that lies between two moments; the least that is noted, if it is shorter."""
+    whole_s = min(until_s, end_s) - max(from_s, end_s - pause.whole_s)
+    if whole_s <= NOTED_GAP_S:
+        return Pause(NOTED_GAP_S, 0.0)
+    return Pause(whole_s, min(pause.waited_s, whole_s))

@@ -43,6 +43,9 @@ class Misdeeds:
                 time.sleep(max(0.0, order.until_s - time.monotonic()))
             case "grab":
                 bytearray(order.size)
+            case "spin":
+                while time.monotonic() < order.until_s:
+                    pass
             case "huge":
                 return order.size
         return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import socket
 import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock, Thread
@@ -12,30 +13,34 @@ from threading import Lock, Thread
 from squall.engines.embedded import sockets
 
 WITHIN_S = 5.0
-PIECE_BYTES = 1 << 16
+PIECE_BYTES = 1 << 14
 DRIP_EVERY_S = 0.02
+
+Mangle = Callable[[int, bool, int, bytes], bytes | Iterable[bytes] | None]
+"""From the number of the connection, whether it is what the caller says, the bytes before, and some that came: what is
+passed on, at once or in pieces; None, or an `OSError`: the connection is cut."""
 
 
 class Proxy:
-    """Everything that other workers say to one of them goes through here.
+    """Everything that other workers say to one of them goes through here, and `mangle` does to it what it wants.
 
-    `spoil` says how: "" passes on, `delay` keeps each piece for 50 ms, `drip` passes some bytes at a time, `cut` hangs
-    up in the middle of a piece, once, `swallow` passes on nothing more while both ends stay open, `corrupt` changes one
-    bit of a piece, once.
+    Attributes:
+        connections: how many there were.
     """
 
-    def __init__(self, path: Path, seed: int) -> None:
+    def __init__(self, path: Path, mangle: Mangle) -> None:
         self._behind = path.with_suffix(".behind")
         path.rename(self._behind)
+        self._mangle = mangle
         self._listener = sockets.listen(path)
         self._listener.setblocking(True)
-        self._chance, self._lock, self._spoil = random.Random(seed), Lock(), ""
+        self.connections = 0
+        self._ends: dict[int, tuple[socket.socket, socket.socket]] = {}
         Thread(target=self._serve, daemon=True).start()
 
-    def spoil(self, how: str) -> None:
-        """How what comes from now on is spoilt."""
-        with self._lock:
-            self._spoil = how
+    def cut(self, number: int) -> None:
+        """Cuts a connection by its number, from 1."""
+        _cut(*self._ends[number])
 
     def close(self) -> None:
         """Takes no more calls."""
@@ -50,41 +55,70 @@ class Proxy:
             try:
                 called = sockets.connect(self._behind, WITHIN_S)
             except OSError:
-                caller.close()
+                caller.close()  # the worker has died
                 continue
             for end in (caller, called):
                 end.setblocking(True)
-            for one, other in ((caller, called), (called, caller)):
-                Thread(target=self._pass_on, args=(one, other), daemon=True).start()
+            self.connections += 1
+            self._ends[self.connections] = caller, called
+            for is_caller, one, other in ((True, caller, called), (False, called, caller)):
+                Thread(target=self._pass_on, args=(self.connections, is_caller, one, other), daemon=True).start()
 
-    def _pass_on(self, one: socket.socket, other: socket.socket) -> None:
-        swallowed = False
+    def _pass_on(self, number: int, is_caller: bool, one: socket.socket, other: socket.socket) -> None:
+        before = 0
         try:
-            while data := one.recv(PIECE_BYTES):
-                how = self._take()
-                swallowed |= how == "swallow"
-                if swallowed:
-                    continue
-                match how:
-                    case "delay":
-                        time.sleep(0.05)
-                    case "drip":
-                        self._drip(data, other)
-                        continue
-                    case "cut":
-                        other.sendall(data[: self._chance.randrange(len(data))])
-                        break
-                    case "corrupt":
-                        at = self._chance.randrange(len(data))
-                        data = data[:at] + bytes([data[at] ^ 1 << self._chance.randrange(8)]) + data[at + 1 :]
-                    case _:
-                        pass
-                other.sendall(data)
+            while (data := one.recv(PIECE_BYTES)) and (
+                out := self._mangle(number, is_caller, before, data)
+            ) is not None:
+                for piece in [out] if isinstance(out, bytes) else out:
+                    other.sendall(piece)
+                before += len(data)
         except OSError:
             pass
-        for end in (one, other):
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
+        _cut(one, other)
+
+
+def _cut(*ends: socket.socket) -> None:
+    for end in ends:
+        with suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
+
+
+class Spoiler:
+    """A mangle that spoils as it was told last.
+
+    "" passes on, `delay` keeps each piece for 1 to 100 ms, `drip` passes some bytes at a time, `cut` hangs up in the
+    middle of a piece, once, `swallow` passes on nothing more while both ends stay open, `corrupt` changes one bit of a
+    piece, once.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._chance, self._lock, self._spoil = random.Random(seed), Lock(), ""
+        self._swallowed: set[tuple[int, bool]] = set()
+
+    def spoil(self, how: str) -> None:
+        """How what comes from now on is spoilt."""
+        with self._lock:
+            self._spoil = how
+
+    def __call__(self, number: int, is_caller: bool, before: int, data: bytes) -> bytes | Iterable[bytes]:
+        how, way = self._take(), (number, is_caller)
+        if how == "swallow" or way in self._swallowed:
+            self._swallowed.add(way)
+            return b""
+        match how:
+            case "delay":
+                time.sleep(self._chance.uniform(0.001, 0.1))
+            case "drip":
+                return self._dripped(data)
+            case "cut":
+                return self._cut_off(data)
+            case "corrupt":
+                at = self._chance.randrange(len(data))
+                return data[:at] + bytes([data[at] ^ 1 << self._chance.randrange(8)]) + data[at + 1 :]
+            case _:
+                pass
+        return data
 
     def _take(self) -> str:
         """How the next piece is spoilt; what happens once is over then."""
@@ -94,12 +128,16 @@ class Proxy:
                 self._spoil = ""
             return how
 
-    def _drip(self, data: bytes, other: socket.socket) -> None:
+    def _cut_off(self, data: bytes) -> Iterator[bytes]:
+        yield data[: self._chance.randrange(len(data))]
+        raise ConnectionAbortedError("by order")
+
+    def _dripped(self, data: bytes) -> Iterator[bytes]:
         for at in range(0, len(data), 8):
             with self._lock:
                 over = self._spoil != "drip"
             if over:
-                other.sendall(data[at:])
+                yield data[at:]
                 return
-            other.sendall(data[at : at + 8])
+            yield data[at : at + 8]
             time.sleep(DRIP_EVERY_S)

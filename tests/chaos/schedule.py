@@ -17,18 +17,21 @@ KINDS = {
     KILL: "F1–F3: kill -9 of a worker, with bolts, sources and their trees",
     "slow": "F6: the sink takes 5 ms a batch",
     "blocked": "F6: the sink takes nothing for a while",
-    "failing": "F6: the sink fails one batch in ten",
+    "failing": "F6: the sink fails one batch in ten, or each",
     "raise": "F7: one tuple in 500 makes a bolt raise",
     "recursion": "F7: the same by endless recursion",
     "exit": "F7: one tuple in 3,000 makes its worker exit",
     "segfault": "F7: one tuple in 3,000 makes its worker crash",
+    "spin": "F7: one tuple in 500 makes a bolt run in circles until the fault is over",
     "huge": "F7b: values of 1, 16 and 64 MiB",
     "pause": "F8: SIGSTOP of a worker, then SIGCONT",
+    "parent": "F8: SIGSTOP of the parent, then SIGCONT",
     **{kind: f"F9: the links to a worker: {kind}" for kind in LINK_FAULTS},
     "descriptors": "F15: a worker may open nothing more",
     "disk": "F15: a worker may write no byte to a file",
     "memory": "F16: a worker gets no more memory",
-    "storm": "F24: five kills of workers, 0.1 to 1 s apart",
+    "core": "contention: all workers on one processor",
+    "storm": "F24: five kills of workers, or thirty, 0.1 to 1 s apart",
 }
 DEADLY = frozenset((KILL, "exit", "segfault", "memory", "storm"))
 """What may end a worker."""

@@ -6,13 +6,15 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from chaos import history
-from chaos.__main__ import seconds, slices
-from chaos.history import Count
+from chaos.__main__ import add_up, report, seconds, slices
+from chaos.harness import Verdict
+from chaos.history import Count, Death, Pause
 from chaos.join import POISON, POISON_EVERY
 from chaos.noted import High, Notes, checksum
 from chaos.schedule import KINDS, Planned, planned
@@ -81,11 +83,36 @@ def test_pairs_are_due_but_for_the_poisoned(folder: Path) -> None:
     assert (history.join(folder).duplicates, history.join(folder).phantoms) == (1, [str(POISON)])
 
 
-def test_recoveries_and_pauses_belong_to_their_kill(folder: Path) -> None:
-    Notes("records-0").write("again 10.3 1", "again 10.5 2", "again 21.0 9", "again 5.0 0")
-    assert history.recoveries(folder, [(10.0, 20.0), (20.0, 30.0), (40.0, 50.0)]) == [0.5, 1.0]
-    Notes("apart").write("worker 2 0", "gap 10.4 0.300", "gap 13.0 0.900")
-    assert history.pauses(folder, [(10.0, 1), (10.0, 2)]) == [0.3, history.NOTED_GAP_S]
+def test_recoveries_belong_to_their_kill(folder: Path) -> None:
+    kills = [Death(10.0, 1), Death(20.0, 1), Death(40.0, 2)]
+    noticed = [Death(at_s + 0.01, worker) for at_s, worker in kills]
+    Notes("records-0").write("life 3 1.0", "again 10.3 1 9.9", "again 10.5 2 10.005", "again 12.0 3 11.0")
+    Notes("records-1").write("life 1 20.3", "again 21.0 9 before", "again 25.0 9 24.0")
+    assert history.recoveries(folder, kills, noticed) == [0.5, 1.0]
+
+
+def test_a_pause_belongs_to_a_kill_as_far_as_it_lies_between_that_and_the_next_fault(folder: Path) -> None:
+    Notes("apart").write("worker 2 0", "gap 10.4 0.500 0.2", "gap 10.9 0.410 0.0", "gap 13.0 0.900 0.0")
+    none = Pause(history.NOTED_GAP_S, 0.0)
+    one, own = history.pauses(folder, [Death(10.0, 1), Death(10.0, 2)], [9.9, 10.5])
+    assert (one, own) == (Pause(pytest.approx(0.4), 0.2), none)
+
+
+def test_a_kill_that_another_death_overtook_counts_for_that_one(folder: Path) -> None:
+    kills = [Death(10.0, 1), Death(10.3, 2)]
+    noticed = [Death(at_s + 0.01, worker) for at_s, worker in kills]
+    Notes("records-0").write("life 3 1.0", "again 10.8 1 9.9", "again 10.7 2 10.2")
+    assert history.recoveries(folder, kills, noticed) == [pytest.approx(0.5)]
+
+
+def test_slices_are_added_up_with_their_commits(tmp_path: Path) -> None:
+    one = report([Verdict("fan_out", 1, faults=Counter(kill=3), tuples=10, duplicates=2, deaths=3)])
+    path = tmp_path / "sum.json"
+    add_up(path, one)
+    add_up(path, one)
+    total = json.loads(path.read_text())
+    assert (total["slices"], total["faults"], total["tuples"], total["by_kind"]) == (2, 6, 20, {"kill": 6})
+    assert (total["lost"], total["duplicates"], total["deaths"], len(total["commits"])) == (0, 4, 6, 1)
 
 
 def test_a_seed_draws_the_same_faults_again_and_never_none_of_death() -> None:
@@ -106,7 +133,9 @@ def test_times_are_shared_out() -> None:
 
 @pytest.mark.timeout(ENDS_WITHIN_S)
 def test_nothing_is_lost_under_any_fault() -> None:
-    """Semantics 9, 18–20, 23, 31, 36; every kind of fault that `chaos.schedule` names may be among them."""
+    """Semantics 9, 10, 14, 18–20, 23, 31, 36; one run is traced. Any kind of fault that `chaos.schedule` names may be
+    among them.
+    """
     command = [sys.executable, "-m", "chaos", "--for", FOR, "--seed", SEED]
     done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False)
     print(done.stderr, done.stdout)
@@ -114,3 +143,4 @@ def test_nothing_is_lost_under_any_fault() -> None:
     total = json.loads(done.stdout.splitlines()[-1])
     assert (total["lost"], total["broken"]) == (0, [])
     assert total["faults"] >= 8
+    assert total["traced"] > 10_000

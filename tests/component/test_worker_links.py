@@ -10,12 +10,12 @@ import socket
 import ssl
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from threading import Thread
 
 import pytest
+from chaos.proxy import Proxy
 from squall.engines.embedded import sockets
 
 from .conftest import Running, Squall, wait_until
@@ -232,62 +232,6 @@ def test_what_links_have_counted_is_told(squall: Squall) -> None:
 
 
 # -- connections that break --------------------------------------------------------------------------------------------
-
-Mangle = Callable[[int, bool, int, bytes], bytes | Iterable[bytes] | None]
-"""From the number of the connection, whether it is what the caller says, the bytes before, and some that came: what is
-passed on, at once or in pieces; None: the connection is cut."""
-
-
-class Proxy:
-    """Stands between two workers, and does to what they say what a test wants."""
-
-    def __init__(self, path: Path, mangle: Mangle) -> None:
-        self._behind = path.with_suffix(".behind")
-        path.rename(self._behind)
-        self._mangle = mangle
-        self._listener = sockets.listen(path)
-        self._listener.setblocking(True)
-        self.connections = 0
-        self._ends: list[tuple[socket.socket, socket.socket]] = []
-        Thread(target=self._serve, daemon=True).start()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                caller, _ = self._listener.accept()
-            except OSError:
-                return
-            called = sockets.connect(self._behind, WITHIN_S)
-            for end in (caller, called):
-                end.setblocking(True)
-            self.connections += 1
-            self._ends.append((caller, called))
-            for is_caller, one, other in ((True, caller, called), (False, called, caller)):
-                Thread(target=self._pass_on, args=(self.connections, is_caller, one, other), daemon=True).start()
-
-    def _pass_on(self, number: int, is_caller: bool, one: socket.socket, other: socket.socket) -> None:
-        before = 0
-        try:
-            while (data := one.recv(1 << 14)) and (out := self._mangle(number, is_caller, before, data)) is not None:
-                for piece in [out] if isinstance(out, bytes) else out:
-                    other.sendall(piece)
-                before += len(data)
-        except OSError:
-            pass
-        self._cut(one, other)
-
-    def _cut(self, *ends: socket.socket) -> None:
-        for end in ends:
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-
-    def cut(self, number: int) -> None:
-        """Cuts a connection by its number."""
-        self._cut(*self._ends[number - 1])
-
-    def close(self) -> None:
-        self._listener.close()
-
 
 SHAKEN = 2000
 """More bytes than a hand-shake has."""

@@ -35,6 +35,11 @@ impl PendingLimit {
         self.limit
     }
 
+    /// The limit, if it is fixed.
+    pub fn fixed(&self) -> Option<u32> {
+        self.fixed.then_some(self.limit)
+    }
+
     /// Once a turn: what the worker looks like.
     #[inline(always)]
     pub fn observe(&mut self, pending: u32, over_high_water: bool, all_empty: bool) {

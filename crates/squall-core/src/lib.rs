@@ -26,4 +26,5 @@ pub mod spin;
 pub mod tally;
 pub mod tap;
 pub mod timers;
+pub mod trace;
 pub mod tracker;

@@ -14,6 +14,7 @@ use pyo3::ffi::*;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 use squall_core::ids::RootId;
+use squall_core::trace::Step;
 use std::cell::Cell;
 use std::collections::HashSet;
 use std::mem::MaybeUninit;
@@ -182,6 +183,11 @@ impl Core {
         self.finish_batch(py, task, inputs, tuples, &result);
     }
 
+    fn note_taken(&self, task: &Task, inputs: &[Input]) {
+        let step = Step::Taken { together: inputs.len() as u32 };
+        inputs.iter().for_each(|input| self.note_input(task, input.root, input.edge, step));
+    }
+
     /// The `Tuple`s of a batch, if user code asked for them or holds them.
     pub fn batch_tuples(
         &self,
@@ -191,6 +197,9 @@ impl Core {
         inputs: &[Input],
         started_ns: u64,
     ) -> PyResult<Option<Vec<Py<Tuple>>>> {
+        if self.trace.is_some() {
+            self.note_taken(task, inputs);
+        }
         let manual = task.bolt().manual_ack.get();
         let intercept = task.intercept.with(|intercept| intercept.as_ref().map(|f| f.clone_ref(py)));
         if !manual && intercept.is_none() && !binding.codes.contains(&ARG_TUPLE) {
@@ -254,6 +263,9 @@ impl Core {
     /// Acks rows without outputs; neighbours of one root are one ack.
     fn ack_rows(&self, task: &Task, inputs: &[Input]) {
         task.counts.acked.set(task.counts.acked.get() + inputs.len() as u64);
+        if self.trace.is_some() {
+            inputs.iter().for_each(|input| self.note_input(task, input.root, input.edge, Step::Acked));
+        }
         for rows in inputs.chunk_by(|a, b| a.root == b.root && !a.root.is_bundle()) {
             self.ack_msg(rows[0].root, rows.iter().fold(0, |xor, row| xor ^ row.edge), 0);
         }
@@ -296,6 +308,7 @@ impl Core {
         match sent {
             Ok(()) => {
                 task.counts.acked.set(task.counts.acked.get() + 1);
+                self.note_input(task, input.root, input.edge, Step::Acked);
                 self.ack_msg(input.root, input.edge, xor);
             }
             Err(error) => {

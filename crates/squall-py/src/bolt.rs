@@ -15,6 +15,7 @@ use squall_core::cell::Local;
 use squall_core::flow::HighWater;
 use squall_core::ids::RootId;
 use squall_core::mailbox::Msg;
+use squall_core::trace::Step;
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::mem::MaybeUninit;
@@ -268,7 +269,8 @@ impl Core {
         }
     }
 
-    /// Inputs that need more than their fields in order: tuples, constants, wide rows, manual acks, tests' interceptors.
+    /// Inputs that need more than their fields in order: tuples, constants, wide rows, manual acks, tests' interceptors; and
+    /// all of a worker that writes a trace.
     #[inline(never)]
     fn run_peculiar(
         &self,
@@ -278,6 +280,7 @@ impl Core {
         msg: Msg<PyRow>,
     ) -> std::ops::ControlFlow<()> {
         let state = task.bolt();
+        self.note_input(task, msg.root, msg.edge, Step::Taken { together: 1 });
         let weight = task.times.sampler.with(|sampler| sampler.hit()).unwrap_or(0);
         let started_ns = if weight > 0 { self.now_precise_ns() } else { 0 };
         let wants_tuple = state.manual_ack.get() || binding.codes.contains(&ARG_TUPLE);
@@ -335,6 +338,7 @@ impl Core {
             xor ^= inner.xor.get();
         }
         task.counts.acked.set(task.counts.acked.get() + 1);
+        self.note_input(task, root, edge, Step::Acked);
         self.ack_msg(root, edge, xor);
     }
 

@@ -17,6 +17,7 @@ use pyo3::types::{PyList, PyTuple};
 use squall_core::cell::Local;
 use squall_core::ids::RootId;
 use squall_core::timers::TimerId;
+use squall_core::trace::Step;
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -457,6 +458,7 @@ impl Core {
         match sent {
             Ok(()) => {
                 task.counts.acked.set(task.counts.acked.get() + 1);
+                self.note_input(task, input.root, input.edge, Step::Acked);
                 self.ack_msg(input.root, input.edge, xor);
             }
             Err(error) => {

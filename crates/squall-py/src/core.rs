@@ -12,6 +12,7 @@ use crate::retries::{Buried, Retry};
 use crate::roots::Pending;
 use crate::row::PyRow;
 use crate::task::{Cur, Task};
+use crate::trace::Trace;
 use crate::tuple::Tuple;
 use pyo3::ffi::{PyThreadState, PyThreadState_Get};
 use pyo3::prelude::*;
@@ -158,7 +159,7 @@ pub struct Core {
     pub slice_ns: u64,
     pub loop_thread: Cell<*mut PyThreadState>,
     pub current_tuple: Cell<*const Tuple>,
-    /// Some task has an interceptor.
+    /// Some task has an interceptor, or there is a trace.
     pub peculiar: Cell<bool>,
     pub acking: bool,
     pub draining: Cell<bool>,
@@ -168,6 +169,8 @@ pub struct Core {
     /// The tasks are being closed: nothing could take what they emit.
     pub closing: Cell<bool>,
     pub observed: Cell<bool>,
+    /// Somebody wants to know of each tree's end: who observes, or a trace.
+    pub ends_matter: Cell<bool>,
     /// Turns in which there was something to do.
     pub activity: Cell<u64>,
     /// A task waits for the next turn, which is to come at once.
@@ -185,6 +188,8 @@ pub struct Core {
     pub calls: Cell<u64>,
     pub component_now: Cell<u32>,
     pub seed: u64,
+    /// What this life notes of all that it does.
+    pub trace: Option<Trace>,
     pub settings: Settings,
 }
 

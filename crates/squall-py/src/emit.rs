@@ -75,7 +75,7 @@ impl Task {
                 _ => unreachable!("`fast` is derived from the grouping"),
             },
             Fast::Far => return self.send_far(stream, out, row, cur),
-            Fast::Other => {
+            Fast::Other | Fast::Noted => {
                 // SAFETY: taken here.
                 let row = unsafe { ManuallyDrop::take(row) };
                 return self.send_other(stream, out, row, Anchor::Cur(cur));
@@ -118,14 +118,16 @@ impl Task {
 
     /// Brings the row to the target, anchored to `cur`.
     fn deliver(&self, stream: &OutStream, target: &Task, row: PyRow, cur: &Cur) -> Result<(), Raised> {
+        let before = cur.xor.get();
         match target.far() {
-            Some(far) => self.send_over(stream, far, &row, cur),
-            None => {
-                // SAFETY: the row is taken by the call.
-                unsafe { self.deliver_from(stream, target, &ManuallyDrop::new(row), cur) };
-                Ok(())
-            }
+            Some(far) => self.send_over(stream, far, &row, cur)?,
+            // SAFETY: the row is taken by the call.
+            None => unsafe { self.deliver_from(stream, target, &ManuallyDrop::new(row), cur) },
         }
+        if self.core().trace.is_some() {
+            self.note_sent_of(stream, target, cur, before);
+        }
+        Ok(())
     }
 
     /// Puts the row in the mailbox of a task of this worker, anchored to `cur`; it is moved from where it lies.
@@ -215,6 +217,9 @@ impl Task {
                 stream.transferred.set(stream.transferred.get() + 1);
                 target.inbox.push(Msg { root, edge, channel: stream.channel, row });
             }
+        }
+        if self.core().trace.is_some() {
+            self.note_sent(stream, target, &anchoring.pairs);
         }
         anchoring.hold();
         Ok(())

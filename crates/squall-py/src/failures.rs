@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use squall_core::ids::RootId;
 use squall_core::mailbox::Msg;
 use squall_core::retry::{self, Action, Verdict};
+use squall_core::trace::Step;
 use std::rc::Rc;
 
 /// Why roots fail, and what their failing leads to.
@@ -132,8 +133,10 @@ impl Core {
         let Some(verdict) = judged else { return self.forget_bundle(input.root) };
         if verdict.action == squall_core::retry::Action::Drop {
             task.counts.dropped.set(task.counts.dropped.get() + 1);
+            self.note_pairs(task, &pairs, Step::Acked);
             return self.ack_msg(input.root, input.edge, xor);
         }
+        self.note_pairs(task, &pairs, Step::Failed);
         task.counts.failed.set(task.counts.failed.get() + 1);
         self.forget_bundle(input.root);
         let (number, error) = (self.next_failure(), error.into_value(py).into_any());
@@ -150,9 +153,11 @@ impl Core {
         let Some(verdict) = self.judge(py, task, &error, "process", &pairs) else { return };
         if verdict.action == squall_core::retry::Action::Drop {
             task.counts.dropped.set(task.counts.dropped.get() + 1);
+            self.note_pairs(task, &pairs, Step::Acked);
             pairs.iter().for_each(|(root, edge)| self.ack_root(*root, edge ^ xor));
             return;
         }
+        self.note_pairs(task, &pairs, Step::Failed);
         task.counts.failed.set(task.counts.failed.get() + 1);
         let (number, error) = (self.next_failure(), error.into_value(py).into_any());
         let input = Some(tuple.into_any());

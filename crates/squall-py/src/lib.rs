@@ -34,6 +34,7 @@ mod streams;
 mod tap;
 mod task;
 mod tcp;
+mod trace;
 mod trees;
 mod tuple;
 mod values;

@@ -12,6 +12,7 @@ use pyo3::types::PyDict;
 use squall_core::ids::RootId;
 use squall_core::retry::{self, Action, Verdict};
 use squall_core::route::Payload;
+use squall_core::trace::{End, Note};
 use std::rc::Rc;
 
 /// Pause of a retry or a replay that found the ledger full, and of an uncounted one in a drain.
@@ -57,7 +58,10 @@ impl Core {
                 }
                 pending.attempt = attempt;
                 match if state.has_fail.get() { state.remember(py, &pending) } else { Ok(()) } {
-                    Ok(()) => self.try_again(spout, pending, self.pause_ns(after_ns, failure.verdict.counts)),
+                    Ok(()) => {
+                        self.note(|| Note::Ended { root, end: End::Failed });
+                        self.try_again(spout, pending, self.pause_ns(after_ns, failure.verdict.counts));
+                    }
                     Err(error) => {
                         self.report(py, &spout, "fail", error); // its tries cannot be counted
                         self.bury(py, spout, pending, root, failure);
@@ -143,6 +147,9 @@ impl Core {
 
     /// Gives a root up: its letter goes to the log, and only then the spout may move on.
     fn bury(&self, py: Python<'_>, spout: Rc<Task>, pending: Pending, root: RootId, failure: &Failure) {
+        if root.is_tracked() {
+            self.note(|| Note::Ended { root, end: End::Dead });
+        }
         let state = spout.spout();
         if !pending.id.is_null() {
             state.forget(pending.id);

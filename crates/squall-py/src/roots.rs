@@ -160,7 +160,7 @@ impl Task {
         };
         let place = if state.ordered.get() { state.begin() } else { 0 };
         self.note_origin(root, place);
-        let suspicions = if state.is_suspected.get() { state.suspicions_of(place) } else { 0 };
+        let suspicions = if state.is_peculiar.get() { self.look_closer(root, attempt, place, solo) } else { 0 };
         // SAFETY: every field is written, where it stays. See `Mailbox::push_from`.
         unsafe {
             (*entry).spout = self.index;
@@ -198,6 +198,15 @@ impl Task {
         }
     }
 
+    /// How often workers died on the output whose root is opened; what a trace notes of the root.
+    #[cold]
+    #[inline(never)]
+    fn look_closer(&self, root: RootId, attempt: u32, place: u32, solo: bool) -> u8 {
+        let suspicions = self.spout().suspicions_of(place);
+        self.note_opened(root, attempt, place, solo, suspicions);
+        suspicions
+    }
+
     /// An output on which workers died before: whether it is tried again, from the second death on alone (semantics 9).
     #[cold]
     fn may_be_tried(&self, root: RootId, stream: &OutStream, deaths: u8) -> bool {
@@ -231,6 +240,7 @@ impl Task {
         let (solo, direct) = (pending.solo, pending.direct);
         let place = pending.place;
         let root = core.ledger.with(|ledger| ledger.open(pending)).expect("the caller saw room");
+        self.note_launched(root);
         self.note_origin(root, place);
         if solo {
             core.solo.set(core.solo.get() + 1);

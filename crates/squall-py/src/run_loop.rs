@@ -130,6 +130,9 @@ impl Core {
             }
             state.limit.with(|limit| limit.observe(state.outstanding(), over_high_water, all_empty));
         }
+        if self.trace.is_some() {
+            self.write_trace();
+        }
         if let (true, Some(page)) = (worked, &self.page) {
             page.set_totals(totals(spouts));
             for (i, spout) in spouts.iter().enumerate().filter(|(_, spout)| spout.spout().is_rerun.get()) {
@@ -312,7 +315,9 @@ impl Core {
         let seed = mix(self.seed ^ self.now_ns.get());
         for task in self.tasks.get() {
             for out in task.streams.iter().flat_map(|stream| stream.outs.get()) {
-                if let (Fast::Turns | Fast::Far, Grouping::Shuffle(turns)) = (out.fast, &out.route.grouping) {
+                if let (Fast::Turns | Fast::Far | Fast::Noted, Grouping::Shuffle(turns)) =
+                    (out.fast, &out.route.grouping)
+                {
                     let load = |task: &Rc<Task>| task.load() as f64 / self.settings.capacity as f64;
                     let loads: Vec<f64> = out.targets.iter().map(load).collect();
                     turns.reweigh(&loads, seed);

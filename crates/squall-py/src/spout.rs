@@ -87,8 +87,8 @@ pub struct SpoutState {
     order: Local<Option<Order>>,
     /// Its number among the spouts' tasks of the worker.
     pub number: Cell<u32>,
-    /// On some of its outputs a worker died before.
-    pub is_suspected: Cell<bool>,
+    /// Its roots are looked at one by one: on some outputs a worker died before, or there is a trace.
+    pub is_peculiar: Cell<bool>,
     /// These outputs by their origins, with how often.
     suspected: Local<HashMap<u32, u8>>,
     /// Bolts' tasks that this spout's tuples can reach, loops left out.
@@ -150,7 +150,7 @@ impl SpoutState {
             is_rerun: Cell::new(false),
             order: Local::new(None),
             number: Cell::new(0),
-            is_suspected: Cell::new(false),
+            is_peculiar: Cell::new(false),
             suspected: Local::default(),
             reach: Local::new(Vec::new()),
             workers: Local::new(Vec::new()),
@@ -258,6 +258,11 @@ impl SpoutState {
         }
     }
 
+    /// Whether the root that is opened is one of those that its task was asked for.
+    pub fn was_asked(&self) -> bool {
+        self.polling.get() && self.emitted_in_poll.get() <= self.granted.get()
+    }
+
     /// A poll has ended: what it opened is charged against what the rate had granted it.
     fn end_poll(&self) {
         self.most.set(u32::MAX);
@@ -288,7 +293,7 @@ impl SpoutState {
 
     /// Workers died so often while tuples of the output of this origin were executed.
     pub fn suspect(&self, origin: u32, deaths: u8) {
-        self.is_suspected.set(true);
+        self.is_peculiar.set(true);
         self.suspected.with(|suspected| suspected.insert(origin, deaths));
     }
 

@@ -36,6 +36,8 @@ pub enum Fast {
     Turns,
     /// In any of these ways, over targets some of which are in other workers.
     Far,
+    /// In any way, one by one: a trace notes each tuple.
+    Noted,
     /// Whatever else.
     Other,
 }

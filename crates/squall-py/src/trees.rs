@@ -12,6 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 use squall_core::ids::RootId;
 use squall_core::route::Payload;
+use squall_core::trace::{End, Note};
 use std::mem::MaybeUninit;
 
 /// What a spout is told about a message id.
@@ -28,7 +29,7 @@ impl Core {
     pub fn end_with(&self, root: RootId, sent: u64) {
         if let Some(place) = self.ledger.with(|ledger| ledger.init_place(root, sent)) {
             // SAFETY: the entry is taken out at once.
-            unsafe { self.complete(place) };
+            unsafe { self.complete(root, place) };
         }
     }
 
@@ -40,7 +41,7 @@ impl Core {
         }
         if let Some(place) = self.ledger.with(|ledger| ledger.ack_place(root, xor)) {
             // SAFETY: the entry is taken out at once.
-            unsafe { self.complete(place) };
+            unsafe { self.complete(root, place) };
         }
     }
 
@@ -64,7 +65,7 @@ impl Core {
     /// # Safety
     /// `place` is the entry of a tree that has just been closed; it is taken out here.
     #[inline(always)]
-    unsafe fn complete(&self, place: *const Pending) {
+    unsafe fn complete(&self, root: RootId, place: *const Pending) {
         // SAFETY: each field is taken once; the row leaves first, and it is dropped last, since that may run user code.
         let (mut row, spout, weight, emitted_ns, solo, attempt, replay, nth, id) = unsafe {
             let mut row = MaybeUninit::<PyRow>::uninit();
@@ -93,8 +94,8 @@ impl Core {
         if state.ordered.get() & (replay == 0) {
             state.end(nth);
         }
-        if solo | (replay != 0) | self.observed.get() {
-            self.tell_of_end(task, solo, replay, id, attempt);
+        if solo | (replay != 0) | self.ends_matter.get() {
+            self.tell_of_end(root, task, solo, replay, id, attempt);
         }
         if !id.is_null() {
             state.forget(id);
@@ -202,7 +203,8 @@ impl Core {
     /// What only some roots need when they end well.
     #[cold]
     #[inline(never)]
-    fn tell_of_end(&self, task: &Task, solo: bool, replay: u32, id: *mut PyObject, attempt: u32) {
+    fn tell_of_end(&self, root: RootId, task: &Task, solo: bool, replay: u32, id: *mut PyObject, attempt: u32) {
+        self.note(|| Note::Ended { root, end: End::Acked });
         if solo {
             self.solo.set(self.solo.get() - 1);
         }

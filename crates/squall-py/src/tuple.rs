@@ -13,6 +13,7 @@ use squall_core::ids::RootId;
 use squall_core::mailbox::Msg;
 use squall_core::route::Payload;
 use squall_core::timers::TimerId;
+use squall_core::trace::Step;
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -256,6 +257,7 @@ pub fn ack_all(task: &Task, tuples: &[Bound<'_, Tuple>]) {
         }
         inner.task.counts.acked.set(inner.task.counts.acked.get() + 1);
         let xor = inner.xor.get() ^ also;
+        core.note_pairs(&inner.task, &inner.pairs, Step::Acked);
         for (root, edge) in inner.pairs.iter() {
             core.ack_root(*root, edge ^ xor);
         }

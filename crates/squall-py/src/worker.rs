@@ -14,6 +14,7 @@ use crate::spout::{Source, SpoutOptions};
 use crate::tap::TapGate;
 use crate::task::{Cur, Fast, Out, Task};
 use crate::tcp::SocketSource;
+use crate::trace::Trace;
 use crate::wiring::{self, NewTask};
 use pyo3::conversion::FromPyObjectOwned;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
@@ -81,7 +82,8 @@ fn seconds_ns(seconds: f64) -> u64 {
 #[pymethods]
 impl Worker {
     #[new]
-    #[pyo3(signature = (*, incarnation, seed, hooks, r#virtual, settings, page_fd = None))]
+    #[pyo3(signature = (*, incarnation, seed, hooks, r#virtual, settings, page_fd = None, trace = None))]
+    #[allow(clippy::too_many_arguments)]
     fn new(
         incarnation: u16,
         seed: u64,
@@ -89,10 +91,16 @@ impl Worker {
         r#virtual: bool,
         settings: &Bound<'_, PyAny>,
         page_fd: Option<i32>,
+        trace: Option<(i32, u64, u32)>,
     ) -> PyResult<Worker> {
         let waiter = Waiter::new()?;
         // SAFETY: the caller hands the descriptor over.
         let page = page_fd.map(|fd| Page::open(unsafe { OwnedFd::from_raw_fd(fd) })).transpose()?;
+        let trace = trace.map(|(fd, most_bytes, worker)| {
+            // SAFETY: the caller hands the descriptor over.
+            Trace::begin(unsafe { OwnedFd::from_raw_fd(fd) }, most_bytes, worker, incarnation)
+        });
+        let trace = trace.transpose()?;
         let acking = setting::<Option<i64>>(settings, "topology.acker.executors", None)? != Some(0);
         let core = Core {
             tasks: Fixed::default(),
@@ -125,13 +133,14 @@ impl Worker {
             slice_ns: if r#virtual { u64::MAX / 2 } else { SLICE_NS },
             loop_thread: Cell::new(std::ptr::null_mut()),
             current_tuple: Cell::new(std::ptr::null()),
-            peculiar: Cell::new(false),
+            peculiar: Cell::new(trace.is_some()),
             acking,
             draining: Cell::new(false),
             started: Cell::new(false),
             running: Cell::new(false),
             closing: Cell::new(false),
             observed: Cell::new(false),
+            ends_matter: Cell::new(trace.is_some()),
             activity: Cell::new(0),
             wants_turn: Cell::new(false),
             solo: Cell::new(0),
@@ -145,6 +154,7 @@ impl Worker {
             calls: Cell::new(0),
             component_now: Cell::new(0),
             seed,
+            trace,
             settings: Settings {
                 sample_rate: setting(settings, "topology.stats.sample.rate", 0.05)?,
                 capacity: setting(settings, "topology.executor.receive.buffer.size", 1024)?,
@@ -182,6 +192,7 @@ impl Worker {
         let wanted = NewTask { component, task_id, streams, retries };
         let task = self.core().add_task(instance, context, spout, wanted);
         component::bind(instance, &task);
+        self.core().note_task(&task);
         Ok(task.index)
     }
 
@@ -243,6 +254,7 @@ impl Worker {
             order,
         };
         task.spout().configure(options, submit.is_some());
+        task.spout().is_peculiar.set(self.core().trace.is_some());
         task.submit.replace(submit);
         Ok(())
     }
@@ -331,7 +343,11 @@ impl Worker {
         let seed = mix(self.core().seed ^ (source as u64) << 32 ^ stream as u64);
         let grouping = wiring::grouping(grouping, keys, n, seed)
             .ok_or_else(|| PyValueError::new_err(format!("unknown grouping {grouping:?}")))?;
-        let fast = if closes_loop { Fast::Other } else { wiring::fast(&grouping, &targets) };
+        let fast = match self.core().trace.is_some() {
+            true => Fast::Noted,
+            false if closes_loop => Fast::Other,
+            false => wiring::fast(&grouping, &targets),
+        };
         let out = Out { fast, route: Route::new(grouping, n), targets, custom, closes_loop };
         task.streams[stream].outs.push(out);
         Ok(())
@@ -356,6 +372,7 @@ impl Worker {
         }
         let ended = self.core().run(py, until_idle, deadline_ns, known);
         self.core().running.set(false);
+        self.core().note_rest();
         Ok(match ended? {
             Ended::Exhausted => "exhausted",
             Ended::Stopped => "stopped",
@@ -414,11 +431,12 @@ impl Worker {
     fn start_spouts(&self) {
         let core = self.core();
         core.find_reach();
+        core.note_spouts();
         core.started.set(true);
         let turns = core.tasks.get().iter().any(|task| {
-            task.streams
-                .iter()
-                .any(|stream| stream.outs.get().iter().any(|out| matches!(out.fast, Fast::Turns | Fast::Far)))
+            task.streams.iter().any(|stream| {
+                stream.outs.get().iter().any(|out| matches!(out.fast, Fast::Turns | Fast::Far | Fast::Noted))
+            })
         });
         if core.settings.tree_max_age_ns.is_some() {
             core.sweep_later();
@@ -597,6 +615,7 @@ impl Worker {
 
     fn observe(&self, on: bool) {
         self.core().observed.set(on);
+        self.core().ends_matter.set(on || self.core().trace.is_some());
     }
 
     #[pyo3(signature = (task, stream, function, /, gate = None))]
@@ -624,7 +643,7 @@ impl Worker {
     fn intercept(&self, task: u32, function: Option<Py<PyAny>>) -> PyResult<()> {
         drop(self.task(task)?.intercept.replace(function));
         let some = |task: &Rc<Task>| task.intercept.with(|intercept| intercept.is_some());
-        self.core().peculiar.set(self.core().tasks.get().iter().any(some));
+        self.core().peculiar.set(self.core().trace.is_some() || self.core().tasks.get().iter().any(some));
         Ok(())
     }
 

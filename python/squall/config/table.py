@@ -273,6 +273,22 @@ SETTINGS: Mapping[str, Setting] = {
             "`token` and their like; `-token` shows what has that name.",
         ),
         _text(
+            "topology.trace.dir",
+            None,
+            _T,
+            "Folder in which each life of each worker notes what it does with trees and tuples, for "
+            "`python -m squall.trace`; it makes a run slower. Unset: nowhere.",
+        ),
+        _count(
+            "topology.trace.max.bytes",
+            1 << 30,
+            _T,
+            "Most bytes that the trace of one life takes; what would not fit is not noted.",
+            at_least=1 << 12,
+            at_most=2**50,
+            unit="bytes",
+        ),
+        _text(
             "worker.log.level",
             "INFO",
             _T,

@@ -45,6 +45,7 @@ from squall.runtime.replay import Replays
 from squall.runtime.running import Running
 from squall.runtime.stages import Stage, Stages
 from squall.runtime.taps import Taps
+from squall.runtime.tracing import open_trace
 from squall.runtime.watch import Life, Watch
 
 log = logging.getLogger("squall.worker")
@@ -96,6 +97,7 @@ class WorkerProcess:
             virtual=False,
             settings=core_settings(graph.settings),
             page_fd=boot.page_fd,
+            trace=open_trace(graph.settings, f"{boot.topology_id}-{boot.parent}", boot.worker, boot.incarnation),
         )
         self.partings = Partings()
         self.stages = Stages(self.worker, lambda stage: self.send("quiet", stage=stage.number))

@@ -19,6 +19,7 @@ from squall.runtime.hooks import ErrorReport, Hooks
 from squall.runtime.offload import Offloaders
 from squall.runtime.positions import seek
 from squall.runtime.running import Running
+from squall.runtime.tracing import open_trace
 from squall.testing.figures import figures
 from squall.testing.letters import MemoryLetters
 from squall.testing.pace import REAL_IDLE_WITHIN_S, Pace, RealPace, SimulatedPace
@@ -49,7 +50,12 @@ class OneWorker:
         self._letters = MemoryLetters(letters=seen.letters)
         self.hooks = Hooks(graph.settings, self._now, self.monotonic, self._letters, self._observe)
         self.worker = _core.Worker(
-            incarnation=1, seed=seed, hooks=self.hooks, virtual=simulated_time, settings=core_settings(graph.settings)
+            incarnation=1,
+            seed=seed,
+            hooks=self.hooks,
+            virtual=simulated_time,
+            settings=core_settings(graph.settings),
+            trace=open_trace(graph.settings, folder.name, 1, 1),
         )
         self._letters.worker = self.worker
         self._simulated = simulated_time

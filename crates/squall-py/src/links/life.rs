@@ -17,6 +17,7 @@ use squall_core::frame::{Body, MAX_FRAME_BYTES, Rows, decode};
 use squall_core::ids::{Incarnation, RootId, Token};
 use squall_core::link::{Action, Event, LinkEnd};
 use squall_core::retry;
+use squall_core::trace::Note;
 use squall_net::link::{self as net, Address, Broken, LinkEvent, Socket, Stream};
 use std::collections::BTreeSet;
 use std::os::fd::AsFd;
@@ -30,6 +31,7 @@ impl Core {
         match news {
             News::Peer { worker, incarnation, session, path } => self.seek(links, worker, incarnation, session, path),
             News::Lost { worker, incarnation, ran, suspects } => {
+                self.note(|| Note::Lost { worker, incarnation });
                 suspects.iter().for_each(|root| self.suspect(py, worker, ran.as_deref(), *root));
                 self.lose(py, links, worker, incarnation);
             }
@@ -122,6 +124,7 @@ impl Core {
         if peer.with_end(|end| end.session() == session).unwrap_or(false) {
             return;
         }
+        self.note(|| Note::Met { worker, incarnation });
         let token = Token { epoch: EPOCH, incarnation: Incarnation(incarnation) };
         let address = (worker > links.number).then_some(Address::Unix(path));
         let sought = net::Peer { worker, token, session, address };

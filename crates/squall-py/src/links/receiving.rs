@@ -13,6 +13,7 @@ use squall_core::frame::{Body, Grant, Header, Row, RowPlace, Rows, SUSPECT};
 use squall_core::ids::RootId;
 use squall_core::link::{Came, Violation};
 use squall_core::retry;
+use squall_core::trace::Step;
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
 use std::rc::Rc;
@@ -190,11 +191,14 @@ impl Core {
     fn undecodable(&self, py: Python<'_>, task: &Rc<Task>, root: RootId, edge: u64, error: PyErr) {
         let pairs = self.pairs_of(root, edge);
         self.forget_bundle(root);
+        self.note_pairs(task, &pairs, Step::Taken { together: 1 });
         let Some(verdict) = self.judge(py, task, &error, "decode", &pairs) else { return };
         if verdict.action == retry::Action::Drop {
             task.counts.dropped.set(task.counts.dropped.get() + 1);
+            self.note_pairs(task, &pairs, Step::Acked);
             return pairs.iter().for_each(|(root, edge)| self.ack_root(*root, *edge));
         }
+        self.note_pairs(task, &pairs, Step::Failed);
         task.counts.failed.set(task.counts.failed.get() + 1);
         let (number, error) = (self.next_failure(), error.into_value(py).into_any());
         let failure = Failure { number, task: task.clone(), error, verdict, input: None, together: false };

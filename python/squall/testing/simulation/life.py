@@ -22,6 +22,7 @@ from squall.runtime.partings import Partings
 from squall.runtime.positions import Positions, StoredPosition, seek
 from squall.runtime.running import Running
 from squall.runtime.stages import Stage, Stages
+from squall.runtime.tracing import open_trace
 from squall.testing.letters import MemoryLetters
 from squall.testing.seen import BEGAN_AT, Seen
 from squall.testing.simulation.fed import Feeds, ReplayedSpout
@@ -83,6 +84,7 @@ class Life:
             virtual=True,
             settings=core_settings(settings),
             page_fd=page,
+            trace=open_trace(settings, world.folder.name, given.number, given.incarnation),
         )
         self._letters.worker = self.worker
         self.worker.advance_to(turns.now_s())
