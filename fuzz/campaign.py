@@ -22,7 +22,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 LEARNED, BUILT = HERE.parent / ".build/fuzz", HERE / "target"
 SANITIZED = ("frames", "values")
-RUST = ("frames", "framing", "handshake", "journal", "link", "tally", "tracker", "values")
+RUST = ("frames", "framing", "handshake", "journal", "link", "stored", "tally", "tracker", "values")
 PYTHON = ("commands", "formats", "intake", "letters", "positions", "settings", "where")
 MAX_INPUT_BYTES, KEPT_FILES = 1024, 200
 FOUND = "found-"

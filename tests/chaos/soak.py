@@ -198,6 +198,8 @@ def soak(for_s: float, seed: int, picture: Path | None) -> dict[str, Any]:
     if picture is not None:
         plot(watch, picture)
     if run.verdict.broken:
+        looks = {f"{worker} {pid}": [look.__dict__ for look in life] for (worker, pid), life in watch.lives.items()}
+        (folder / "looks.json").write_text(json.dumps(looks))
         print(f"kept: {folder}", file=sys.stderr)
     else:
         shutil.rmtree(folder)

@@ -21,8 +21,7 @@ pub use stream::Stream;
 #[path = "../../../fuzz/laws/handshake.rs"]
 mod law;
 #[cfg(test)]
-#[path = "../../../fuzz/laws/script.rs"]
-mod script;
+use super::script;
 
 #[cfg(test)]
 mod tests {
