@@ -29,7 +29,8 @@ SHORT_SCALE = 0.6
 """Of all times, where a slice is short."""
 SHORT_S = 30.0
 TRACED = 1
-"""Which slice writes traces."""
+"""Which slice writes traces, in runs that have a minute: to check them takes time as well."""
+TRACED_FROM_S = 60.0
 
 
 def seconds(text: str) -> float:
@@ -165,7 +166,8 @@ def main() -> int:
     seed = Random().getrandbits(24) if options.seed is None else options.seed
     verdicts: list[Verdict] = []
     for number, (workload, for_s) in enumerate(slices(options.for_s)):
-        verdict = under_faults(workload, seed + number, for_s, kinds, is_traced=number == TRACED)
+        is_traced = number == TRACED and options.for_s >= TRACED_FROM_S
+        verdict = under_faults(workload, seed + number, for_s, kinds, is_traced=is_traced)
         verdicts.append(verdict)
         if options.sum is not None:
             add_up(options.sum, report([verdict]))

@@ -26,7 +26,7 @@ PENDING = 500
 PARTS = 3
 KEYS = 997
 RATE_PER_S = 2500
-"""Records of one source's task."""
+"""New records of one source's task; those that come again are there at once."""
 NOTED_GAP_S = 0.02
 APART_PER_S = 500
 
@@ -35,7 +35,6 @@ class Records(Spout):
     """Numbered records, each task for itself; a position is the number before which all have ended."""
 
     outputs = ("source", "seq", "crc")
-    rate_per_s = RATE_PER_S
 
     def open(self, context) -> None:
         self.source = context.task_index
@@ -44,7 +43,8 @@ class Records(Spout):
         self.failed: deque[int] = deque()
         self.sent_s: dict[int, float] = {}
         self.end, self.notes, self.high = End(), Notes(f"records-{self.source}"), High(f"records-{self.source}")
-        self.notes.mention(f"life {context.worker} {time.monotonic():.4f}")
+        self.began_s = time.monotonic()
+        self.notes.mention(f"life {context.worker} {self.began_s:.4f}")
 
     def seek(self, position: bytes) -> None:
         self.low = self.next = int(position)
@@ -56,18 +56,22 @@ class Records(Spout):
         if self.failed:
             seq = self.failed.popleft()
             self.notes.mention(f"again {time.monotonic():.4f} {seq} {self.sent_s[seq]:.4f}")
-        elif self.next < self.end.now():
+        elif self.next < min(self.end.now(), self.come()):
             seq, self.next = self.next, self.next + 1
             if seq < self.high.of_last_life:
                 self.notes.mention(f"again {time.monotonic():.4f} {seq} before")
             else:
                 self.high.set(self.next)
-        elif self.low == self.next:
+        elif self.low == self.next == self.end.now():
             raise Exhausted
         else:
             return
         self.sent_s[seq] = time.monotonic()
         self.emit(self.source, seq, checksum(self.source, seq), id=seq)
+
+    def come(self) -> int:
+        """The number before which all records are there."""
+        return self.high.of_last_life + int((time.monotonic() - self.began_s) * RATE_PER_S)
 
     def ack(self, seq: int) -> None:
         self.sent_s.pop(seq, None)
