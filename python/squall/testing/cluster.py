@@ -93,14 +93,25 @@ class LocalCluster:
 
     @property
     def worker(self) -> _core.Worker:
-        """The core of the one worker."""
-        assert isinstance(self._world, OneWorker)
-        return self._world.worker
+        """The core of the one worker.
+
+        Raises:
+            TopologyError: `workers_invalid`: there are several, or many lives of one.
+        """
+        return self._one.worker
 
     @property
     def _built(self) -> Built:
-        assert isinstance(self._world, OneWorker)
-        return self._world.built
+        return self._one.built
+
+    @property
+    def _one(self) -> OneWorker:
+        if isinstance(self._world, OneWorker):
+            return self._world
+        fix = "ask the cluster itself, or make it without workers and faults"
+        raise TopologyError(
+            Defect("workers_invalid", "a cluster with workers or faults has no one worker to give", (), fix)
+        )
 
     # -- life ------------------------------------------------------------------------------------------------
 
@@ -115,7 +126,8 @@ class LocalCluster:
         """Opens the components and feeds what `mock_sources` holds; the first call of anything else does it as well.
 
         Raises:
-            Exception: what the `open` of a component raised; the cluster is closed then.
+            Exception: what a component's `open`, or with several workers its constructor, raised; the cluster is
+                closed then.
         """
         if self._opened:
             return
@@ -127,6 +139,9 @@ class LocalCluster:
             self._release()
             failed.error.add_note(f'in open of "{failed.component}", task {failed.task}')
             raise failed.error from failed.error.__cause__  # not from what it caused
+        except BaseException:  # of a constructor, perhaps: nobody closes what was never open
+            self._release()
+            raise
         for name, values in self._fed_at_start.items():
             self.feed(name, values)
 
@@ -139,9 +154,11 @@ class LocalCluster:
             raise TopologyError(
                 Defect("cluster_running", "the cluster cannot be closed by the code that it runs", (), fix)
             )
-        if self._opened:
-            self._world.close()
-        self._release()
+        try:
+            if self._opened:
+                self._world.close()
+        finally:
+            self._release()
 
     def _begin(self) -> None:
         """Opens it for something to be done with it."""
@@ -155,9 +172,11 @@ class LocalCluster:
 
     def _release(self) -> None:
         self._closed = True
-        self._figures = self.metrics()
-        self._world.release()
-        self._folder.cleanup()
+        try:
+            self._figures = self.metrics()
+        finally:
+            self._world.release()
+            self._folder.cleanup()
 
     # -- what a test does ------------------------------------------------------------------------------------
 
@@ -209,8 +228,7 @@ class LocalCluster:
     ) -> None:
         """Makes a bolt raise `error` for its next `times` inputs (that `when` accepts), before it sees them."""
         self._refuse_if_closed()
-        tasks = self._tasks(component)
-        if tasks[0].spec.kind is Kind.SPOUT:
+        if self._spec(component).kind is Kind.SPOUT:
             message = f'"{component}" is a spout: it has no inputs to fail'
             raise TopologyError(Defect("inject_spout", message, (), "let a bolt below it fail"))
         injections = self._seen.injections(component)
@@ -228,7 +246,8 @@ class LocalCluster:
         """Moves time until all that was fed has ended and the other spouts are exhausted; then drains.
 
         Raises:
-            TimeoutError: that did not happen within ten minutes of simulated time; the text names what is left.
+            TimeoutError: that did not happen within ten minutes of simulated time, or with several workers or faults
+                within an hour; the text names what is left.
         """
         self.run_until_idle()
         self._world.finish()
@@ -264,20 +283,21 @@ class LocalCluster:
 
     def emitted(self, component: str, stream: str = DEFAULT_STREAM) -> list[tuple[Any, ...]]:
         """Every row that the component emitted on the stream, in order; each try of a root again."""
-        if (component, stream) not in self._seen.rows:
-            streams = ", ".join(self._tasks(component)[0].spec.streams) or "no streams"
+        spec = self._spec(component)
+        if stream not in spec.streams:
+            streams = ", ".join(spec.streams) or "no streams"
             message = f'"{component}" has no stream "{stream}"'
             raise TopologyError(Defect("stream_unknown", message, (("declared", streams),), "ask for one of these"))
-        return list(self._seen.rows[component, stream])
+        return list(self._seen.rows.get((component, stream), []))
 
     def acked(self, spout: str) -> list[Any]:
         """Ids of the spout's roots that ended well, in order."""
-        self._tasks(spout)
+        self._spec(spout)
         return list(self._seen.acked.get(spout, []))
 
     def failed(self, spout: str) -> list[Any]:
         """Ids of the spout's roots that failed, one entry for each failed try, in order."""
-        self._tasks(spout)
+        self._spec(spout)
         return list(self._seen.failed.get(spout, []))
 
     def dead_letters(self) -> list[Any]:
@@ -298,8 +318,13 @@ class LocalCluster:
     # -- inside ----------------------------------------------------------------------------------------------
 
     def _tasks(self, component: str) -> Sequence[Task]:
-        if tasks := [task for task in self._world.tasks if task.spec.name == component]:
-            return tasks
+        spec = self._spec(component)
+        return [task for task in self._world.tasks if task.spec.name == spec.name]
+
+    def _spec(self, component: str) -> ComponentSpec:
+        """What the topology declares, which is known before a worker is built."""
+        if (spec := self._graph.components.get(component)) is not None:
+            return spec
         known = [spec.name for spec in self.components]
         near = did_you_mean(component, known)
         fix = f'did you mean "{near}"?' if near else "use the name of a component"

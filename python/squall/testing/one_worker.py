@@ -229,7 +229,7 @@ class OneWorker:
 
     def figures(self) -> Mapping[str, Any]:
         """What components counted."""
-        return figures(self.worker.snapshot(), self.built.tasks)
+        return figures(self.worker.snapshot(), self.built.tasks, self.hooks.error)
 
     # -- inside ----------------------------------------------------------------------------------------------
 

@@ -6,6 +6,8 @@ pytest would cost more, and a measurement of coverage would begin after squall w
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import TYPE_CHECKING
 
@@ -104,12 +106,18 @@ def pytest_runtest_makereport(
     """Adds what went wrong inside the clusters, and how to see it again, to the report of a test that failed."""
     report = yield
     if report.when == "call" and report.failed and item.get_closest_marker("squall_seeds") is not None:
-        report.sections.append(("squall seed", f"the same history again: pytest '{item.nodeid}'"))
+        report.sections.append(("squall seed", f"the same history again: pytest {_argument(item)}"))
     if report.when == "call" and report.failed and _clusters in item.stash:
         for cluster in item.stash[_clusters]:
             if text := _troubles(cluster):
                 report.sections.append((f"squall topology {cluster.name!r}", text))
     return report
+
+
+def _argument(item: pytest.Item) -> str:
+    """What runs the test again from the folder that pytest was started in; its id is relative to another one."""
+    _, separator, name = item.nodeid.partition("::")
+    return shlex.quote(os.path.relpath(item.path, item.config.invocation_params.dir) + separator + name)
 
 
 def _troubles(cluster: LocalCluster) -> str:

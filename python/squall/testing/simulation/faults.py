@@ -14,7 +14,8 @@ class Faults:
 
     Args:
         crash: for each turn of a worker, in which it takes 1 to 64 inputs: that it dies at its end, as by `kill -9`.
-            What its tasks have in memory is gone, and what it had not sent; another life begins 20 to 200 ms later.
+            What its tasks have in memory is gone, and what it had not sent; another life begins 20 to 200 ms later,
+            after several deaths close together up to 2 s later still, as in a run.
         drop: for each piece of bytes that crosses between two workers: that the connection is cut in the middle of it,
             or from then on swallows all without a word.
         slow: for each turn: that the worker then stands still, for 0.1 to 10 s, while the others go on.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
@@ -46,6 +47,8 @@ class Given:
     positions: Sequence[Mapping[str, Any]]
     ended: Mapping[str, int]
     suspects: Mapping[str, Mapping[int, int]]
+    was_ready: bool
+    """Whether an earlier life of the worker was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ class Life:
 
     Args:
         say: tells the parent something.
-        page: what it writes into the page that outlives it.
+        page: of what it writes there it has a descriptor of its own; the page outlives it.
     """
 
     def __init__(self, world: World, given: Given, turns: Turns, say: Callable[..., None], page: int) -> None:
@@ -77,14 +80,15 @@ class Life:
         self._letters = MemoryLetters(letters=world.seen.letters)
         settings = world.plan.graph.settings
         self.hooks = Hooks(settings, self._now, turns.now_s, self._letters, self._observe)
+        trace = open_trace(settings, world.folder.name, given.number, given.incarnation)
         self.worker = _core.Worker(
             incarnation=given.incarnation,
             seed=self.random.getrandbits(64),
             hooks=self.hooks,
             virtual=True,
             settings=core_settings(settings),
-            page_fd=page,
-            trace=open_trace(settings, world.folder.name, given.number, given.incarnation),
+            page_fd=os.dup(page),
+            trace=trace,
         )
         self._letters.worker = self.worker
         self.worker.advance_to(turns.now_s())
@@ -98,7 +102,11 @@ class Life:
         self.is_open = False
         self.due_s = inf
         """When a timer of it is due, as it was after its last turn."""
-        self._build()
+        try:
+            self._build()
+        except BaseException:  # a constructor raised: nobody else knows of this life
+            self.release()
+            raise
 
     def _build(self) -> None:
         world, given = self._world, self._given
@@ -181,7 +189,7 @@ class Life:
         """Takes a turn; whether there is more to do at once.
 
         Raises:
-            life.OpenFailed: `open` of a component raised.
+            life.OpenFailed: `open` of a component raised, and no life of the worker was ready before.
         """
         more = self._take_turn()
         self._look_at_timers()
@@ -192,8 +200,7 @@ class Life:
         self._left = self.random.choice(TURNS)
         with self._stamps:
             if not self.is_open:
-                self._open()
-                return True
+                return self._open()
             while (stage := self._stages.next()) is not None:
                 self._begin(stage)
             ended = self.worker.run(until_idle=True)
@@ -204,12 +211,25 @@ class Life:
         self._stages.look()
         return more
 
-    def _open(self) -> None:
-        tasks_life.open_all(self.worker, self.built, self._restore)
+    def _open(self) -> bool:
+        try:
+            tasks_life.open_all(self.worker, self.built, self._restore)
+        except tasks_life.OpenFailed as failed:
+            if not self._given.was_ready:  # it is wrong by itself
+                raise
+            self._not_opened(failed)
+            return False
         self.is_open = True
         self.turns.follow(self.worker.monotonic())
         self._say("ready", drains=tasks_life.drains(self.built))
         self._positions.begin()
+        return True
+
+    def _not_opened(self, failed: tasks_life.OpenFailed) -> None:
+        """What a component needs is gone for now, and another life follows; as in a worker's process."""
+        index = next(task.index for task in self.built.tasks if task.task.task_id == failed.task)
+        self.hooks.error(index, "open", failed.error)
+        self._end_by(failed.component, "open", failed.error)
 
     def _restore(self, task: Task) -> None:
         self._positions.restore(task)
@@ -236,7 +256,10 @@ class Life:
         assert death is not None
         index, error = death
         self.hooks.error(index, "die", error)
-        failure = {"component": self.built.tasks[index].spec.name, "where": None, "error": summary(error)}
+        self._end_by(self.built.tasks[index].spec.name, None, error)
+
+    def _end_by(self, component: str, where: str | None, error: BaseException) -> None:
+        failure = {"component": component, "where": where, "error": summary(error)}
         self._say("ended", ok=False, drained=True, failures=[failure], busy={}, let_go=[])
         self.turns.die()
 

@@ -67,7 +67,7 @@ class Parent:
         self, _wanted: Wanted, *, number: int, workers: int, incarnation: int, **given: Any
     ) -> SimulatedProcess:
         few = {name: given[name] for name in ("positions", "ended", "suspects")}
-        return self._start(Given(number, workers, incarnation, **few))
+        return self._start(Given(number, workers, incarnation, **few, was_ready=self.crew.was_ready(number)))
 
     def listen(self) -> None:
         """Hears what its workers have said, and of their ends."""

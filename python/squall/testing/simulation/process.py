@@ -20,6 +20,9 @@ from squall.testing.simulation.fed import ReplayedSpout
 from squall.testing.simulation.life import Given, Life, World
 from squall.testing.simulation.turns import Turns
 
+SLICE_BYTES = 1 << 16
+"""What the socket to the parent takes at once for certain."""
+
 
 class SimulatedProcess(Process):
     """One life of a worker as its parent sees it; see `Process`.
@@ -47,7 +50,11 @@ class SimulatedProcess(Process):
         self._down, self._up = Queue(agenda), Queue(agenda)
         self._is_by_itself = self._is_closed = False
         turns = Turns(agenda, strikes, self._random, self._turn, self.kill)
-        self.life = Life(world, given, turns, self._say, os.dup(self.page))
+        try:
+            self.life = Life(world, given, turns, self._say, self.page)
+        except BaseException:
+            self.close()
+            raise
         turns.want(agenda.now_s + self._random.uniform(0.02, 0.2))
 
     @property
@@ -71,8 +78,9 @@ class SimulatedProcess(Process):
         self._up.after(self._word_s(), lambda: self._tell_parent(line))
 
     def _tell_parent(self, line: bytes) -> None:
-        self._theirs.sendall(line)
-        self._heard()
+        for start in range(0, len(line), SLICE_BYTES):  # who reads is on this thread: what does not fit waits for ever
+            self._theirs.sendall(line[start : start + SLICE_BYTES])
+            self._heard()
 
     def tell(self, command: dict[str, Any], *, may_be_lost: bool = False) -> None:
         """Gives it a command, which it hears a moment later."""

@@ -82,7 +82,7 @@ class Workers:
     def _ended(self, life: Life) -> None:
         self._buried.append(life)
         self._check_counts(life)
-        self._lost.append(figures(life.worker.snapshot(), life.built.tasks))
+        self._lost.append(figures(life.worker.snapshot(), life.built.tasks, None))
 
     def _living(self) -> Iterator[Life]:
         return (life for life in self._newest.values() if life.is_alive)
@@ -144,9 +144,9 @@ class Workers:
         target_s = self._agenda.now_s + by_s
         while self._step(target_s):
             pass
-        self._agenda.now_s = target_s
+        self._agenda.now_s = max(self._agenda.now_s, target_s)  # an `open` that sleeps has moved it further
         for life in self._living():
-            life.worker.advance_to(target_s)
+            life.worker.advance_to(self._agenda.now_s)
 
     def drain(self) -> None:
         """Ends the run as Ctrl-C does."""
@@ -168,6 +168,7 @@ class Workers:
             if (not self._step(bound_s) and not self._look()) or self._agenda.now_s > bound_s:
                 raise self._never_ended("end", END_WITHIN_S)
         for life in self._living():
+            self._check_counts(life)
             life.report_drain()
 
     def intercept(self, component: str, before: Callable[[Tuple], None]) -> None:
@@ -203,7 +204,8 @@ class Workers:
     def figures(self) -> dict[str, dict[str, Any]]:
         """What components counted, in all lives; what was pending when a worker was lost has failed."""
         lost = [_ended(one) for one in self._lost]
-        return summed([*lost, *(figures(life.worker.snapshot(), life.built.tasks) for life in self._living())])
+        living = [figures(life.worker.snapshot(), life.built.tasks, life.hooks.error) for life in self._living()]
+        return summed([*lost, *living])
 
     def _never_ended(self, what: str, within_s: float) -> TimeoutError:
         left: list[str] = []
@@ -231,7 +233,6 @@ class Workers:
     def _check_end(self) -> None:
         """All that was fed has ended, and nothing is left of it."""
         for life in self._living():
-            self._check_counts(life)
             if life.worker.pending():  # what user code still held when the time of the drain was over
                 raise self._never_ended("end", DRAIN_S)
         for key, fed in self._feeds.counts().items():
@@ -255,9 +256,11 @@ class Workers:
     # -- end ---------------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Closes the components of the living."""
+        """Closes the components of the living, and counts."""
         for life in self._living():
             life.close()
+        for life in self._living():
+            self._check_counts(life)
 
     def release(self) -> None:
         """Lets go of everything."""
