@@ -94,7 +94,7 @@ impl Journal {
             most_bytes,
             old: old.collect(),
             active: None,
-            may_come_back: false,
+            may_come_back: true, // what the life before removed
             next: joined.next,
             began: joined.ended,
             marked,
