@@ -197,6 +197,25 @@ def test_what_another_bolt_would_take_next_is_not_blamed_for_a_death(workers: in
         assert {letter.root_values for letter in cluster.dead_letters()} == {(3,), (13,), (23,)}
 
 
+def test_a_generator_that_goes_on_is_blamed_for_a_death_and_nothing_else() -> None:
+    """Once, what another bolt had taken since was held against."""
+
+    def deadly(n: int) -> Iterator[int]:
+        for part in range(40):
+            if n % 10 == 3 and part == 39:
+                raise RuntimeError("poison")
+            yield part
+
+    topology = Topology("t", settings={"topology.executor.receive.buffer.size": 8})
+    numbers = topology.spout("numbers", lambda: iter(()), outputs=("n",))
+    parts = topology.bolt("deadly", deadly, outputs=("part",), on_error="die").shuffle(numbers)
+    topology.bolt("after", lambda n: None).shuffle(numbers)
+    topology.bolt("sink", lambda part: None).shuffle(parts)
+    with LocalCluster(topology, mock_sources={"numbers": range(20)}, workers=1, faults=Faults()) as cluster:
+        cluster.finish()
+        assert {letter.root_values for letter in cluster.dead_letters()} == {(3,), (13,)}
+
+
 def test_a_drain_is_done_again_when_a_worker_dies_in_it() -> None:
     class Sums(Bolt):
         outputs = ("sum",)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,36 @@ def test_a_trace_stops_at_its_limit_and_says_so(squall: Squall) -> None:
     assert [life.cut for life in lives] == ["it had become as long as it may be"] * 2
     assert all(path.stat().st_size <= 50_000 for path in folder.glob("*/*"))
     assert check(lives) == []
+
+
+def test_a_trace_that_may_not_be_written_any_more_says_so(squall: Squall) -> None:
+    """Also where not a byte may be written: others' traces of what came from there would break a law."""
+    folder = squall.folder / "traces"
+    numbers = """
+    import pathlib
+
+    from squall import Topology
+
+    def numbers():
+        n = 0
+        while not pathlib.Path("stop").exists():
+            yield (n := n + 1)
+
+    topology = Topology("mute")
+    twice = topology.bolt("twice", lambda n: n, outputs=("n",), parallelism=2)
+    twice.shuffle(topology.spout("numbers", numbers, outputs=("n",)))
+    topology.bolt("end", lambda n: None, parallelism=2).fields(twice, "n")
+    """
+    run = squall.run(numbers, "-w", 2, "-c", f"topology.trace.dir={folder}")
+    pid = run.event("started")["workers"][0]["pid"]
+    wait_until(lambda: sum(path.stat().st_size > 10_000 for path in folder.glob("*/*")) == 2, what="traces")
+    _, most = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, most))
+    wait_until(lambda: traces(folder)[0].cut, what="a mark")
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (most, most))
+    (squall.folder / "stop").touch()
+    assert run.end() == 0, run.err
+    assert check(traces(folder)) == []
 
 
 def test_a_trace_that_cannot_be_written_stops_nothing(squall: Squall) -> None:

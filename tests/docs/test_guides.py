@@ -7,6 +7,7 @@ to that message. What it defines is forgotten.
 from __future__ import annotations
 
 import inspect
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -98,9 +99,11 @@ def test_the_bolt_that_loses_orders_is_found_as_the_guide_shows(tmp_path: Path) 
     for name, tests, expected in (("shop", code[1], shown[0]), ("shrunk", code[3], shown[1])):
         (tmp_path / f"test_{name}.py").write_text(code[0].code + "\n\n" + tests.code)
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--hypothesis-seed=1"]
+        at_home = {name: value for name, value in os.environ.items() if name not in ("CI", "BUILD_NUMBER")}
         done = subprocess.run(
-            [*command, f"test_{name}.py"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=100
-        )
+            [*command, f"test_{name}.py"],
+            cwd=tmp_path, env=at_home, capture_output=True, text=True, check=False, timeout=100,
+        )  # fmt: skip
         assert done.returncode == 1, done.stdout
         lines = [line for line in expected.code.splitlines() if not line.startswith("$") and "  seed=" not in line]
         assert missing(lines, done.stdout) is None, done.stdout

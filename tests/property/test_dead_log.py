@@ -257,6 +257,26 @@ def test_a_letter_that_means_nothing_is_refused_when_it_is_read_and_the_others_a
     }
 
 
+@pytest.mark.parametrize("is_deep", [False, True], ids=["digits", "nesting"])
+def test_a_letter_that_python_cannot_read_is_refused_when_it_is_read(
+    is_deep: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python takes no decimal of more than 4,300 digits; how much nesting it takes depends on how deep its stack is."""
+
+    def too_deep(_body: bytes) -> None:
+        raise RecursionError
+
+    with written([letter((1,), 1)]) as path:
+        body = path.read_bytes()[9:].rstrip(b"\n").replace(b'"task":', b'"newer":%b,"task":' % (b"7" * 5_000), 1)
+        path.write_bytes(b"%08x %s\n" % (zlib.crc32(body), body))
+        (stored,) = read(path)
+    if is_deep:
+        monkeypatch.setattr("squall.runtime.stored.json.loads", too_deep)
+    with pytest.raises(StateError) as refused:
+        stored.letter  # noqa: B018
+    assert (refused.value.code, stored.is_readable) == ("dead_letter_unreadable", False)
+
+
 def test_what_a_newer_squall_adds_to_a_letter_is_passed_over() -> None:
     with written([letter((1,), 1)]) as path:
         record = json.loads(path.read_bytes()[9:])

@@ -17,7 +17,7 @@ import pytest
 from squall.cli.app import exit_code_of
 from squall.runtime import dead_log, letter_lines
 from squall.runtime.letter_codec import Unknown
-from squall.runtime.letter_lines import ACKED, AGAIN, ASKED, OPEN, Change
+from squall.runtime.letter_lines import ACKED, AGAIN, ASKED, DROPPED, OPEN, Change
 from squall.runtime.letters import Letter
 from squall.runtime.stored import read
 
@@ -331,10 +331,14 @@ def test_an_error_that_came_from_outside_gives_a_terminal_no_orders(
     assert not set("\x1b\x07\x9b\u202e") & set(re.sub(r"\x1b\[[\d;]*m", "", out))
 
 
-def test_a_letter_that_cannot_be_read_is_listed_and_refused_alone(squall: Squall, path: Path) -> None:
-    """Its line is whole: another program has written it."""
+def add_unreadable(path: Path) -> None:
+    """Letter 5: its line is whole, as another program has written it."""
     body = path.read_bytes().split(b"\n")[0][9:].replace(b'"task":3', b'"task":"x"')
     path.write_bytes(path.read_bytes() + b"%08x %s\n" % (zlib.crc32(body), body))
+
+
+def test_a_letter_that_cannot_be_read_is_listed_and_refused_alone(squall: Squall, path: Path) -> None:
+    add_unreadable(path)
     code, out, _ = squall("list", "orders")
     assert (code, [line.split()[0] for line in out.splitlines()]) == (0, ["1", "2", "3", "4", "5"])
     assert "it cannot be read" in out.splitlines()[4]
@@ -342,3 +346,46 @@ def test_a_letter_that_cannot_be_read_is_listed_and_refused_alone(squall: Squall
     assert code == 1
     assert "code: dead_letter_unreadable" in err
     assert squall("show", "orders", "1")[0] == 0
+
+
+@pytest.mark.parametrize("command", ["list --json", "drop 5 1 --json", "export"])
+def test_a_letter_that_cannot_be_read_is_told_as_json_among_the_others(
+    squall: Squall, path: Path, command: str
+) -> None:
+    add_unreadable(path)
+    name, *more = command.split()
+    code, out, err = squall(name, "orders", *more)
+    told = {one["number"]: one for one in map(json.loads, out.splitlines())}
+    assert (code, err) == (0, "")
+    assert set(told) == ({1, 5} if name == "drop" else {1, 2, 3, 4, 5})
+    assert told[5].keys() == told[1].keys()
+    assert told[1]["unreadable"] is None
+    assert told[5]["unreadable"]["code"] == "dead_letter_unreadable"
+    assert (told[5]["component"], told[5]["input"], told[5]["replayable"]) == ("price", None, False)
+    assert {read(path)[number - 1].state for number in told} == ({DROPPED} if name == "drop" else {OPEN})
+
+
+def test_a_letter_that_cannot_be_read_is_exported_as_csv_among_the_others(squall: Squall, path: Path) -> None:
+    add_unreadable(path)
+    code, out, _ = squall("export", "orders", "--format", "csv")
+    rows = list(csv.DictReader(out.splitlines()))
+    assert (code, [row["number"] for row in rows]) == (0, ["1", "2", "3", "4", "5"])
+    assert [bool(row["unreadable"]) for row in rows] == [False, False, False, False, True]
+
+
+@pytest.mark.parametrize("more", [(), ("--set", "n=5"), ("--json",)], ids=" ".join)
+def test_a_letter_that_cannot_be_read_is_not_replayed_and_the_others_are(
+    squall: Squall, path: Path, more: tuple[str, ...]
+) -> None:
+    add_unreadable(path)
+    code, out, err = squall("replay", "orders", "1", "5", "2", "--dry-run", *more)
+    assert (code, err) == (0, "")
+    assert [line.split(":")[0] for line in out.splitlines() if line.startswith("letter")] == [
+        "letter 1 would be emitted",
+        "letter 5 cannot be replayed",
+        "letter 2 would be emitted",
+    ]
+    code, _, err = squall("replay", "orders", "1", "5", "2", "--yes", *more)
+    assert code == 1
+    assert err == "letter 5 cannot be replayed: it cannot be read (dead_letter_unreadable)\n"
+    assert [one.state for one in read(path)] == [ASKED, ASKED, OPEN, OPEN, OPEN]

@@ -194,6 +194,30 @@ def test_what_was_sent_before_a_loss_may_be_gone_and_nothing_after_it() -> None:
     assert "20" in laws(lives(history))
 
 
+class Counted(Opened):
+    """Counts how often its task is asked for."""
+
+    asked = 0
+
+    def __getattribute__(self, name: str) -> Any:
+        Counted.asked += name == "task"
+        return super().__getattribute__(name)
+
+
+def test_a_spout_that_rests_often_with_many_open_roots_costs_no_more_for_each() -> None:
+    Counted.asked = 0
+    opened: list[Note] = [Counted(1 << 48 | number, SPOUT, 1, 0, 0, 0) for number in range(100)]
+    turns: Turns = [[TaskNote(SPOUT, True, "numbers")], opened, [Rest(SPOUT, 100)] * 100]
+    assert check([life(1, turns, [0, 10, 20])]) == []
+    assert Counted.asked < 1_000
+
+
+def test_a_root_that_was_opened_twice_is_open_once() -> None:
+    twice = [Opened(A, task, 1, 0, 0, 0) for task in (NEAR, SPOUT)]
+    turns: Turns = [[TaskNote(SPOUT, True, "numbers")], [*twice, Rest(NEAR, 0), Rest(SPOUT, 1)]]
+    assert laws([life(1, turns, [0, 10])]) == {"14"}
+
+
 @st.composite
 def trees(draw: st.DrawFn) -> Turns:
     """One worker with a spout and two bolts: roots with tuples over several steps, worked off in any order."""

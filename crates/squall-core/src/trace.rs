@@ -16,7 +16,7 @@ pub const VERSION: u32 = 1;
 /// Bytes before the first block: magic, version, whether it was cut off, worker, incarnation.
 pub const HEAD_BYTES: usize = 24;
 /// Where in the head stands whether, and why, the trace was cut off.
-pub const CUT_AT: u64 = 12;
+pub const CUT_AT: usize = 12;
 /// Bytes of a block before its notes: their number, the time before the first and after the last.
 pub const BLOCK_HEAD_BYTES: usize = 20;
 

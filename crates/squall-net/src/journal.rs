@@ -179,7 +179,7 @@ impl Journal {
             _lock: lock,
             old,
             active: None,
-            may_come_back: false,
+            may_come_back: true, // what the life before removed
             next: joined.next,
             began: joined.ended,
             marked,

@@ -410,6 +410,8 @@ impl Core {
             self.hold(py, task, tuple, task.bolt().hold_ns.get());
         }
         let outer = self.enter(task);
+        self.page_call();
+        self.page_root(paused.msg.root);
         let flow = self.drive(py, task, *paused);
         task.cur.root.set(RootId::NONE);
         self.leave(outer);

@@ -40,8 +40,15 @@ impl Core {
         roots: &[(RootId, u64)],
     ) -> Option<retry::Failure> {
         task.counts.errors.set(task.counts.errors.get() + 1);
-        if !error.is_instance_of::<pyo3::exceptions::PyException>(py) {
+        // What is judged is what the worker dies of: the call that is noted may be another, before it.
+        let die = || {
+            if !self.has_died() {
+                self.page_roots(roots.iter().map(|(root, _)| *root));
+            }
             self.die(py, task, error);
+        };
+        if !error.is_instance_of::<pyo3::exceptions::PyException>(py) {
+            die();
             return None;
         }
         let hooks = self.hooks(py);
@@ -62,7 +69,7 @@ impl Core {
             _ => Action::Retry,
         };
         if action == Action::Die {
-            self.die(py, task, error);
+            die();
             return None;
         }
         let verdict = retry::Failure { action, counts, after_ns: after.map(|s| (s.max(0.0) * 1e9) as u64) };

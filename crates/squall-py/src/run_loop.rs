@@ -113,7 +113,6 @@ impl Core {
             }
         }
         let mut over_high_water = false;
-        // What killed the worker is what its last call worked on: no other call may follow.
         for bolt in order.iter().take_while(|_| !self.has_died()) {
             over_high_water |= bolt.is_full() && self.is_full_of_own(bolt);
             worked |= self.run_bolt(py, bolt) > 0;
@@ -146,16 +145,18 @@ impl Core {
 
     fn finish_completions(&self, py: Python<'_>) -> bool {
         let mut worked = false;
-        while let Some(call) = self.completions.with(VecDeque::pop_front) {
+        // What killed the worker is what its last call worked on: no other call may follow, here and below.
+        while !self.has_died() {
+            let Some(call) = self.completions.with(VecDeque::pop_front) else { break };
             worked = true;
             let inner = call.get().inner();
             let outer = self.enter(&inner.task);
             inner.page_roots(); // what it gave is sent, which may run its types' `encode`
             self.finish_call(py, &call);
             self.leave(outer);
-            if self.has_died() {
-                return true;
-            }
+        }
+        if self.has_died() {
+            return true;
         }
         for handle in self.rested.replace(Vec::new()) {
             worked = true;
@@ -210,7 +211,8 @@ impl Core {
     fn fire_timers(&self, py: Python<'_>) -> bool {
         let now_ns = self.now_ns.get();
         let mut worked = false;
-        while let Some((_, due)) = self.timers.with(|timers| timers.pop_due(now_ns)) {
+        while !self.has_died() {
+            let Some((_, due)) = self.timers.with(|timers| timers.pop_due(now_ns)) else { break };
             worked = true;
             match due {
                 Due::Retry(retry) => self.retry_now(*retry),

@@ -17,14 +17,14 @@ use squall_core::trace::{
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileExt;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 /// The trace of this life.
 pub struct Trace(Local<Writing>);
 
 struct Writing {
     file: File,
+    mark: CutMark,
     /// What is not written yet: room for a block's head, and its notes.
     block: Vec<u8>,
     /// When its first note was made.
@@ -42,6 +42,7 @@ impl Trace {
         let mut file = File::from(file);
         file.write_all(&head(worker, incarnation))?;
         Ok(Trace(Local::new(Writing {
+            mark: CutMark::of(&file)?,
             file,
             block: vec![0; BLOCK_HEAD_BYTES],
             began_ns: 0,
@@ -70,22 +71,48 @@ impl Writing {
             return Ok(());
         }
         if self.written_bytes + self.block.len() as u64 > self.most_bytes {
-            return self.cut(Cut::Full);
+            self.cut(Cut::Full);
+            return Ok(());
         }
         finish_block(&mut self.block, self.began_ns, now_ns);
         if let Err(error) = self.file.write_all(&self.block) {
-            // Its head has its room already, so this can be said also where the disk is full.
-            return self.cut(Cut::Unwritable).and(Err(error));
+            self.cut(Cut::Unwritable);
+            return Err(error);
         }
         self.written_bytes += self.block.len() as u64;
         self.block.truncate(BLOCK_HEAD_BYTES);
         Ok(())
     }
 
-    fn cut(&mut self, cut: Cut) -> io::Result<()> {
+    fn cut(&mut self, cut: Cut) {
         self.cut = cut;
         self.block = vec![0; BLOCK_HEAD_BYTES];
-        self.file.write_all_at(&(cut as u32).to_le_bytes(), CUT_AT)
+        self.mark.set(cut);
+    }
+}
+
+/// The head of a trace in memory: that it was cut off can be said also where the process may write nothing any more.
+struct CutMark(*mut libc::c_void);
+
+impl CutMark {
+    /// That of a file which has a head.
+    fn of(file: &File) -> io::Result<CutMark> {
+        let (access, fd) = (libc::PROT_READ | libc::PROT_WRITE, file.as_raw_fd());
+        // SAFETY: a new mapping of an open descriptor.
+        let at = unsafe { libc::mmap(std::ptr::null_mut(), HEAD_BYTES, access, libc::MAP_SHARED, fd, 0) };
+        if at == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(CutMark(at)) }
+    }
+
+    fn set(&self, cut: Cut) {
+        // SAFETY: the mapping has the head, and the number in it is aligned.
+        unsafe { self.0.byte_add(CUT_AT).cast::<u32>().write_volatile((cut as u32).to_le()) };
+    }
+}
+
+impl Drop for CutMark {
+    fn drop(&mut self) {
+        // SAFETY: the mapping was made with this size, and nothing else knows it.
+        unsafe { libc::munmap(self.0, HEAD_BYTES) };
     }
 }
 

@@ -100,7 +100,10 @@ impl Worker {
             // SAFETY: the caller hands the descriptor over.
             Trace::begin(unsafe { OwnedFd::from_raw_fd(fd) }, most_bytes, worker, incarnation)
         });
-        let trace = trace.transpose()?;
+        let trace = trace.transpose().unwrap_or_else(|error| {
+            PyErr::from(error).write_unraisable(settings.py(), None); // tuples are worth more than their trace
+            None
+        });
         let acking = setting::<Option<i64>>(settings, "topology.acker.executors", None)? != Some(0);
         let core = Core {
             tasks: Fixed::default(),

@@ -36,7 +36,7 @@ pub struct Faults {
     /// A commit to a disk fails.
     pub disk: u64,
     /// A death takes what was written and not synced.
-    pub power: bool,
+    pub power: u64,
     /// Removing segments of a journal is the last thing that its worker does.
     pub die_after_trim: u64,
     /// How many workers crash.
@@ -67,7 +67,7 @@ impl Faults {
             hold_channel: sometimes(5, 50),
             slow: sometimes(5, 100),
             disk: sometimes(20, 300),
-            power: chance.permille(500),
+            power: sometimes(700, 1_000),
             die_after_trim: sometimes(20, 200),
             crashes: sometimes(1, 5),
             pauses: sometimes(1, 4),

@@ -96,15 +96,24 @@ class Stored:
         Raises:
             StateError: `dead_letter_unreadable`.
         """
-        record = json.loads(self.body)["letter"]
         try:
+            record = json.loads(self.body)["letter"]
             return msgspec.convert({name: decode(value) for name, value in record.items()}, Letter)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:  # nested too deeply, or a number of too many digits, too
             facts = (("because", str(error)),)
             fix = "read it with the squall that wrote it, or drop it"
             raise StateError(
                 Defect("dead_letter_unreadable", f"letter {self.number} cannot be read", facts, fix)
             ) from error
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether `letter` raises nothing."""
+        try:
+            _ = self.letter
+        except StateError:
+            return False
+        return True
 
     @property
     def root_values(self) -> tuple[Any, ...] | None:

@@ -21,7 +21,7 @@ def open_trace(settings: Mapping[str, Any], run: str, worker: int, incarnation: 
     file = Path(settings["topology.trace.dir"]) / run / f"worker-{worker}-life-{incarnation}.trace"
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        fd = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        fd = os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
     except OSError as error:
         log.error("event=trace_unwritable file=%s error=%s", file, error.strerror)
         return None

@@ -1,6 +1,7 @@
 """Tries the laws on the traces of a run: `python -m squall.trace FOLDER`.
 
-FOLDER is that of one run, below `topology.trace.dir`. Exit code 1: a law does not hold; 2: there is no trace.
+FOLDER is that of one run, below `topology.trace.dir`. Exit code 1: a law does not hold; 2: there is no trace, or one
+cannot be read.
 """
 
 from __future__ import annotations
@@ -31,13 +32,13 @@ def main() -> int:
     folder = parser.parse_args().folder
     try:
         lives = lives_in(folder)
-    except ValueError as error:
+        if not lives:
+            parser.error(f"there is no trace in {folder}; each run has a folder of its own below topology.trace.dir")
+        for life in lives:
+            print(told(life))
+        breaches = check(lives)
+    except (ValueError, OSError) as error:
         parser.error(str(error))
-    if not lives:
-        parser.error(f"there is no trace in {folder}; each run has a folder of its own below topology.trace.dir")
-    for life in lives:
-        print(told(life))
-    breaches = check(lives)
     for breach in breaches[:MOST_TOLD]:
         print(breach)
     print(f"{len(breaches)} breaches" if breaches else "all laws hold")

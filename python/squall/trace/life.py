@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from io import BytesIO
+from io import SEEK_END, BytesIO
 from pathlib import Path
 from struct import Struct
 from typing import BinaryIO, NamedTuple, Self
@@ -28,7 +28,8 @@ class Block(NamedTuple):
 class Life:
     """A life of a worker. `cut`: why its trace does not go on to its end, or nothing.
 
-    Its blocks are read anew each time, as a trace may be longer than memory.
+    Its blocks are read anew each time, as a trace may be longer than memory. That raises a ValueError where the trace
+    was damaged.
     """
 
     worker: int
@@ -69,19 +70,29 @@ class Life:
 
         def blocks() -> Iterator[Block]:
             with reopen() as again:
+                end = again.seek(0, SEEK_END)
                 again.seek(HEAD.size)
-                yield from _blocks(again)
+                try:
+                    yield from _blocks(again, end)
+                except ValueError as error:
+                    raise ValueError(f"{name} is damaged: {error}") from error
 
         return cls(worker, incarnation, CUTS[cut], blocks)
 
 
-def _blocks(file: BinaryIO) -> Iterator[Block]:
-    """The whole blocks of a file; one that was being written when the worker died was seen by nobody."""
+def _blocks(file: BinaryIO, end: int) -> Iterator[Block]:
+    """The whole blocks of a file; one that was being written when the worker died was seen by nobody.
+
+    Raises:
+        ValueError: one was damaged.
+    """
+    at = HEAD.size
     while len(head := file.read(BLOCK.size)) == BLOCK.size:
         size, began_ns, ended_ns = BLOCK.unpack(head)
-        if len(notes := file.read(size)) < size:
+        at += BLOCK.size + size
+        if at > end:  # not read to learn that: a damaged size may be larger than memory
             return
-        yield Block(began_ns, ended_ns, list(decoded(notes)))
+        yield Block(began_ns, ended_ns, list(decoded(file.read(size))))
 
 
 def lives_in(folder: Path) -> list[Life]:

@@ -5,6 +5,7 @@ Source of the form: `crates/squall-core/src/trace.rs`.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator
 from struct import Struct
 from typing import NamedTuple
@@ -150,6 +151,13 @@ def decoded(block: bytes) -> Iterator[Note]:
     Raises:
         ValueError: it is no block, or was damaged.
     """
+    try:
+        yield from _decoded(block)
+    except struct.error:
+        raise ValueError("a note is longer than what is left of its block") from None
+
+
+def _decoded(block: bytes) -> Iterator[Note]:
     at, end = 0, len(block)
     while at < end:
         kind = block[at]
@@ -161,6 +169,8 @@ def decoded(block: bytes) -> Iterator[Note]:
         elif kind == 1:
             task, is_spout, length = TASK.unpack_from(block, at)
             at += TASK.size + length
+            if at > end:
+                raise ValueError("the name of a component is longer than what is left of its block")
             yield TaskNote(task, bool(is_spout), block[at - length : at].decode())
         elif kind == 2:
             task, limit, count = SPOUT.unpack_from(block, at)

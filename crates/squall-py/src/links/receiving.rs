@@ -164,8 +164,10 @@ impl Core {
         let users_code = || {
             if outer.get().is_none() {
                 outer.set(Some(self.enter(task)));
-                self.page_call();
-                self.page_root(root);
+                if !self.has_died() {
+                    self.page_call();
+                    self.page_root(root);
+                }
             }
         };
         let around = Around { fallback: self.settings.fallback, texts: &self.texts, users_code: &users_code };

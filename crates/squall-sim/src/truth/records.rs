@@ -19,6 +19,12 @@ impl Truth {
         self.records.logged.insert((spout, number), position);
     }
 
+    /// A journal was opened again: its first `ended` records have ended, and the next one will have the number `next`.
+    pub fn reopened(&mut self, spout: usize, ended: u64, next: u64) {
+        self.records.marked.insert(spout, ended);
+        self.records.logged.retain(|(of, number), _| *of != spout || *number < next);
+    }
+
     /// A journal notes that all records below `ended` have ended. `messages_at` gives the messages of a position.
     // semantics 33
     pub fn marked<I: Iterator<Item = Message>>(&mut self, spout: usize, ended: u64, messages_at: impl Fn(u64) -> I) {

@@ -40,7 +40,7 @@ pub(super) struct Journal {
     active: Option<Active>,
     /// A segment that was removed may still come back.
     may_come_back: bool,
-    next: u64,
+    pub next: u64,
     pub began: u64,
     pub marked: u64,
     /// The number and bytes of each record that had not ended.
@@ -94,7 +94,7 @@ impl Journal {
             most_bytes,
             old: old.collect(),
             active: None,
-            may_come_back: false,
+            may_come_back: true, // what the life before removed
             next: joined.next,
             began: joined.ended,
             marked,

@@ -201,7 +201,7 @@ impl Worker {
         for spout in &self.spouts {
             if host.senders.has(spout.number) {
                 host.senders.hang_up(spout.number);
-                if host.plan.faults.power && !host.calm {
+                if host.strikes(host.plan.faults.power) {
                     host.disks[spout.number].lose_power(&host.chance);
                 }
             }

@@ -52,6 +52,7 @@ impl Storing {
             host.disks[spout] = Default::default();
             Journal::open(host, spout).expect("an empty one")
         });
+        host.truth.reopened(spout, journal.began, journal.next);
         let mut ready = VecDeque::new();
         let mut next = journal.began;
         for (number, record) in &journal.replay {

@@ -27,6 +27,7 @@ TOLD = 20
 """Letters whose good end is told one by one; of more, only what is not well."""
 QUESTION = "replay letter {} with these values?"
 NOT_KEPT = "not all of its root's values are kept"
+UNREADABLE = "it cannot be read (dead_letter_unreadable)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ def replay_letters(
     """Has roots emitted again, with other values where `settings` say so; the exit code."""
     letters = Letters(base, topology)
     chosen = letters.chosen(numbers, wanted)
-    values = {one.number: changed_by(one, settings) for one in chosen} if settings else {}
+    values = {one.number: changed_by(one, settings) for one in chosen if one.is_readable} if settings else {}
     if manner.dry:
         _print_plan(chosen, values)
         return 0
@@ -89,10 +90,10 @@ def drop_letters(base: Path, topology: str, numbers: list[int], wanted: Filter, 
 def _print_plan(chosen: Sequence[Stored], values: dict[int, tuple[Any, ...]]) -> None:
     """What a replay would emit."""
     for one in chosen:
-        letter, emits = one.letter, values.get(one.number, one.root_values)
-        if emits is None or not is_known(emits):
-            typer.echo(f"letter {one.number} cannot be replayed: {NOT_KEPT}")
+        if (why := _unfit(one, values)) is not None:
+            typer.echo(f"letter {one.number} cannot be replayed: {why}")
             continue
+        letter, emits = one.letter, values.get(one.number, one.root_values) or ()
         typer.echo(f"letter {one.number} would be emitted: {letter.spout}/{letter.spout_stream} {row(emits)}")
         for line in changes(one, values[one.number]) if one.number in values else ():
             typer.echo(f"  {line}")
@@ -125,6 +126,13 @@ def _why_not(one: Stored, values: dict[int, tuple[Any, ...]], is_running: bool) 
     """Why a letter is not asked for."""
     if is_running and one.state == RUNNING:
         return "its replay is under way"
+    return _unfit(one, values)
+
+
+def _unfit(one: Stored, values: dict[int, tuple[Any, ...]]) -> str | None:
+    """Why a letter has nothing to emit."""
+    if not one.is_readable:
+        return UNREADABLE
     emits = values.get(one.number, one.root_values)
     return None if emits is not None and is_known(emits) else NOT_KEPT
 
@@ -172,8 +180,9 @@ def _outcome(letters: Letters, one: Stored) -> list[str]:
         case str(state) if state == ACKED:
             return [f"letter {one.number}: acked after {took} ({one.change.why})", *tries]
         case str(state) if state == AGAIN and one.again is not None:
-            new = letters.reader.letters[one.again].letter
-            where = f"in {new.component} (task {new.task}): {new.error}"
+            new = letters.reader.letters[one.again]
+            task = f" (task {new.letter.task})" if new.is_readable else ""
+            where = f"in {new.head.component}{task}: {new.head.error}"
             return [f"letter {one.number}: dead again after {took}, now letter {one.again}: {where}", *tries]
         case str(state) if state == OPEN:
             return [f"letter {one.number}: cannot be replayed: {one.change.why}"]

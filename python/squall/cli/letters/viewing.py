@@ -31,34 +31,53 @@ LINKED = 20
 
 
 def as_json(stored: Stored, masker: Masker | None, *, whole: bool = False) -> dict[str, Any]:
-    """A letter as JSON, for scripts; `whole`: with its traceback. `masker` None: with its secrets."""
-    letter = stored.letter
-    root = stored.root_values
+    """A letter as JSON, for scripts; `whole`: with its traceback. `masker` None: with its secrets.
+
+    Of one that cannot be read, `unreadable` says why, and what only the letter itself tells is null.
+    """
+    head = stored.head
     found: dict[str, Any] = {
         "number": stored.number,
         "state": stored.state,
         "why": stored.change.why,
         "tries": list(stored.tries),
         "again": stored.again,
-        "replay_of": letter.replay_of or None,
-        "component": letter.component,
+        "replay_of": head.replay_of or None,
+        "component": head.component,
+        "task": None,
+        "at": stored.at.isoformat(),
+        "attempts": head.attempts,
+        "failure": head.failure,
+        "run": head.run,
+        "error": head.error,
+        **dict.fromkeys(("source", "stream", "input", "spout", "spout_stream", "root")),
+        "edited": stored.edited is not None,
+        "message_id": None,
+        "replayable": False,
+        "unreadable": None,
+        **({"traceback": None} if whole else {}),
+    }
+    try:
+        inside = _inside(stored, masker)
+    except StateError as error:
+        return found | {"unreadable": {"code": error.code, "because": dict(error.defects[0].facts)["because"]}}
+    return found | inside | ({"traceback": stored.letter.traceback} if whole else {})
+
+
+def _inside(stored: Stored, masker: Masker | None) -> dict[str, Any]:
+    """What only the letter itself tells."""
+    letter, root = stored.letter, stored.root_values
+    return {
         "task": letter.task,
-        "at": letter.at.isoformat(),
-        "attempts": letter.attempts,
-        "failure": letter.failure,
-        "run": letter.run,
-        "error": letter.error,
         "source": letter.source,
         "stream": letter.stream,
         "input": _named(letter.fields, letter.values, masker),
         "spout": letter.spout,
         "spout_stream": letter.spout_stream,
         "root": None if root is None else _named(letter.root_names(), root, masker),
-        "edited": stored.edited is not None,
         "message_id": plain(_seen("", letter.message_id, masker)),
         "replayable": stored.replayable,
     }
-    return found | {"traceback": letter.traceback} if whole else found
 
 
 def _named(names: Sequence[str], values: Sequence[Any], masker: Masker | None) -> dict[str, Any]:
@@ -163,9 +182,9 @@ def show_letter(base: Path, topology: str, number: int, *, reveal: bool, as_line
     letters = Letters(base, topology)
     stored = letters.one(number)
     masker = None if reveal else letters.masker(stored)
+    letter = stored.letter
     if as_lines:
         return typer.echo(json.dumps(as_json(stored, masker, whole=True), indent=2))
-    letter = stored.letter
     lines = [
         f"dead letter {number} of {topology}: {state_of(stored, letters.is_running())}{_why(stored)}",
         f"  component: {letter.component} (task {letter.task})",
