@@ -75,6 +75,6 @@ def _add_gauges(user: dict[str, Any], task: Task, on_error: OnError) -> None:
             value = read()
             if not math.isfinite(value):
                 raise ValueError(f"the figure {name!r} is no number that can be shown")
-            user[name] = user.get(name, 0) + value
+            user[name] = value
         except Exception as error:  # as in a run, one spoils no other
             on_error(task.index, "metric", error)
