@@ -124,3 +124,16 @@ def test_seeds():
     )
     assert result.returncode != 0
     assert "does not use the fixture squall_seed" in result.stdout + result.stderr
+
+
+def test_the_line_that_repeats_a_seed_is_for_the_folder_pytest_was_started_in(tmp_path: Path) -> None:
+    (folder := tmp_path / "below").mkdir()
+    test = """
+import pytest
+
+@pytest.mark.squall_seeds(1)
+def test_seeds(squall_seed):
+    assert squall_seed == 1
+"""
+    result = run_pytest(folder, test, "--rootdir", str(tmp_path))
+    assert "again: pytest 'test_words.py::test_seeds[seed=0]'" in result.stdout, result.stdout
