@@ -49,6 +49,7 @@ impl Core {
         }
         if has_new {
             // At once: the turn may take longer than the peer waits for its first word on a stream.
+            self.write_trace();
             links.peers.iter().for_each(|peer| self.write_over(py, links, peer));
         }
         worked
