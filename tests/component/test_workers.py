@@ -529,9 +529,11 @@ def test_commands_reach_all_workers(squall: Squall) -> None:
     assert stacks.count("in _through_stages") == 2, "the loops of both workers"
     assert squall.done("log-level", "looked", "looked=DEBUG").process.returncode == 0
     wait_until(lambda: all(f"worked in {one}." in run.err for one in pids), what="log lines of both workers")
-    metrics = json.loads(squall.done("metrics", "looked", "--json").out.splitlines()[-1])
-    assert metrics["components"]["work"]["executed"] > 0
-    assert metrics["components"]["numbers"]["acked"] > 0
+
+    def figures() -> dict[str, Any]:
+        return json.loads(squall.done("metrics", "looked", "--json").out.splitlines()[-1])["components"]
+
+    wait_until(lambda: figures()["work"]["executed"] and figures()["numbers"]["acked"], what="reports of both workers")
     (squall.folder / "end").touch()
     assert run.end() == 0, run.err
     summary = run.summary()

@@ -9,7 +9,7 @@ from squall.engines.embedded.questions import Questions
 
 def asked() -> tuple[Questions, list[dict[str, Any]]]:
     answered: list[dict[str, Any]] = []
-    return Questions(answered.append, dict[str, Any], lambda _command: None), answered
+    return Questions(answered.append, lambda _command: None), answered
 
 
 def test_an_answer_waits_for_all_that_were_asked_and_live() -> None:
@@ -49,7 +49,7 @@ def test_a_tap_that_a_worker_refuses_is_closed_in_the_others_and_opened_by_no_la
         told.append(command)
         questions.untap(command["tap"])
 
-    questions = Questions(answered.append, dict[str, Any], tell)
+    questions = Questions(answered.append, tell)
     questions.ask({"id": 1, "cmd": "tap", "component": "split"}, (5, 6))
     questions.answer(1, 5, {"id": 1, "tap": {"component": "split"}})
     assert told == []

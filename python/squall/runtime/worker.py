@@ -387,8 +387,6 @@ class WorkerProcess:
             case "position-stored":
                 self.positions.stored(request["component"], request["task"], request["number"], done=request["done"])
                 return None
-            case "metrics":
-                return self.totals()
             case "tap":
                 return self.taps.open(request["id"], request)
             case "untap":

@@ -98,7 +98,7 @@ class Crew:
         self._drains: set[str] = set()
         self._stopping = self._is_begun = False
         self._levels = levels.Levels()
-        self._questions = Questions(news.answered, lambda: totals.merged(self.totals), self.tell)
+        self._questions = Questions(news.answered, self.tell)
         settings = plan.graph.settings
         limits = worker_life.Limits(
             settings["topology.worker.start.deaths.max"], settings["topology.worker.deaths.max"]

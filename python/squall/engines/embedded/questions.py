@@ -25,14 +25,11 @@ class Questions:
 
     Args:
         answered: gets each answer, when all have given theirs or are gone.
-        figures: the figures of all workers as one.
         tell: gives all workers a command that needs no answer, and tells of it here (`untap`).
     """
 
-    def __init__(
-        self, answered: Callable[[Answer], None], figures: Callable[[], Answer], tell: Callable[[Command], None]
-    ) -> None:
-        self._answered, self._figures, self._tell = answered, figures, tell
+    def __init__(self, answered: Callable[[Answer], None], tell: Callable[[Command], None]) -> None:
+        self._answered, self._tell = answered, tell
         self._questions: dict[int, _Question] = {}
         self._taps: dict[int, tuple[Command, set[int]]] = {}
         """Open taps, with the incarnations that know of them."""
@@ -77,24 +74,23 @@ class Questions:
             return
         del self._questions[number]
         answers = question.answers or {0: {"id": number, "error": "the worker was lost and has not come back yet"}}
-        answer = merged(question.command, answers, self._figures())
+        answer = merged(question.command, answers)
         if number in self._taps and "tap" not in answer:  # some may have opened what others refuse
             self._tell({"cmd": "untap", "tap": number})
         self._answered(answer)
 
 
-def merged(command: str, answers: Mapping[int, Answer], figures: Answer) -> Answer:
+def merged(command: str, answers: Mapping[int, Answer]) -> Answer:
     """One answer.
 
     Args:
         answers: those that came, by the number of the worker; at least one.
-        figures: the figures of all workers as one, which stand for those of each.
     """
     in_order = [answers[number] for number in sorted(answers)]
     first = in_order[0]
     if refused := next((answer for answer in in_order if any(key in answer for key in REFUSALS)), None):
         return refused
-    if len(in_order) == 1 and command != "metrics":
+    if len(in_order) == 1:
         return first
     match command:
         case "stacks":
@@ -103,7 +99,5 @@ def merged(command: str, answers: Mapping[int, Answer], figures: Answer) -> Answ
         case "replay":
             refused_letters = {number: why for answer in in_order for number, why in answer["refused"].items()}
             return {**first, "replayed": sum(answer["replayed"] for answer in in_order), "refused": refused_letters}
-        case "metrics":
-            return {"id": first.get("id"), **figures}
         case _:
             return first
