@@ -10,6 +10,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 from typing import ClassVar, Protocol, runtime_checkable
@@ -62,7 +63,8 @@ class Sink(Bolt):
         that is away the batch is kept and tried again after 0.1 s, doubled up to 5 s, in its order; the task takes
         nothing else, and the topology slows down. A batch that fails otherwise is halved until the row that is to
         blame is found: that one fails, the others go through.
-    Metrics: counters `rows` and `batches`, gauge `waiting_s`: for how long the other system has been away.
+    Metrics: counters `rows`, `batches` and `errors` (rows of which a try failed), gauge `waiting_s`: for how long the
+        other system has been away.
     Threading: on a thread of its own. What comes in during a write is the next batch.
     """
 
@@ -98,7 +100,7 @@ class Sink(Bolt):
         raise NotImplementedError
 
     def disconnect(self) -> None:
-        """Closes what `connect` made, as far as it is there; raises nothing that matters."""
+        """Closes what `connect` made, as far as it is there: also after it raised. What this raises is left out."""
         raise NotImplementedError
 
     # -- life ------------------------------------------------------------------------------------------------------
@@ -106,6 +108,7 @@ class Sink(Bolt):
     def open(self, context: TopologyContext) -> None:
         """Connects; where that is not possible for now the run begins and waits with its first row."""
         self._written, self._batches = context.counter("rows"), context.counter("batches")
+        self._errors = context.counter("errors")
         self._backoff = Backoff(None, Random())
         self._is_connected, self._away_since_s = False, None
         context.gauge("waiting_s", self._waiting_s)
@@ -134,6 +137,7 @@ class Sink(Bolt):
                     parts.extendleft((range(middle, part.stop), range(part.start, middle)))
                 else:
                     outcome[part.start] = error
+                    self._errors.add()
             else:
                 self._is_back()
                 self._written.add(len(part))
@@ -142,7 +146,7 @@ class Sink(Bolt):
 
     def close(self) -> None:
         """Disconnects."""
-        self.disconnect()
+        self._leave()
 
     # -- while it is away ------------------------------------------------------------------------------------------
 
@@ -156,14 +160,18 @@ class Sink(Bolt):
         except Exception as error:
             if later:
                 raise Unavailable(str(error)) from error
+            self._leave()
             raise
         self._is_connected = True
 
+    def _leave(self) -> None:
+        self._is_connected = False
+        with suppress(Exception):
+            self.disconnect()
+
     def _away(self, error: Unavailable, waiting: int) -> None:
         """Tells of an outage once, and waits a while if rows do."""
-        if self._is_connected:
-            self._is_connected = False
-            self.disconnect()
+        self._leave()
         if self._away_since_s is None:
             self._away_since_s = time.monotonic()
             facts = (("because", str(error)), ("waiting", f"{waiting} rows, and what comes after them"))
@@ -182,7 +190,8 @@ class Sink(Bolt):
             self._backoff.succeeded()
 
     def _waiting_s(self) -> float:
-        return 0.0 if self._away_since_s is None else time.monotonic() - self._away_since_s
+        since_s = self._away_since_s  # read once: the loop asks while the sink's thread goes on
+        return 0.0 if since_s is None else time.monotonic() - since_s
 
 
 @runtime_checkable
