@@ -1,0 +1,214 @@
+"""What connectors have in common: what each promises, and how a sink behaves while the other system is away.
+
+A connector is a file of this folder, or a package where one file would hold several things. Its client is an extra that
+is imported when the component is opened; `extras.need` says what is missing when the topology is built.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import ClassVar, Protocol, runtime_checkable
+
+from squall._core import Tuple
+from squall.api.components import Bolt, Spout
+from squall.api.context import TopologyContext
+from squall.connectors.sending.backoff import Backoff
+from squall.errors import ClusterError, Defect
+
+log = logging.getLogger("squall.connectors")
+FOR_EVER_S = 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What a connector promises; `squall connectors` and docs/connectors.md show it.
+
+    Args:
+        guarantee: by default, and by which option another.
+        order: what keeps its order, and what does not.
+        restart: what a restart, or the death of a worker, loses or repeats.
+        tested: the servers and versions that its tests run against.
+    """
+
+    guarantee: str
+    order: str
+    restart: str
+    tested: str
+
+
+class Unavailable(Exception):
+    """The other system cannot be reached, or takes nothing for now: nothing failed, and nothing is lost by waiting."""
+
+
+class Source(Spout):
+    """A spout that reads from another system.
+
+    Failure: what `next_batch` raises, `Unavailable` too, is told, and it is called again after a pause that grows.
+    """
+
+    delivery: ClassVar[Delivery]
+
+
+class Sink(Bolt):
+    """A bolt that gives its rows to another system: a subclass says how to reach it and how to write a batch.
+
+    In: any stream.
+    Delivery: at least once: a row is acked when `write` came back, so when the other system has confirmed it. While
+        that is away the batch is kept and tried again after 0.1 s, doubled up to 5 s, in its order; the task takes
+        nothing else, and the topology slows down. A batch that fails otherwise is halved until the row that is to
+        blame is found: that one fails, the others go through.
+    Metrics: counters `rows` and `batches`, gauge `waiting_s`: for how long the other system has been away.
+    Threading: on a thread of its own. What comes in during a write is the next batch.
+    """
+
+    blocking = True
+    batch_max = 1024
+    hold_max = FOR_EVER_S  # an outage slows and does not fail (semantics 16)
+
+    delivery: ClassVar[Delivery]
+
+    # -- what a subclass says --------------------------------------------------------------------------------------
+
+    def where(self) -> str:
+        """The other system as people know it, without secrets: `PostgreSQL at db:5432/shop`."""
+        raise NotImplementedError
+
+    def connect(self) -> None:
+        """Makes what `write` needs; called before the first row, and again after `Unavailable`.
+
+        Raises:
+            Unavailable: not now.
+            Exception: it never will. When the run begins that ends it; later it may be mended, and is waited for.
+        """
+        raise NotImplementedError
+
+    def write(self, rows: Sequence[Tuple]) -> None:
+        """Writes rows of one stream, in their order; comes back when the other system has confirmed all of them.
+
+        Raises:
+            Unavailable: not now; all are written again when it is back.
+            DeadLetter: the other system refuses one of them for good.
+            Exception: something else failed.
+        """
+        raise NotImplementedError
+
+    def disconnect(self) -> None:
+        """Closes what `connect` made, as far as it is there; raises nothing that matters."""
+        raise NotImplementedError
+
+    # -- life ------------------------------------------------------------------------------------------------------
+
+    def open(self, context: TopologyContext) -> None:
+        """Connects; where that is not possible for now the run begins and waits with its first row."""
+        self._written, self._batches = context.counter("rows"), context.counter("batches")
+        self._backoff = Backoff(None, Random())
+        self._is_connected, self._away_since_s = False, None
+        context.gauge("waiting_s", self._waiting_s)
+        try:
+            self._reach()
+        except Unavailable as error:
+            self._away(error, 0)
+
+    _away_since_s: float | None
+
+    def process_batch(self, tuples: list[Tuple]) -> list[Exception | None] | None:
+        """Writes a batch, whatever it takes."""
+        outcome: list[Exception | None] = [None] * len(tuples)
+        parts = deque([range(len(tuples))])
+        while parts:
+            part = parts.popleft()
+            try:
+                self._reach(later=True)
+                self.write(tuples[part.start : part.stop])
+            except Unavailable as error:
+                parts.appendleft(part)
+                self._away(error, len(tuples))
+            except Exception as error:
+                if len(part) > 1:
+                    middle = part.start + len(part) // 2
+                    parts.extendleft((range(middle, part.stop), range(part.start, middle)))
+                else:
+                    outcome[part.start] = error
+            else:
+                self._is_back()
+                self._written.add(len(part))
+                self._batches.add()
+        return outcome if any(outcome) else None
+
+    def close(self) -> None:
+        """Disconnects."""
+        self.disconnect()
+
+    # -- while it is away ------------------------------------------------------------------------------------------
+
+    def _reach(self, *, later: bool = False) -> None:
+        if self._is_connected:
+            return
+        try:
+            self.connect()
+        except Unavailable:
+            raise
+        except Exception as error:
+            if later:
+                raise Unavailable(str(error)) from error
+            raise
+        self._is_connected = True
+
+    def _away(self, error: Unavailable, waiting: int) -> None:
+        """Tells of an outage once, and waits a while if rows do."""
+        if self._is_connected:
+            self._is_connected = False
+            self.disconnect()
+        if self._away_since_s is None:
+            self._away_since_s = time.monotonic()
+            facts = (("because", str(error)), ("waiting", f"{waiting} rows, and what comes after them"))
+            fix = "nothing is lost: rows are written when it is back; see that it runs, and that it can be reached"
+            defect = Defect("sink_unavailable", f"{self.where()} is not available", facts, fix)
+            self.context.report_error(ClusterError(defect, retryable=True))
+        pause_s = self._backoff.pause_s(time.monotonic())
+        assert pause_s is not None, "it never gives up"
+        if waiting:
+            time.sleep(pause_s)
+
+    def _is_back(self) -> None:
+        if self._away_since_s is not None:
+            log.info("event=available what=%r after_s=%.1f", self.where(), self._waiting_s())
+            self._away_since_s = None
+            self._backoff.succeeded()
+
+    def _waiting_s(self) -> float:
+        return 0.0 if self._away_since_s is None else time.monotonic() - self._away_since_s
+
+
+@runtime_checkable
+class Transactional(Protocol):
+    """What a sink has that can be exactly once (semantics 34). Checkpoints drive it; a task's epochs grow.
+
+    Between two epochs rows are staged: `prepare` closes them into bytes that hold all that `commit` needs, since
+    `commit` may be called by another process, after a crash, and more than once.
+    """
+
+    def stage(self, rows: Sequence[Tuple], /) -> None:
+        """Takes rows into the epoch that is open; nobody sees them yet."""
+        ...
+
+    def prepare(self, epoch: int, /) -> bytes:
+        """Closes the open epoch; what it comes to goes into the checkpoint. The next rows are of the next epoch."""
+        ...
+
+    def commit(self, epoch: int, staged: bytes, /) -> None:
+        """Publishes the rows and the mark (task, epoch) in one transaction; nothing, if that epoch is marked already.
+
+        Raises:
+            Unavailable: not now; it is called again.
+        """
+        ...
+
+    def committed(self) -> int:
+        """The newest epoch of this task that is marked; 0: none."""
+        ...
