@@ -97,10 +97,10 @@ class ShelfSink(Sink):
         """All of them, or none."""
         self.connection.execute("BEGIN IMMEDIATE")
         try:
-            if self.upserts:
-                rows = list(rows)
-                self.connection.executemany("DELETE FROM rows WHERE number = ?", [row[:1] for row in rows])
-            self.connection.executemany("INSERT INTO rows (number, text) VALUES (?, ?)", rows)
+            for row in rows:
+                if self.upserts:
+                    self.connection.execute("DELETE FROM rows WHERE number = ?", row[:1])
+                self.connection.execute("INSERT INTO rows (number, text) VALUES (?, ?)", row)
             self.connection.execute("COMMIT")
         except sqlite3.IntegrityError as error:
             self.connection.execute("ROLLBACK")

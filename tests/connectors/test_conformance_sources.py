@@ -124,7 +124,7 @@ class GivesUp(ShelfSource):
     """Takes any failure for the last."""
 
     def fail(self, row: int) -> None:
-        self.context.dead_letter((self.waiting[row],), ValueError("it failed"))
+        self.context.dead_letter((self.waiting[row],), error=ValueError("it failed"))
         self.ack(row)
 
 

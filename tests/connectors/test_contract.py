@@ -94,7 +94,7 @@ def test_an_outage_at_the_start_is_waited_for_with_the_first_row(shelf: Shelf) -
     cluster.feed("rows", ROWS)
     run_until(cluster, lambda: len(cluster.acked("rows")) == 50)
     [error] = cluster.errors()
-    assert "the shelf is not available" in str(error.error)
+    assert error.error == "ClusterError: the shelf is not available: the shelf is locked"
     assert cluster.failed("rows") == []
     cluster.close()
     assert shelf.numbers() == list(range(50))
@@ -116,8 +116,8 @@ def test_an_outage_in_the_middle_fails_nothing_and_is_told_once(shelf: Shelf, ca
         run_until(cluster, lambda: len(cluster.acked("rows")) == 100)
         assert cluster.failed("rows") == []
         [error] = cluster.errors()
-        assert "because: the pipe broke" in str(error.error)
-        assert "sink_unavailable" in str(error.error)
+        assert error.error == "ClusterError: the shelf is not available: the pipe broke"
+        assert "code: sink_unavailable" in error.traceback
         assert figures(cluster)["waiting_s"] == 0.0
     assert shelf.numbers() == list(range(100))
     assert sink.calls == ["connect", "disconnect"] * 4
@@ -133,11 +133,7 @@ def test_each_outage_is_told_and_pauses_begin_anew(shelf: Shelf) -> None:
             began_s = time.monotonic()
             run_until(cluster, lambda number=number: len(cluster.acked("rows")) == number + 1)
             assert time.monotonic() - began_s < 2  # 0.1 s each, not 0.1 + 0.2 + 0.4
-        assert [str(report.error).partition("because: ")[2].split("\n")[0] for report in cluster.errors()] == [
-            "outage 0",
-            "outage 1",
-            "outage 2",
-        ]
+        assert [report.error[-8:] for report in cluster.errors()] == ["outage 0", "outage 1", "outage 2"]
 
 
 def test_how_long_it_waits_is_shown(shelf: Shelf) -> None:
@@ -238,7 +234,7 @@ def test_what_will_not_pass_by_itself_is_waited_for_later_on(shelf: Shelf) -> No
         assert len(tries) == 3
         assert tries[2] - tries[1] > tries[1] - tries[0] > 0.05
         [error] = cluster.errors()
-        assert "logged out" in str(error.error)
+        assert "logged out" in error.error
     assert shelf.numbers() == list(range(50))
 
 

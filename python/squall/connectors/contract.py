@@ -174,9 +174,12 @@ class Sink(Bolt):
         self._leave()
         if self._away_since_s is None:
             self._away_since_s = time.monotonic()
-            facts = (("because", str(error)), ("waiting", f"{waiting} rows, and what comes after them"))
+            why = str(error)
+            more = (("because", why),) if "\n" in why else ()
+            facts = (*more, ("waiting", f"{waiting} rows, and what comes after them"))
             fix = "nothing is lost: rows are written when it is back; see that it runs, and that it can be reached"
-            defect = Defect("sink_unavailable", f"{self.where()} is not available", facts, fix)
+            message = f"{self.where()} is not available: {why.partition(chr(10))[0]}"  # what views show of an error
+            defect = Defect("sink_unavailable", message, facts, fix)
             self.context.report_error(ClusterError(defect, retryable=True))
         pause_s = self._backoff.pause_s(time.monotonic())
         assert pause_s is not None, "it never gives up"

@@ -26,7 +26,7 @@ def sink_schedules(*, poison: bool = True, outage: bool = True) -> tuple[SinkSch
         poison: whether there is a row that the other system refuses.
         outage: whether the test can take the other system away.
     """
-    left_out = (set() if outage else SINK_AWAY) | (set() if poison else {SinkSchedule.POISON})
+    left_out = {*(() if outage else SINK_AWAY), *(() if poison else (SinkSchedule.POISON,))}
     return tuple(schedule for schedule in SinkSchedule if schedule not in left_out)
 
 
@@ -46,7 +46,7 @@ def source_schedules(*, outage: bool = True, keeps_place: bool = True) -> tuple[
         outage: whether the test can take the other system away.
         keeps_place: whether a new instance goes on where the last one was.
     """
-    left_out = (set() if outage else SOURCE_AWAY) | (set() if keeps_place else NEXT_LIVES)
+    left_out = {*(() if outage else SOURCE_AWAY), *(() if keeps_place else NEXT_LIVES)}
     return tuple(schedule for schedule in SourceSchedule if schedule not in left_out)
 
 

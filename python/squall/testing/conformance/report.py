@@ -47,7 +47,7 @@ class Report:
     def __str__(self) -> str:
         count = len(self.breaches)
         laws = "no law" if not count else "a law" if count == 1 else f"{count} laws"
-        head = f"{self.name} breaks {laws} under {self.schedule!r} with seed {self.seed}"
+        head = f'{self.name} breaks {laws} under "{self.schedule}" with seed {self.seed}'
         about = f"{self.given} rows, {self.lives} {'life' if self.lives == 1 else 'lives'}"
         return "\n".join([f"{head} ({about})", *(f"  {breach}" for breach in self.breaches)])
 

@@ -114,11 +114,11 @@ class SourceStage:
 
     def after_a_pass(self, life: SourceLife) -> None:
         """Keeps the position, and looks at what the other system was told."""
-        self.keep(life.position(), self.seen.ended)
-        self.look()
         given_up = life.given_up()
         self.seen.dead = given_up
         self.seen.ended.update(given_up)
+        self.keep(life.position(), self.seen.ended)
+        self.look()
 
     def keep(self, position: bytes | None, ended: set[int]) -> None:
         """Keeps a position that was asked for when these had ended."""
