@@ -246,3 +246,18 @@ def test_a_disconnect_that_raises_hides_nothing(shelf: Shelf) -> None:
     with cluster_of(Clumsy(shelf, once(Unavailable("reset")))) as cluster:
         run_until(cluster, lambda: len(cluster.acked("rows")) == 50)
     assert shelf.numbers() == list(range(50))
+
+
+def test_a_write_may_say_row_by_row_what_failed(shelf: Shelf) -> None:
+    class Knowing(Noting):
+        def write(self, rows: Sequence[Tuple]) -> list[Exception | None]:
+            super().write([row for row in rows if row["text"] is not None])
+            return [DeadLetter("no text") if row["text"] is None else None for row in rows]
+
+    rows = [(number, None if number in (3, 4) else "good") for number in range(50)]
+    sink = Knowing(shelf)
+    with cluster_of(sink, rows) as cluster:
+        run_until(cluster, lambda: len(cluster.acked("rows")) + len(cluster.dead_letters()) == 50)
+        assert sorted(letter.values[0] for letter in cluster.dead_letters()) == [3, 4]
+        assert (figures(cluster)["rows"], figures(cluster)["errors"]) == (48, 2)
+    assert sum(map(len, sink.batches)) == 48  # none was halved

@@ -89,8 +89,10 @@ class Sink(Bolt):
         """
         raise NotImplementedError
 
-    def write(self, rows: Sequence[Tuple]) -> None:
-        """Writes rows of one stream, in their order; comes back when the other system has confirmed all of them.
+    def write(self, rows: Sequence[Tuple]) -> Sequence[Exception | None] | None:
+        """Writes rows of one stream, in their order; comes back when the other system has confirmed them.
+
+        Returns: None: all of them; else for each row why it failed, or None.
 
         Raises:
             Unavailable: not now; all are written again when it is back.
@@ -127,7 +129,7 @@ class Sink(Bolt):
             part = parts.popleft()
             try:
                 self._reach(later=True)
-                self.write(tuples[part.start : part.stop])
+                told = self.write(tuples[part.start : part.stop])
             except Unavailable as error:
                 parts.appendleft(part)
                 self._away(error, len(tuples))
@@ -140,7 +142,11 @@ class Sink(Bolt):
                     self._errors.add()
             else:
                 self._is_back()
-                self._written.add(len(part))
+                if told is not None:
+                    outcome[part.start : part.stop] = told
+                written = len(part) if told is None else told.count(None)
+                self._written.add(written)
+                self._errors.add(len(part) - written)
                 self._batches.add()
         return outcome if any(outcome) else None
 
@@ -172,6 +178,14 @@ class Sink(Bolt):
     def _away(self, error: Unavailable, waiting: int) -> None:
         """Tells of an outage once, and waits a while if rows do."""
         self._leave()
+        self.tell_away(error, waiting)
+        pause_s = self._backoff.pause_s(time.monotonic())
+        assert pause_s is not None, "it never gives up"
+        if waiting:
+            time.sleep(pause_s)
+
+    def tell_away(self, error: Unavailable, waiting: int) -> None:
+        """Tells of an outage once, until it is over; for a `write` that waits by itself."""
         if self._away_since_s is None:
             self._away_since_s = time.monotonic()
             why = str(error)
@@ -181,10 +195,6 @@ class Sink(Bolt):
             message = f"{self.where()} is not available: {why.partition(chr(10))[0]}"  # what views show of an error
             defect = Defect("sink_unavailable", message, facts, fix)
             self.context.report_error(ClusterError(defect, retryable=True))
-        pause_s = self._backoff.pause_s(time.monotonic())
-        assert pause_s is not None, "it never gives up"
-        if waiting:
-            time.sleep(pause_s)
 
     def _is_back(self) -> None:
         if self._away_since_s is not None:
