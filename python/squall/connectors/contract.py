@@ -87,8 +87,10 @@ class Sink(Bolt):
         """
         raise NotImplementedError
 
-    def write(self, rows: Sequence[Tuple]) -> None:
-        """Writes rows of one stream, in their order; comes back when the other system has confirmed all of them.
+    def write(self, rows: Sequence[Tuple]) -> Sequence[Exception | None] | None:
+        """Writes rows of one stream, in their order; comes back when the other system has confirmed them.
+
+        Returns: None: all of them; else for each row why it failed, or None.
 
         Raises:
             Unavailable: not now; all are written again when it is back.
@@ -124,7 +126,7 @@ class Sink(Bolt):
             part = parts.popleft()
             try:
                 self._reach(later=True)
-                self.write(tuples[part.start : part.stop])
+                told = self.write(tuples[part.start : part.stop])
             except Unavailable as error:
                 parts.appendleft(part)
                 self._away(error, len(tuples))
@@ -136,7 +138,9 @@ class Sink(Bolt):
                     outcome[part.start] = error
             else:
                 self._is_back()
-                self._written.add(len(part))
+                if told is not None:
+                    outcome[part.start : part.stop] = told
+                self._written.add(len(part) if told is None else told.count(None))
                 self._batches.add()
         return outcome if any(outcome) else None
 
@@ -164,16 +168,20 @@ class Sink(Bolt):
         if self._is_connected:
             self._is_connected = False
             self.disconnect()
+        self.tell_away(error, waiting)
+        pause_s = self._backoff.pause_s(time.monotonic())
+        assert pause_s is not None, "it never gives up"
+        if waiting:
+            time.sleep(pause_s)
+
+    def tell_away(self, error: Unavailable, waiting: int) -> None:
+        """Tells of an outage once, until it is over; for a `write` that waits by itself."""
         if self._away_since_s is None:
             self._away_since_s = time.monotonic()
             facts = (("because", str(error)), ("waiting", f"{waiting} rows, and what comes after them"))
             fix = "nothing is lost: rows are written when it is back; see that it runs, and that it can be reached"
             defect = Defect("sink_unavailable", f"{self.where()} is not available", facts, fix)
             self.context.report_error(ClusterError(defect, retryable=True))
-        pause_s = self._backoff.pause_s(time.monotonic())
-        assert pause_s is not None, "it never gives up"
-        if waiting:
-            time.sleep(pause_s)
 
     def _is_back(self) -> None:
         if self._away_since_s is not None:
