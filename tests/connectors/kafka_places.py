@@ -104,9 +104,7 @@ def feed(kafka: KafkaAddress, topic: str, values: Iterable[Any], **more: Any) ->
 
 @contextmanager
 def consumer(kafka: KafkaAddress, group: str = "look", **settings: Any) -> Iterator[Consumer]:
-    made = Consumer(
-        {"bootstrap.servers": kafka.address, "group.id": group, "enable.auto.commit": False, **settings}
-    )
+    made = Consumer({"bootstrap.servers": kafka.address, "group.id": group, "enable.auto.commit": False, **settings})
     yield made
     made.close()
 
@@ -116,13 +114,16 @@ def read(kafka: KafkaAddress, topic: str) -> list[Any]:
     with consumer(kafka, **{"enable.partition.eof": True}) as reader:
         partitions = len(reader.list_topics(topic, timeout=10).topics[topic].partitions)
         reader.assign([TopicPartition(topic, number, 0) for number in range(partitions)])
-        found, left, deadline = [], partitions, time.monotonic() + 30
+        keys = [TopicPartition(topic, number) for number in range(partitions)]
+        left = {key.partition: reader.get_watermark_offsets(key, timeout=10)[1] for key in keys}
+        found, deadline = [], time.monotonic() + 30
         while left and time.monotonic() < deadline:
             for message in reader.consume(1000, 0.1):
+                is_end = message.error() is not None and message.error().code() == KafkaError._PARTITION_EOF
                 if message.error() is None:
                     found.append(message)
-                elif message.error().code() == KafkaError._PARTITION_EOF:
-                    left -= 1
+                if is_end or message.offset() + 1 >= left.get(message.partition(), 0):
+                    left.pop(message.partition(), None)
         assert not left
         return found
 
@@ -148,6 +149,12 @@ def errors(run: Running, component: str = "source") -> list[str]:
     """The newest errors of a component that the run has told."""
     told = [event.get("errors", {}).get(component) for event in run.events("progress")]
     return [one["last"] for one in told if one]
+
+
+def metrics(run: Running, component: str = "source") -> dict[str, float]:
+    """A component's own figures, as last told; none before that."""
+    told = run.events("progress")
+    return told[-1]["components"][component]["metrics"] if told else {}
 
 
 def by_partition(rows: list[Any]) -> dict[int, list[int]]:

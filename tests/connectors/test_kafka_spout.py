@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from component.conftest import Squall, squall, wait_until
+from component.conftest import Running, Squall, squall, wait_until
 from confluent_kafka import Producer
 from servers import KafkaAddress
 
-from .kafka_places import Noted, by_partition, committed, ended, errors, feed, wait_committed
+from .kafka_places import Noted, by_partition, committed, ended, errors, feed, metrics, wait_committed
 
 __all__ = ["squall"]
 
@@ -43,7 +43,7 @@ def test_what_ended_is_committed_and_the_next_run_goes_on(noted: Noted, kafka: K
         feed(kafka, topic, range(500), partition=number)
     run = noted.run(spout)
     noted.wait(2000, run)
-    wait_until(lambda: any(e["components"]["source"]["metrics"].get("lag") == 0 for e in run.events("progress")))
+    wait_until(lambda: metrics(run).get("lag") == 0)
     summary = ended(run)
     assert (summary["acked"], summary["failed"]) == (2000, 0)
     assert committed(kafka, topic, topic, 4) == dict.fromkeys(range(4), 500)
@@ -81,7 +81,7 @@ def test_where_a_partition_is_begun(noted: Noted, kafka: KafkaAddress, first: st
         noted.forget()
         given = f"group={group!r}, first={first!r}, fields=('offset',), commit_every=0.2"
         run = noted.run(f"KafkaSpout({topic!r}, servers=SERVERS, {given})", name=f"first-{group is None}")
-        wait_until(lambda run=run: run.events("progress") and run.events("progress")[-1]["components"]["source"]["metrics"].get("partitions") == 1)
+        wait_until(lambda run=run: metrics(run).get("partitions") == 1)
         if first == "latest" and group is not None:
             wait_until(lambda: committed(kafka, topic, topic) == {0: 3}, what="the end as begun")
         elif first == "latest":
@@ -97,14 +97,10 @@ def test_where_a_partition_is_begun(noted: Noted, kafka: KafkaAddress, first: st
 
 def test_a_pattern_finds_topics_that_come_later(noted: Noted, kafka: KafkaAddress) -> None:
     first = kafka.topic("seen")
-    stem = first.removeprefix("seen")
     feed(kafka, first, ["a"])
     pattern = f"^{first}.*"
-    spouts = {
-        "group": f"KafkaSpout(pattern={pattern!r}, servers=SERVERS, group={first!r}, refresh_every=0.5, fields=('topic','value'))",
-        "alone": f"KafkaSpout(pattern={pattern!r}, servers=SERVERS, refresh_every=0.5, fields=('topic','value'))",
-    }
-    del stem
+    given = f"pattern={pattern!r}, servers=SERVERS, refresh_every=0.5, fields=('topic','value')"
+    spouts = {"group": f"KafkaSpout({given}, group={first!r})", "alone": f"KafkaSpout({given})"}
     runs = [noted.run(spout, name=name) for name, spout in spouts.items()]
     noted.wait(2, runs[0])
     later = kafka.topic(first + "-later")
@@ -149,7 +145,7 @@ def test_gaps_of_transactions_and_of_compaction_are_stepped_over(noted: Noted, k
     run = noted.run(f"KafkaSpout({topic!r}, servers=SERVERS, group={topic!r}, value='text', fields=('offset','value'))")
     rows = noted.wait(4, run)
     wait_committed(kafka, topic, topic, 12)  # each transaction has a marker, the last one too
-    wait_until(lambda: run.events("progress")[-1]["components"]["source"]["metrics"].get("lag") == 0)
+    wait_until(lambda: metrics(run).get("lag") == 0)
     ended(run)
     assert rows == [[0, "0"], [4, "2"], [6, "3"], [10, "5"]]
 
@@ -207,9 +203,8 @@ def test_members_that_come_and_go_lose_and_repeat_nothing(
     noted.wait(400, first)
     second = noted.run(spout, name="second")
 
-    def partitions(run):
-        told = run.events("progress")
-        return told[-1]["components"]["source"]["metrics"].get("partitions") if told else None
+    def partitions(run: Running) -> float | None:
+        return metrics(run).get("partitions")
 
     wait_until(lambda: partitions(second) == 2 and partitions(first) == 2, what="two partitions each")
     for number in range(4):
@@ -259,15 +254,16 @@ def test_seek_while_it_runs(noted: Noted, kafka: KafkaAddress, squall: Squall) -
         assert done.process.returncode == 0, done.err
         return done.out
 
-    # the file that is noted into is open still, and gone: so count by the broker's offsets and the counter
-    def records() -> float:
-        return run.events("progress")[-1]["components"]["source"]["metrics"]["records"]
+    def records() -> float | None:
+        return metrics(run).get("records")
 
     assert f"{topic}/1 goes on at offset 0" in seek("--to", "beginning")
     wait_until(lambda: records() == 80, what="all again")
     assert seek("--to", "offset:15", "--partition", "1") == f"{topic}/1 goes on at offset 15\n"
     wait_until(lambda: records() == 85, what="five again")
-    assert f"{topic}/0 goes on at offset 10" in seek("--to", f"time:{datetime.fromtimestamp(now_s - 3600, UTC).isoformat()}")
+    assert f"{topic}/0 goes on at offset 10" in seek(
+        "--to", f"time:{datetime.fromtimestamp(now_s - 3600, UTC).isoformat()}"
+    )
     wait_until(lambda: records() == 105, what="the newer half again")
     assert f"{topic}/0 goes on at offset 20" in seek("--to", "end")
     wait_until(lambda: committed(kafka, topic, topic, 2) == {0: 20, 1: 20}, what="the end")
@@ -312,12 +308,11 @@ def test_too_much_uncommitted_pauses_a_partition_and_says_what_holds_it(noted: N
     text = noted.text(f"KafkaSpout({topic!r}, servers=SERVERS, {given})", held)
     run = noted.squall.run(text.replace('bolt("note", Note)', 'bolt("note", Holds)'))
     wait_until(lambda: committed(kafka, topic, topic, 2) == {0: 5, 1: 3000}, what="the other partition")
-    metrics = lambda: run.events("progress")[-1]["components"]["source"]["metrics"]  # noqa: E731
-    wait_until(lambda: metrics()["paused"] == 1)
-    wait_until(lambda: metrics()["stalled"] == 1, what="the stall")
+    wait_until(lambda: metrics(run).get("paused") == 1)
+    wait_until(lambda: metrics(run).get("stalled") == 1, what="the stall")
     wait_until(lambda: errors(run), what="why")
     (Path(noted.squall.folder) / "let-go").touch()
     wait_until(lambda: committed(kafka, topic, topic, 2) == {0: 3000, 1: 3000}, what="the rest")
-    wait_until(lambda: metrics()["stalled"] == 0)
+    wait_until(lambda: metrics(run).get("stalled") == 0)
     ended(run)
     assert "has not moved" in errors(run)[-1]

@@ -147,17 +147,15 @@ def _decoder_of(field: str, part: PartDecoding) -> Callable[[list[Any], Messages
         return lambda raws, messages, bad: _one_by_one(
             raws, [message.topic() for message in messages], decode_with_topic, bad
         )
-    bulk, one = part.bulk, part.one
+    bulk, decode_one = cast("Callable[[list[Any]], list[Any]]", part.bulk), cast("Decode", part.one)
 
     def decode(raws: list[Any], _messages: Messages, bad: dict[int, Exception]) -> list[Any]:
-        assert bulk is not None
-        assert one is not None
         try:
             if None not in raws:
                 return bulk(raws)
         except Exception:
             pass  # which one it was is found below
-        return _one_by_one(raws, repeat(None), lambda raw, _topic: one(raw), bad)
+        return _one_by_one(raws, repeat(None), lambda raw, _topic: decode_one(raw), bad)
 
     return decode
 

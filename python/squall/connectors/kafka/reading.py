@@ -121,6 +121,7 @@ class Reader:
         Raises:
             ConfigError: `kafka_refused` or `kafka_topic_unknown`.
         """
+        because: Exception | None = None
         for _ in range(AT_OPEN):
             try:
                 self._check(1.0)
@@ -366,7 +367,8 @@ class Reader:
         decoded = self._rows.decoded(messages)
         rows, bad = decoded.rows, decoded.bad
         at = 0
-        for key, group in groupby(zip(map(self._topic_of, messages), map(self._partition_of, messages), strict=True)):
+        keys: Any = zip(map(self._topic_of, messages), map(self._partition_of, messages), strict=True)
+        for key, group in groupby(keys):
             end = at + len(list(group))
             if key in self.offsets.partitions:  # else it was given up meanwhile
                 own = {place - at: (_raw(messages[place]), bad[place]) for place in bad if at <= place < end}
@@ -383,7 +385,7 @@ class Reader:
         self._undecodable.add()
         topic, partition, offset = raw[:3]
         defect = Defect(
-            "record_unreadable",
+            "kafka_record_unreadable",
             f"{topic}/{partition} at offset {offset}: {text_of(error)}",
             (),
             "see how it was written, or give the spout another decoder",

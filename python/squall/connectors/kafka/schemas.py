@@ -127,12 +127,14 @@ class Avro(Schema):
     def _deserializer(self, client: Any) -> Callable[[bytes, Any], Any]:
         from confluent_kafka.schema_registry.avro import AvroDeserializer
 
-        return AvroDeserializer(client, self.schema)
+        make: Any = AvroDeserializer
+        return make(client, self.schema)
 
     def _serializer(self, client: Any) -> Callable[[Any, Any], bytes]:
         from confluent_kafka.schema_registry.avro import AvroSerializer
 
-        return self._made(lambda: AvroSerializer(client, self.schema, conf=self._conf()))
+        make: Any = AvroSerializer
+        return self._made(lambda: make(client, self.schema, conf=self._conf()))
 
     def _made(self, make: Callable[[], Any]) -> Any:
         try:
@@ -148,12 +150,14 @@ class JsonSchema(Schema):
     def _deserializer(self, client: Any) -> Callable[[bytes, Any], Any]:
         from confluent_kafka.schema_registry.json_schema import JSONDeserializer
 
-        return JSONDeserializer(self.schema, schema_registry_client=client)
+        make: Any = JSONDeserializer
+        return make(self.schema, schema_registry_client=client)
 
     def _serializer(self, client: Any) -> Callable[[Any, Any], bytes]:
         from confluent_kafka.schema_registry.json_schema import JSONSerializer
 
-        return JSONSerializer(self.schema, client, conf=self._conf())
+        make: Any = JSONSerializer
+        return make(self.schema, client, conf=self._conf())
 
 
 @dataclass(frozen=True)
@@ -181,12 +185,14 @@ class Protobuf(Schema):
     def _deserializer(self, client: Any) -> Callable[[bytes, Any], Any]:
         from confluent_kafka.schema_registry.protobuf import ProtobufDeserializer
 
-        return ProtobufDeserializer(self.message, {"use.deprecated.format": False}, client)
+        make: Any = ProtobufDeserializer
+        return make(self.message, {"use.deprecated.format": False}, client)
 
     def _serializer(self, client: Any) -> Callable[[Any, Any], bytes]:
         from confluent_kafka.schema_registry.protobuf import ProtobufSerializer
 
-        return ProtobufSerializer(self.message, client, {"use.deprecated.format": False})
+        make: Any = ProtobufSerializer
+        return make(self.message, client, {"use.deprecated.format": False})
 
 
 def schema_invalid(kind: str, error: object) -> ConfigError:

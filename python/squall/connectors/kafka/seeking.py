@@ -61,7 +61,7 @@ def targets(consumer: Any, partition: Any, keys: Sequence[Key], target: Target, 
             return _at_offset(bounds, target.number)
         case "time":
             asked = [partition(*key, target.number) for key in keys]
-            found = consumer.offsets_for_times(asked, timeout=within_s) if asked else []
+            found: list[Any] = consumer.offsets_for_times(asked, timeout=within_s) if asked else []
             at = {(one.topic, one.partition): one.offset for one in found}
             return {key: at[key] if at[key] >= 0 else high for key, (_, high) in bounds.items()}
 

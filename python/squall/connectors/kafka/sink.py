@@ -250,11 +250,11 @@ class KafkaSink(Sink):
             if found:
                 again.append((*found.pop(), error))
         for at, record, error in sorted(again, key=lambda one: one[0]):
-            failures[at] = self._tried_alone(record, error) if len(records) > 1 else _judged(error)
-            if failures[at] is None:
-                del failures[at]
+            failure = self._tried_alone(record, error) if len(records) > 1 else _judged(error)
+            if failure is not None:
+                failures[at] = failure
 
-    def _tried_alone(self, record: Record, error: Any) -> Any:
+    def _tried_alone(self, record: Record, error: Any) -> Exception | None:
         """What a broker refused as part of a batch, by itself; None: it was taken."""
         if not _is_size(error):
             return _judged(error)

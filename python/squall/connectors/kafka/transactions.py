@@ -32,7 +32,7 @@ def unpacked(staged: bytes) -> list[Record]:
     """What `packed` gave."""
     rows = msgspec.msgpack.decode(staged)
     pairs: Callable[[Any], Any] = lambda headers: headers and [(name, value) for name, value in headers]  # noqa: E731
-    return [Record(*row[:5], pairs(row[5])) for row in rows]
+    return [Record._make([*row[:5], pairs(row[5])]) for row in rows]
 
 
 class Transactions:
@@ -67,37 +67,25 @@ class Transactions:
         producer = self._producer
         try:
             producer.begin_transaction()
-            failed: list[Any] = []
             for topic, value, key, partition, timestamp_ms, headers in unpacked(staged):
-                self._produce(topic, value, key, partition, timestamp_ms, headers, failed)
-            self._produce(self._marks, json.dumps({"epoch": epoch}).encode(), self._task.encode(), 0, 0, None, failed)
-            self._called(lambda: producer.flush(CALL_S))
-            if failed:
-                raise failed[0]
+                self._produce(topic, value, key, partition, timestamp_ms, headers)
+            self._produce(self._marks, json.dumps({"epoch": epoch}).encode(), self._task.encode(), 0, 0, None)
+            # It waits for all records, and fails if one was not taken.
             self._called(lambda: producer.commit_transaction(CALL_S))
         except BaseException:
             self.close()  # whether it was committed, the marks say to whoever comes next
             raise
         self._epoch = epoch
 
-    def _produce(
-        self, topic: str, value: Any, key: Any, partition: int, timestamp_ms: int, headers: Any, failed: list[Any]
-    ) -> None:
-        from confluent_kafka import KafkaException
-
-        def told(error: Any, _message: Any) -> None:
-            if error is not None:
-                failed.append(self._judged(KafkaException(error)))
-
+    def _produce(self, topic: str, value: Any, key: Any, partition: int, timestamp_ms: int, headers: Any) -> None:
+        producer = self._producer
         while True:
             try:
                 return self._called(
-                    lambda: self._producer.produce(
-                        topic, value, key, partition, on_delivery=told, timestamp=timestamp_ms, headers=headers
-                    )
+                    lambda: producer.produce(topic, value, key, partition, timestamp=timestamp_ms, headers=headers)
                 )
             except BufferError:
-                self._producer.poll(0.1)
+                producer.poll(0.1)
 
     def close(self) -> None:
         """Gives the producer up; a transaction that is open is aborted by the next one of the task."""
@@ -121,7 +109,8 @@ class Transactions:
 
     def _make_marks(self) -> None:
         from confluent_kafka import KafkaError, KafkaException
-        from confluent_kafka.admin import AdminClient, NewTopic
+        from confluent_kafka.admin import AdminClient
+        from confluent_kafka.cimpl import NewTopic
 
         settings = self._access.settings({}, self._contact.heard)
         admin = made(lambda: AdminClient(settings), self._access)
@@ -166,7 +155,7 @@ class Transactions:
         """What an error of a transaction means."""
         from confluent_kafka import KafkaError
 
-        first = error.args[0]
+        first = error.args[0] if isinstance(error, Exception) else error
         if first.code() in (KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH):  # pyright: ignore[reportPrivateUsage]
             message = f'a transaction of "{self._task}" was fenced: another process has this task now'
             fix = "end this one; or, if it is the right one, end the other and begin anew"
