@@ -33,8 +33,8 @@ def _lookup(
 
 
 def _spout(
-    url: str, source: Any = "a", columns: Any = ("a",), cursor: Any = "a", key: Any = None, every: Any = 1, lag: Any = 0,
-    begin: Any = None, page: Any = 1, timeout: Any = 1,
+    url: str, source: Any = "a", columns: Any = ("a",), cursor: Any = "a", key: Any = None, every: Any = 1,
+    lag: Any = 0, begin: Any = None, page: Any = 1, timeout: Any = 1,
 ) -> SqlSpout:  # fmt: skip
     return SqlSpout(
         url, source, columns=columns, cursor=cursor, key=key, every=every, lag=lag, begin=begin, page=page,

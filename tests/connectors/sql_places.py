@@ -69,6 +69,8 @@ def send(bolt: Bolt, rows: Sequence[Any], fields: Mapping[str, Any] | Sequence[s
     """Sends rows until each has ended; the errors of the dead letters."""
     with through(bolt, rows, fields) as cluster:
         run_until(
-            cluster, lambda: len(cluster.acked("rows")) + len(cluster.dead_letters()) >= len(rows), "the end of all rows"
+            cluster,
+            lambda: len(cluster.acked("rows")) + len(cluster.dead_letters()) >= len(rows),
+            "the end of all rows",
         )
         return [letter.error for letter in cluster.dead_letters()]

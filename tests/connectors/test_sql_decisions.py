@@ -149,7 +149,15 @@ class Point:
 
 def test_values_become_what_every_driver_knows() -> None:
     uuid = UUID(int=1)
-    values = [Colour.RED, Decimal("1.50"), uuid, bytearray(b"ab"), {"a": [1, Decimal(2)]}, Point(1, 2), date(2025, 3, 1)]
+    values = [
+        Colour.RED,
+        Decimal("1.50"),
+        uuid,
+        bytearray(b"ab"),
+        {"a": [1, Decimal(2)]},
+        Point(1, 2),
+        date(2025, 3, 1),
+    ]
     assert [plain(value) for value in values] == [
         *("red", "1.50", str(uuid), b"ab", '{"a": [1, "2"]}', '{"x": 1, "y": 2}', "2025-03-01")
     ]
@@ -224,7 +232,7 @@ def test_all_that_does_not_fit_is_told_at_once_with_the_columns_of_the_table() -
         'bolt "b" writes field "photo", str, to column "photo", which is bytea',
         'bolt "b" writes column "total", which the database makes itself',
         'bolt "b" gives no value for column "id" of table "orders"',
-        "bolt \"b\" has upsert=('nmae',), and nothing makes that unique in table \"orders\"",
+        'bolt "b" has upsert=(\'nmae\',), and nothing makes that unique in table "orders"',
     ]
     assert 'did you mean "name"?' in wrong[0]
     assert "id bigint not null" in wrong[0]

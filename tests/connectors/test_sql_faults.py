@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import subprocess
 import threading
 import time
@@ -14,7 +15,9 @@ from typing import Any
 import psycopg
 import pytest
 from servers import Mariadb, Postgresql
+from squall import Topology
 from squall.connectors.sql import SqlLookup, SqlSink, SqlSpout
+from squall.testing import LocalCluster
 
 from .sql_places import Place, run_until, through
 
@@ -119,9 +122,6 @@ def test_lookups_and_polls_go_on_when_a_server_that_was_killed_is_back(own_postg
     place = Place("postgresql", own_postgresql.url)
     table = place.table("id INTEGER PRIMARY KEY, name VARCHAR(20)")
     place.run(f"INSERT INTO {table} SELECT n, 'name ' || n FROM generate_series(0, 9999) AS n")
-    from squall import Topology
-    from squall.testing import LocalCluster
-
     topology = Topology("reading")
     rows = topology.spout("rows", SqlSpout(place.url, table, columns=("id",), cursor="id", page=100, every=0.1))
     looked = SqlLookup(place.url, table, keys=("id",), outputs=("id", "name"), cache=0)
@@ -140,7 +140,10 @@ def test_a_statement_that_waits_for_a_lock_longer_than_it_may_is_tried_until_it_
 ) -> None:
     place = Place("postgresql", own_postgresql.url)
     table = place.table("id INTEGER PRIMARY KEY, name TEXT")
-    with psycopg.connect(own_postgresql.dsn) as other, through(SqlSink(place.url, table, timeout=0.3), [], FIELDS) as cluster:
+    with (
+        psycopg.connect(own_postgresql.dsn) as other,
+        through(SqlSink(place.url, table, timeout=0.3), [], FIELDS) as cluster,
+    ):
         other.execute(f"LOCK TABLE {table}")
         cluster.feed("rows", [(1, "a")])
         run_until(cluster, cluster.errors, "the error")
@@ -178,7 +181,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 2 MiB."""
     folder = tmp_path / "small"
     folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)], check=False, capture_output=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)], check=False, capture_output=True
+    )
     if mounted.returncode:
         pytest.skip("no file system can be mounted here")
     yield folder
@@ -202,8 +207,7 @@ def test_rows_wait_while_the_disk_of_sqlite_is_full(small_disk: Path) -> None:
 
 def test_rows_wait_while_the_disk_of_postgresql_is_full(own_postgresql: Postgresql, small_disk: Path) -> None:
     place = Place("postgresql", own_postgresql.url)
-    with contextlib.suppress(PermissionError):  # where it does not run as another user
-        os.chown(small_disk, *[getattr(__import__("pwd").getpwnam("nobody"), name) for name in ("pw_uid", "pw_gid")])
+    shutil.chown(small_disk, "nobody", "nogroup")
     for parent in small_disk.parents:
         if parent.stat().st_uid == os.getuid() and parent != Path("/"):
             parent.chmod(parent.stat().st_mode | 0o011)

@@ -11,11 +11,13 @@ from uuid import UUID
 
 import pytest
 from servers import PostgresqlAddress, fresh
+from squall import Topology
 from squall.connectors.contract import Transactional
 from squall.connectors.sql import SqlSink
 from squall.errors import ConfigError, SquallError, TopologyError
+from squall.testing import LocalCluster
 
-from .sql_places import DATABASES, Place, place_of, send, through
+from .sql_places import DATABASES, Place, place_of, run_until, send, through
 
 FIELDS = {"id": int, "name": str}
 
@@ -94,7 +96,7 @@ def test_a_value_of_a_secret_field_is_not_in_the_databases_words(postgres: Place
 
 def test_values_of_all_kinds_come_back_as_they_went(place: Place) -> None:
     types = {"n": int, "x": float, "price": Decimal, "name": str, "raw": bytes, "day": date, "is_new": bool}
-    values = (2**40, 0.1, Decimal("12.5000000000"), 'ä"\\%s:x\'', b"\x00\xff\\", date(2025, 3, 1), True)
+    values = (2**40, 0.1, Decimal("12.5000000000"), "ä\"\\%s:x'", b"\x00\xff\\", date(2025, 3, 1), True)
     table = fresh("kinds")
     assert send(SqlSink(place.url, table, create=True), [values, (None,) * 7], types) == []
     found, empty = place.rows(f"SELECT {', '.join(types)} FROM {table} ORDER BY n IS NULL")
@@ -143,17 +145,11 @@ def test_a_table_of_another_schema_is_written(postgres: Place) -> None:
 def test_deadlocks_are_tried_again(postgres: Place) -> None:
     """Two tasks upsert the same keys, in opposite orders."""
     table = postgres.table("id INTEGER PRIMARY KEY, name TEXT")
-    from squall import Topology
-    from squall.testing import LocalCluster
-
-    from .sql_places import run_until
-
     topology = Topology("selling")
     keys = list(range(300))
-    for name, order in (("up", keys), ("down", keys[::-1])):
+    for name in ("up", "down"):
         source = topology.spout(name, lambda: iter(()), outputs=FIELDS)
         topology.bolt(f"sql_{name}", SqlSink(postgres.url, table, upsert=("id",))).shuffle(source)
-        del order
     rows = {name: [(key, f"{name} {n}") for n in range(10) for key in order]
             for name, order in (("up", keys), ("down", keys[::-1]))}  # fmt: skip
     with LocalCluster(topology, mock_sources=rows, simulated_time=False) as cluster:
@@ -296,7 +292,7 @@ def test_an_epoch_with_a_row_that_is_refused_is_not_committed_at_all(place: Plac
         sink.stage([Rows(1, "a")])
         sink.stage([Rows(1, "b")])
         staged = sink.prepare(1)
-        with pytest.raises(Exception, match="(?i)unique|duplicate"):
+        with pytest.raises(Exception, match=r"(?i)unique|duplicate"):
             sink.commit(1, staged)
         assert sink.committed() == 0
         assert place.rows(f"SELECT id FROM {table}") == []

@@ -3,8 +3,8 @@
 A poll is a sweep: pages of rows in the order of the cursor and then of the key, until one is not full. Without a lag a
 sweep begins after the last row. With one it begins so much before the newest cursor that was seen, and leaves out what
 was read already: so rows that were committed late, behind others with a newer cursor, are found as long as they are
-not later than that. The alternative, to read only up to `lag` ago, needs no memory of what was seen, but makes every row
-late and trusts that the clocks of this machine and of who writes the rows agree.
+not later than that. The alternative, to read only up to `lag` ago, needs no memory of what was seen, but makes every
+row late and trusts that the clocks of this machine and of who writes the rows agree.
 
 Position: the newest cursor up to which all outputs have ended. What was emitted after it has a cursor after it, or one
 that is less than the lag before it, so a sweep from there finds it again.

@@ -13,7 +13,14 @@ from squall.connectors.sql.address import Address, shown
 from squall.connectors.sql.database import Database
 from squall.connectors.sql.dialects.base import Encoded
 from squall.connectors.sql.marks import Marks
-from squall.connectors.sql.options import checked_count, checked_flag, checked_names, checked_pairs, checked_seconds, checked_text
+from squall.connectors.sql.options import (
+    checked_count,
+    checked_flag,
+    checked_names,
+    checked_pairs,
+    checked_seconds,
+    checked_text,
+)
 from squall.connectors.sql.target import Target, Targets, Wanted
 from squall.errors import DeadLetter
 from squall.model.durations import Seconds
@@ -81,7 +88,12 @@ class SqlSink(Sink):
         self._address = Address.of("SqlSink", url)
         pairs = None if columns is None else checked_pairs("SqlSink", "columns", columns)
         key = () if upsert is None else checked_names("SqlSink", "upsert", upsert)
-        self._asked = (checked_text("SqlSink", "table", table, '"orders"'), pairs, key, checked_flag("SqlSink", "create", create))
+        self._asked = (
+            checked_text("SqlSink", "table", table, '"orders"'),
+            pairs,
+            key,
+            checked_flag("SqlSink", "create", create),
+        )
         self.batch_max = checked_count("SqlSink", "batch", batch)  # pyright: ignore[reportAttributeAccessIssue]
         self._answer_s = checked_seconds("SqlSink", "timeout", timeout)
 

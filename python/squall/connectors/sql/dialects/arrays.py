@@ -2,7 +2,7 @@
 
 A batch is one statement, `INSERT … SELECT … FROM unnest($1::integer[], $2::text[], …)`, with a parameter for each
 column. The driver would dump each value by itself; here a column whose values are all of one type is joined in one go,
-which takes a tenth of that. COPY is as fast and cannot upsert, so it would need a table of its own and three statements.
+which takes a tenth of that. COPY cannot upsert: it would need a table of its own, and three statements for a batch.
 """
 
 from __future__ import annotations
