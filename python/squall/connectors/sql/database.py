@@ -14,7 +14,7 @@ from squall.connectors.contract import Unavailable
 from squall.connectors.sql.address import Address, Resolved, connection_refused, shown
 from squall.connectors.sql.dialects.base import Limits
 from squall.connectors.sql.failures import Meaning
-from squall.errors import ConfigError, DeadLetter, Defect
+from squall.errors import ConfigError, DeadLetter, Defect, SquallError
 
 T = TypeVar("T")
 TRIES = 6
@@ -83,9 +83,8 @@ class Database:
             self._left = self._session
         except Exception as error:
             self.disconnect()
-            failure = self.translated(error)
-            if isinstance(failure, Unavailable):
-                raise failure from None
+            if self.meaning(error) in (Meaning.AWAY, Meaning.AGAIN):
+                raise self.translated(error) from None
             raise connection_refused(self.shown, self._text(_original(error))) from None
 
     def disconnect(self) -> None:
@@ -168,6 +167,8 @@ class Database:
         """
         try:
             return call()
+        except SquallError:
+            raise
         except Exception as error:
             if self.meaning(error) in (Meaning.AWAY, Meaning.AGAIN):
                 raise self.translated(error) from None
