@@ -10,6 +10,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 from typing import ClassVar, Protocol, runtime_checkable
@@ -18,7 +19,7 @@ from squall._core import Tuple
 from squall.api.components import Bolt, Spout
 from squall.api.context import TopologyContext
 from squall.connectors.sending.backoff import Backoff
-from squall.errors import ClusterError, Defect
+from squall.errors import ClusterError, Defect, DropTuple
 
 log = logging.getLogger("squall.connectors")
 FOR_EVER_S = 1e9
@@ -60,7 +61,8 @@ class RemoteBolt(Bolt):
     Delivery: while the other system is away the batch is kept and tried again after 0.1 s, doubled up to 5 s, in its
         order; the task takes nothing else, and the topology slows down. A batch that fails otherwise is halved until
         the row that is to blame is found: that one fails, the others go through.
-    Metrics: counters `rows` and `batches`, gauge `waiting_s`: for how long the other system has been away.
+    Metrics: counters `rows`, `batches` and `errors` (rows of which a try failed), gauge `waiting_s`: for how long the
+        other system has been away.
     Threading: on a thread of its own. What comes in during a call is the next batch.
     """
 
@@ -86,7 +88,9 @@ class RemoteBolt(Bolt):
         raise NotImplementedError
 
     def handle(self, rows: Sequence[Tuple]) -> Sequence[object] | None:
-        """Does what is to be done with rows of one stream; what each puts out, or None if none puts out anything.
+        """Does what is to be done with rows of one stream.
+
+        Returns: for each row what it puts out, or why it failed; None: none puts out anything.
 
         Raises:
             Unavailable: not now; all come again when it is back.
@@ -96,7 +100,7 @@ class RemoteBolt(Bolt):
         raise NotImplementedError
 
     def disconnect(self) -> None:
-        """Closes what `connect` made, as far as it is there; raises nothing that matters."""
+        """Closes what `connect` made, as far as it is there: also after it raised. What this raises is left out."""
         raise NotImplementedError
 
     # -- life ------------------------------------------------------------------------------------------------------
@@ -104,6 +108,7 @@ class RemoteBolt(Bolt):
     def open(self, context: TopologyContext) -> None:
         """Connects; where that is not possible for now the run begins and waits with its first row."""
         self._handled, self._batches = context.counter("rows"), context.counter("batches")
+        self._errors = context.counter("errors")
         self._backoff = Backoff(None, Random())
         self._is_connected, self._away_since_s = False, None
         context.gauge("waiting_s", self._waiting_s)
@@ -122,7 +127,7 @@ class RemoteBolt(Bolt):
             part = parts.popleft()
             try:
                 self._reach(later=True)
-                outputs = self.handle(tuples[part.start : part.stop])
+                told = self.handle(tuples[part.start : part.stop])
             except Unavailable as error:
                 parts.appendleft(part)
                 self._away(error, len(tuples))
@@ -132,17 +137,20 @@ class RemoteBolt(Bolt):
                     parts.extendleft((range(middle, part.stop), range(part.start, middle)))
                 else:
                     outcome[part.start] = error
+                    self._errors.add()
             else:
-                if outputs is not None:
-                    outcome[part.start : part.stop] = outputs
                 self._is_back()
-                self._handled.add(len(part))
+                if told is not None:
+                    outcome[part.start : part.stop] = told
+                failed = sum(map(_is_failure, told)) if told is not None else 0
+                self._handled.add(len(part) - failed)
+                self._errors.add(failed)
                 self._batches.add()
         return outcome if any(output is not None for output in outcome) else None
 
     def close(self) -> None:
         """Disconnects."""
-        self.disconnect()
+        self._leave()
 
     # -- while it is away ------------------------------------------------------------------------------------------
 
@@ -156,24 +164,35 @@ class RemoteBolt(Bolt):
         except Exception as error:
             if later:
                 raise Unavailable(str(error)) from error
+            self._leave()
             raise
         self._is_connected = True
 
+    def _leave(self) -> None:
+        self._is_connected = False
+        with suppress(Exception):
+            self.disconnect()
+
     def _away(self, error: Unavailable, waiting: int) -> None:
         """Tells of an outage once, and waits a while if rows do."""
-        if self._is_connected:
-            self._is_connected = False
-            self.disconnect()
-        if self._away_since_s is None:
-            self._away_since_s = time.monotonic()
-            facts = (("because", str(error)), ("waiting", f"{waiting} rows, and what comes after them"))
-            fix = "nothing is lost: what waits goes on when it is back; see that it runs, and that it can be reached"
-            defect = Defect("sink_unavailable", f"{self.where()} is not available", facts, fix)
-            self.context.report_error(ClusterError(defect, retryable=True))
+        self._leave()
+        self.tell_away(error, waiting)
         pause_s = self._backoff.pause_s(time.monotonic())
         assert pause_s is not None, "it never gives up"
         if waiting:
             time.sleep(pause_s)
+
+    def tell_away(self, error: Unavailable, waiting: int) -> None:
+        """Tells of an outage once, until it is over; for a `handle` that waits by itself."""
+        if self._away_since_s is None:
+            self._away_since_s = time.monotonic()
+            why = str(error)
+            more = (("because", why),) if "\n" in why else ()
+            facts = (*more, ("waiting", f"{waiting} rows, and what comes after them"))
+            fix = "nothing is lost: what waits goes on when it is back; see that it runs, and that it can be reached"
+            message = f"{self.where()} is not available: {why.partition(chr(10))[0]}"  # what views show of an error
+            defect = Defect("sink_unavailable", message, facts, fix)
+            self.context.report_error(ClusterError(defect, retryable=True))
 
     def _is_back(self) -> None:
         if self._away_since_s is not None:
@@ -182,7 +201,12 @@ class RemoteBolt(Bolt):
             self._backoff.succeeded()
 
     def _waiting_s(self) -> float:
-        return 0.0 if self._away_since_s is None else time.monotonic() - self._away_since_s
+        since_s = self._away_since_s  # read once: the loop asks while the sink's thread goes on
+        return 0.0 if since_s is None else time.monotonic() - since_s
+
+
+def _is_failure(output: object) -> bool:
+    return isinstance(output, Exception) and not isinstance(output, DropTuple)
 
 
 class Sink(RemoteBolt):
@@ -192,8 +216,10 @@ class Sink(RemoteBolt):
     Delivery: at least once: a row is acked when `write` came back, so when the other system has confirmed it.
     """
 
-    def write(self, rows: Sequence[Tuple]) -> None:
-        """Writes rows of one stream, in their order; comes back when the other system has confirmed all of them.
+    def write(self, rows: Sequence[Tuple]) -> Sequence[Exception | None] | None:
+        """Writes rows of one stream, in their order; comes back when the other system has confirmed them.
+
+        Returns: None: all of them; else for each row why it failed, or None.
 
         Raises:
             Unavailable: not now; all are written again when it is back.
@@ -202,9 +228,9 @@ class Sink(RemoteBolt):
         """
         raise NotImplementedError
 
-    def handle(self, rows: Sequence[Tuple]) -> None:
+    def handle(self, rows: Sequence[Tuple]) -> Sequence[object] | None:
         """Writes them."""
-        self.write(rows)
+        return self.write(rows)
 
 
 @runtime_checkable
