@@ -17,8 +17,7 @@ from squall.connectors.sql.failures import Meaning
 from squall.errors import ConfigError, DeadLetter, Defect, SquallError
 
 T = TypeVar("T")
-TRIES = 6
-FIRST_PAUSE_S = 0.01
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.01, 0.5
 
 
 class Database:
@@ -122,15 +121,15 @@ class Database:
             Unavailable: the database cannot for now, or its definitions are to be mended.
             DeadLetter: it refuses a row.
         """
-        for attempt in range(TRIES):
+        pause_s = FIRST_PAUSE_S
+        while True:
             try:
                 return call()
             except Exception as error:
-                if self.meaning(error) is not Meaning.AGAIN:
+                if self.meaning(error) is not Meaning.AGAIN or pause_s > LONGEST_PAUSE_S:
                     raise self.translated(error) from None
-                last = error
-                time.sleep(FIRST_PAUSE_S * 2**attempt * self._random.uniform(0.5, 1))
-        raise Unavailable(self._text(_original(last))) from None
+                time.sleep(pause_s * self._random.uniform(0.5, 1))
+                pause_s *= 2
 
     def meaning(self, error: Exception) -> Meaning:
         """What an error means; one of Python's own is of a value that the driver cannot take."""

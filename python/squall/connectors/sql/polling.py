@@ -1,14 +1,14 @@
 """How far a source that is polled has read, and how far that has ended. Pure.
 
 A poll is a sweep: pages of rows in the order of the cursor and then of the key, until one is not full. Without a lag a
-sweep begins after the last row. With one it begins so much before the newest cursor that was there when the sweep before
-began, and leaves out what was read already: what was committed since then is no older than that, even if the pages had
-passed its place. The alternative, to read only up to `lag` ago, needs no memory of what was seen, but makes every row
-late and trusts that the clocks of this machine and of who writes the rows agree.
+sweep begins after the last row. With one it begins so much before the newest cursor that was there when the sweep
+before began, and leaves out what was read already: what was committed since then is no older than that, even if the
+pages had passed its place. The alternative, to read only up to `lag` ago, needs no memory of what was seen, but makes
+every row late and trusts that the clocks of this machine and of who writes the rows agree.
 
-Position: without a lag the last row up to which all outputs have ended. With one a cursor: all that has not ended, or is
-yet to be committed, is no older than the lag before it. It is that of the last row up to which all have ended, but no
-newer than what was there when the row's sweep began.
+Position: without a lag the last row up to which all outputs have ended. With one a cursor: all that has not ended, or
+is yet to be committed, is no older than the lag before it. It is that of the last row up to which all have ended, but
+no newer than what was there when the row's sweep began.
 """
 
 from __future__ import annotations
