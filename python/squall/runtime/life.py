@@ -18,7 +18,7 @@ LOOK_EVERY_S = 0.05
 POLL_GRACE_S = 2.0
 """How long a drain waits for a blocking spout's last poll: it may wait for ever for what will not come any more."""
 CALL_GRACE_S = 2.0
-"""How long the end waits for the last calls of blocking bolts: a sink may wait for as long as its other system is away."""
+"""How long the end waits for the last calls of blocking bolts: that of a sink may wait for its other system."""
 
 
 @dataclass
