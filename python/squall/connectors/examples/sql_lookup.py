@@ -2,12 +2,16 @@
 
 import sqlite3
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import gettempdir
 
 from squall import Topology
 from squall.connectors.sql import SqlLookup
 from squall.connectors.standard import Print
 
-with sqlite3.connect("customers.db") as database:
+FILE = Path(gettempdir()) / "squall-customers.db"
+
+with sqlite3.connect(FILE) as database:
     database.execute("CREATE TABLE IF NOT EXISTS customers (id INTEGER PRIMARY KEY, name TEXT)")
     database.execute("INSERT OR IGNORE INTO customers VALUES (0, 'Ann'), (1, 'Bob'), (2, 'Cid')")
 
@@ -20,5 +24,5 @@ def orders() -> Iterator[tuple[int, int]]:
 
 topology = Topology("sql-names")
 source = topology.spout("orders", orders, outputs=("order", "customer"))
-names = SqlLookup("sqlite:///customers.db", "customers", keys={"customer": "id"}, outputs=("order", "name"), ttl=60)
+names = SqlLookup(f"sqlite:///{FILE}", "customers", keys={"customer": "id"}, outputs=("order", "name"), ttl=60)
 topology.bolt("show", Print).shuffle(topology.bolt("names", names).shuffle(source))
