@@ -23,6 +23,7 @@ from squall.cli.explaining import pages
 from squall.connectors.files import Csv, FileSink
 from squall.connectors.http import HttpSink, HttpSpout
 from squall.connectors.kafka import KafkaSpout
+from squall.connectors.sql import SqlSink
 from squall.connectors.tcp import LengthPrefix, Lines, TcpFeeder, TcpSink, TcpSpout, Tls
 from squall.errors import SquallError
 from squall.planner.validate import validate
@@ -178,6 +179,7 @@ def run_python(code: str, caplog: pytest.LogCaptureFixture) -> set[str]:
         "HttpSink": HttpSink,
         "HttpSpout": HttpSpout,
         "KafkaSpout": KafkaSpout,
+        "SqlSink": SqlSink,
     }
     with LocalCluster(running, mock_sources={"words": []}) as cluster:
         try:

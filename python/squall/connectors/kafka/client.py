@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from squall.connectors.extras import need
-from squall.connectors.http.secrets import resolved
+from squall.connectors.secrets import resolved
 from squall.errors import ConfigError, Defect, TopologyError, repr_of
 
 log = logging.getLogger("squall.connectors.kafka")

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 from squall.connectors.contract import Unavailable
 from squall.connectors.extras import need
-from squall.connectors.http.secrets import resolved
 from squall.connectors.kafka.client import wrong
+from squall.connectors.secrets import resolved
 from squall.errors import ConfigError, DeadLetter, Defect, repr_of
 
 EXTRA = "kafka-schemas"
