@@ -21,9 +21,9 @@ def seek(
     topology: TopologyName,
     spout: Annotated[str, typer.Argument(metavar="SPOUT", help="The component that is a KafkaSpout.")],
     to: Annotated[
-        str,
+        str | None,
         typer.Option("--to", metavar="PLACE", help="beginning, end, offset:N, or time:ISO (UTC without a zone)."),
-    ],
+    ] = None,
     partition: Annotated[
         int | None, typer.Option("--partition", metavar="N", min=0, help="Only this one; all if none is named.")
     ] = None,

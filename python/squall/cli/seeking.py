@@ -10,14 +10,14 @@ from squall.cli.commands import command
 from squall.connectors.kafka.seeking import parsed, refused
 
 
-def seek_spout(base: Path, topology: str, spout: str, to: str, partition: int | None) -> None:
+def seek_spout(base: Path, topology: str, spout: str, to: str | None, partition: int | None) -> None:
     """Asks all tasks of the spout, and prints where its partitions go on.
 
     Raises:
         ConfigError: `kafka_seek_refused`, `component_unknown` or `component_silent`.
         ClusterError: the topology does not run, does not answer, or no broker does.
     """
-    target = parsed(to)
+    target = parsed(to or "")
     request = {"kind": target.kind, "number": target.number, "partition": partition}
     answer = command(base, topology, {"cmd": "component", "component": spout, "request": request})
     moved = sorted(tuple(one) for task in answer["answers"] for one in task["moved"])
