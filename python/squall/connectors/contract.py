@@ -54,16 +54,14 @@ class Source(Spout):
     delivery: ClassVar[Delivery]
 
 
-class Sink(Bolt):
-    """A bolt that gives its rows to another system: a subclass says how to reach it and how to write a batch.
+class RemoteBolt(Bolt):
+    """A bolt that needs another system for what it does: a subclass says how to reach it and what to do with a batch.
 
-    In: any stream.
-    Delivery: at least once: a row is acked when `write` came back, so when the other system has confirmed it. While
-        that is away the batch is kept and tried again after 0.1 s, doubled up to 5 s, in its order; the task takes
-        nothing else, and the topology slows down. A batch that fails otherwise is halved until the row that is to
-        blame is found: that one fails, the others go through.
+    Delivery: while the other system is away the batch is kept and tried again after 0.1 s, doubled up to 5 s, in its
+        order; the task takes nothing else, and the topology slows down. A batch that fails otherwise is halved until
+        the row that is to blame is found: that one fails, the others go through.
     Metrics: counters `rows` and `batches`, gauge `waiting_s`: for how long the other system has been away.
-    Threading: on a thread of its own. What comes in during a write is the next batch.
+    Threading: on a thread of its own. What comes in during a call is the next batch.
     """
 
     blocking = True
@@ -79,7 +77,7 @@ class Sink(Bolt):
         raise NotImplementedError
 
     def connect(self) -> None:
-        """Makes what `write` needs; called before the first row, and again after `Unavailable`.
+        """Makes what `handle` needs; called before the first row, and again after `Unavailable`.
 
         Raises:
             Unavailable: not now.
@@ -87,11 +85,11 @@ class Sink(Bolt):
         """
         raise NotImplementedError
 
-    def write(self, rows: Sequence[Tuple]) -> None:
-        """Writes rows of one stream, in their order; comes back when the other system has confirmed all of them.
+    def handle(self, rows: Sequence[Tuple]) -> Sequence[object] | None:
+        """Does what is to be done with rows of one stream; what each puts out, or None if none puts out anything.
 
         Raises:
-            Unavailable: not now; all are written again when it is back.
+            Unavailable: not now; all come again when it is back.
             DeadLetter: the other system refuses one of them for good.
             Exception: something else failed.
         """
@@ -105,7 +103,7 @@ class Sink(Bolt):
 
     def open(self, context: TopologyContext) -> None:
         """Connects; where that is not possible for now the run begins and waits with its first row."""
-        self._written, self._batches = context.counter("rows"), context.counter("batches")
+        self._handled, self._batches = context.counter("rows"), context.counter("batches")
         self._backoff = Backoff(None, Random())
         self._is_connected, self._away_since_s = False, None
         context.gauge("waiting_s", self._waiting_s)
@@ -116,15 +114,15 @@ class Sink(Bolt):
 
     _away_since_s: float | None
 
-    def process_batch(self, tuples: list[Tuple]) -> list[Exception | None] | None:
-        """Writes a batch, whatever it takes."""
-        outcome: list[Exception | None] = [None] * len(tuples)
+    def process_batch(self, tuples: list[Tuple]) -> list[object] | None:
+        """Has a batch handled, whatever it takes."""
+        outcome: list[object] = [None] * len(tuples)
         parts = deque([range(len(tuples))])
         while parts:
             part = parts.popleft()
             try:
                 self._reach(later=True)
-                self.write(tuples[part.start : part.stop])
+                outputs = self.handle(tuples[part.start : part.stop])
             except Unavailable as error:
                 parts.appendleft(part)
                 self._away(error, len(tuples))
@@ -135,10 +133,12 @@ class Sink(Bolt):
                 else:
                     outcome[part.start] = error
             else:
+                if outputs is not None:
+                    outcome[part.start : part.stop] = outputs
                 self._is_back()
-                self._written.add(len(part))
+                self._handled.add(len(part))
                 self._batches.add()
-        return outcome if any(outcome) else None
+        return outcome if any(output is not None for output in outcome) else None
 
     def close(self) -> None:
         """Disconnects."""
@@ -167,7 +167,7 @@ class Sink(Bolt):
         if self._away_since_s is None:
             self._away_since_s = time.monotonic()
             facts = (("because", str(error)), ("waiting", f"{waiting} rows, and what comes after them"))
-            fix = "nothing is lost: rows are written when it is back; see that it runs, and that it can be reached"
+            fix = "nothing is lost: what waits goes on when it is back; see that it runs, and that it can be reached"
             defect = Defect("sink_unavailable", f"{self.where()} is not available", facts, fix)
             self.context.report_error(ClusterError(defect, retryable=True))
         pause_s = self._backoff.pause_s(time.monotonic())
@@ -183,6 +183,28 @@ class Sink(Bolt):
 
     def _waiting_s(self) -> float:
         return 0.0 if self._away_since_s is None else time.monotonic() - self._away_since_s
+
+
+class Sink(RemoteBolt):
+    """A bolt that gives its rows to another system: a subclass says how to reach it and how to write a batch.
+
+    In: any stream.
+    Delivery: at least once: a row is acked when `write` came back, so when the other system has confirmed it.
+    """
+
+    def write(self, rows: Sequence[Tuple]) -> None:
+        """Writes rows of one stream, in their order; comes back when the other system has confirmed all of them.
+
+        Raises:
+            Unavailable: not now; all are written again when it is back.
+            DeadLetter: the other system refuses one of them for good.
+            Exception: something else failed.
+        """
+        raise NotImplementedError
+
+    def handle(self, rows: Sequence[Tuple]) -> None:
+        """Writes them."""
+        self.write(rows)
 
 
 @runtime_checkable
