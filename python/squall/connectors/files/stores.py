@@ -1,7 +1,7 @@
 """Stores that files lie in beside the disk: any that fsspec knows, by the scheme of an address (`s3://bucket/in/*.csv`).
 
-One object stands for a store, for reading and for writing. Its client is made when it is first needed, in the process that
-needs it; what the client raises is sorted into what can be waited for (`Unavailable`) and what cannot.
+One object stands for a store, for reading and for writing. Its client is made when it is first needed, in the process
+that needs it; what the client raises is sorted into what can be waited for (`Unavailable`) and what cannot.
 """
 
 from __future__ import annotations

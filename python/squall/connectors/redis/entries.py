@@ -34,7 +34,7 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Rows:
-    """How entries become rows: `of` takes the fields of one; before what it makes stand the stream and id, if wanted."""
+    """How entries become rows: `of` takes the fields of one; the stream and id stand before that, if wanted."""
 
     outputs: Any
     of: Callable[[Fields], tuple[Any, ...]]
@@ -163,5 +163,5 @@ def _decoded(field: str, decoder: Decoder, outputs: Any) -> tuple[Any, Callable[
 
 def _as_row(value: Any) -> tuple[Any, ...]:
     if value is None or isinstance(value, list):
-        raise ValueError(f"the decoder gave {repr_of(value)}: an entry is one row")
+        raise ValueError(f"the decoder gave {repr_of(cast('object', value))}: an entry is one row")
     return cast("tuple[Any, ...]", value) if isinstance(value, tuple) else (value,)

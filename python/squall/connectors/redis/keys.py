@@ -17,7 +17,12 @@ KeyOf: TypeAlias = Callable[[Tuple], str | bytes]
 
 def varies(key: Key) -> bool:
     """Whether rows may have different keys."""
-    return callable(key) or any(field is not None for _, field, _, _ in Formatter().parse(key))
+    return callable(key) or bool(fields_of(key))
+
+
+def fields_of(key: str) -> tuple[str, ...]:
+    """The fields that a name has in braces."""
+    return tuple(dict.fromkeys(field for _, field, _, _ in Formatter().parse(key) if field is not None))
 
 
 def check_key(who: str, name: str, key: object) -> None:
@@ -32,7 +37,7 @@ def check_key(who: str, name: str, key: object) -> None:
     if not isinstance(key, str) or not key:
         raise refused(f"{who} has {name}={repr_of(key)}", fix)
     try:
-        fields = [field for _, field, _, _ in Formatter().parse(key) if field is not None]
+        fields = fields_of(key)
     except ValueError as error:
         raise refused(f"{who} has {name}={repr_of(key)}: {error}", f"{fix}; {{{{ is a brace") from error
     if not all(field.isidentifier() for field in fields):

@@ -1,4 +1,4 @@
-"""The kinds of keys: how a row is written to one, and how one is looked up for a row."""
+"""The kinds of keys, and how a row is written to one."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class String:
 
     Args:
         key: `"user:{user}"`, or a function of the tuple.
-        value: the field with the value; looked up, the name of the output.
-        ttl: written: how long the key lives; None: for ever.
+        value: the field with the value.
+        ttl: how long the key lives; None: for ever.
     """
 
     key: Key
@@ -36,17 +36,13 @@ class String:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What is looked up."""
+        """The fields with values."""
         return (self.value,)
 
     def command(self, tup: Tuple) -> Command:
         """Writes a row."""
         command = ("SET", key_of(self.key)(tup), *picked(tup, self.names))
         return command if self.ttl is None else (*command, "PX", max(1, round(1000 * seconds_of("", "", self.ttl))))
-
-    def asked(self, tup: Tuple) -> Asked:
-        """What to look up for a row."""
-        return key_of(self.key)(tup), self.names
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +54,9 @@ class Hash:
 
     Args:
         key: `"user:{user}"`, or a function of the tuple.
-        fields: fields of the row that are fields of the hash; looked up, the outputs.
+        fields: fields of the row that are fields of the hash.
         field: the field of the hash, as `key`.
-        value: with `field`: the row's field with the value; looked up, the name of the output.
+        value: with `field`: the row's field with the value.
     """
 
     key: Key
@@ -80,7 +76,7 @@ class Hash:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What is looked up."""
+        """The fields with values."""
         return names_of("Hash", "fields", self.fields) if self.fields is not None else (self.value,)
 
     def command(self, tup: Tuple) -> Command:
@@ -89,10 +85,6 @@ class Hash:
         if self.field is not None:
             return "HSET", key, key_of(self.field)(tup), *values
         return "HSET", key, *(part for pair in zip(self.names, values, strict=True) for part in pair)
-
-    def asked(self, tup: Tuple) -> Asked:
-        """What to look up for a row."""
-        return key_of(self.key)(tup), self.names if self.field is None else (key_of(self.field)(tup),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,12 +175,3 @@ class HyperLogLog:
 
 
 Kind: TypeAlias = String | Hash | List | Set | SortedSet | HyperLogLog
-Looked: TypeAlias = String | Hash
-Asked: TypeAlias = tuple[str | bytes, tuple[str | bytes, ...]]
-"""A key, and of a hash its fields."""
-
-
-def question(kind: Looked, asked: Asked) -> Command:
-    """The command that looks something up; its answer is a list of values, or of nulls."""
-    key, names = asked
-    return ("MGET", key) if isinstance(kind, String) else ("HMGET", key, *names)

@@ -445,8 +445,8 @@ class Reading:
     def _claim_some(self, client: Any, stream: str, consumer: str, idle_ms: int) -> bool:
         """Claims some of what a consumer holds; whether there may be more."""
         name, most = self._group.name, self._group.batch
-        idle = client.execute_command("XPENDING", stream, name, "IDLE", idle_ms, "-", "+", most, consumer)
-        ids = [_id_of(one) for one in idle]
+        asked = ("XPENDING", stream, name, "IDLE", idle_ms, "-", "+", most, consumer)
+        ids = [one["message_id"] for one in client.execute_command(*asked, parse_detail=True)]
         if not ids:
             return False
         claimed = flat(client.execute_command("XCLAIM", stream, name, self._group.consumer, idle_ms, *ids))
@@ -460,8 +460,3 @@ class Reading:
             log.info("event=claimed stream=%s consumer=%s entries=%d", stream, consumer, len(taken))
         self._give(client, stream, [entry for entry in claimed if entry[1]])
         return len(ids) == most
-
-
-def _id_of(pending: Any) -> bytes:
-    """The id of an entry of `XPENDING`."""
-    return pending["message_id"] if isinstance(pending, dict) else pending[0]

@@ -61,7 +61,7 @@ class RedisStore(Sink):
             self._command: Callable[[Tuple], Sequence[Any]] = made.command
             self._keys_vary = varies(made.key)
         elif callable(made) and not isinstance(made, type):
-            self._command, self._keys_vary = made, True
+            self._command, self._keys_vary = cast("Callable[[Tuple], Sequence[Any]]", made), True
         else:
             fix = 'give Hash("user:{user}", fields=["name"]), another kind, or a function that makes a command'
             raise refused(f"RedisStore is given {repr_of(made)}", fix)
@@ -72,14 +72,15 @@ class RedisStore(Sink):
 
     def connect(self) -> None:
         """Logs in."""
-        self._client = self._server.login(f'bolt "{self.context.component}"').connect()
+        self._login = self._server.login(f'bolt "{self.context.component}"')
+        self._client = self._login.connect()
 
     def disconnect(self) -> None:
         """Closes the connection."""
         if (client := getattr(self, "_client", None)) is not None:
             closed(client)
 
-    def handle(self, rows: Sequence[Tuple]) -> Sequence[object] | None:
+    def write(self, rows: Sequence[Tuple]) -> Sequence[Exception | None] | None:
         """Sends the commands of the rows together."""
         outcome: list[Any] = [None] * len(rows)
         sent: list[tuple[int, Command]] = []
@@ -91,7 +92,7 @@ class RedisStore(Sink):
         try:
             answers = pipelined(self._client, [command for _, command in sent])
         except Exception as error:
-            raise self._server.told(error) from error
+            raise self._login.told(error) from error
         for (at, command), answer in zip(sent, answers, strict=True):
             if isinstance(answer, Exception):
                 key = command[1] if len(command) > 1 else None

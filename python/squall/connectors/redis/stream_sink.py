@@ -101,7 +101,8 @@ class RedisStreamSink(Sink):
 
     def connect(self) -> None:
         """Logs in, and sees whether the stream may be written to."""
-        self._client = self._server.login(f'bolt "{self.context.component}"').connect()
+        self._login = self._server.login(f'bolt "{self.context.component}"')
+        self._client = self._login.connect()
         if not varies(self._stream):
             self._check(self._stream.format())  # pyright: ignore[reportFunctionMemberAccess]  # it is no function
 
@@ -113,12 +114,12 @@ class RedisStreamSink(Sink):
     def _check(self, stream: str) -> None:
         kind, probed = pipelined(self._client, [("TYPE", stream), ("XADD", stream, *NO_ENTRY)])
         if isinstance(probed, Exception) and code_of(probed) != "ERR" and code_of(probed) != "The":
-            told = self._server.told(probed)
+            told = self._login.told(probed)
             if told is not probed:
                 raise told
         check_type(self._server, stream, kind)
 
-    def handle(self, rows: Sequence[Tuple]) -> Sequence[object] | None:
+    def write(self, rows: Sequence[Tuple]) -> Sequence[Exception | None] | None:
         """Adds the entries of the rows together."""
         if self._is_short:
             self._wait(0)
@@ -132,7 +133,7 @@ class RedisStreamSink(Sink):
         try:
             answers = pipelined(self._client, [command for _, command in sent])
         except Exception as error:
-            raise self._server.told(error) from error
+            raise self._login.told(error) from error
         for (at, command), answer in zip(sent, answers, strict=True):
             if isinstance(answer, Exception):
                 outcome[at] = answered(answer, command[1], keys_vary=varies(self._stream))
@@ -156,7 +157,7 @@ class RedisStreamSink(Sink):
         try:
             have = self._client.execute_command("WAIT", self._replicas, timeout_ms or self._timeout_ms)
         except Exception as error:
-            raise self._server.told(error) from error
+            raise self._login.told(error) from error
         self._is_short = have < self._replicas
         if self._is_short:
             raise Unavailable(f"{have} replicas have what was written, {self._replicas} should")

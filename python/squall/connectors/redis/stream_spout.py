@@ -97,7 +97,7 @@ class RedisStreamSpout(Source):
         check_name(who, "group", group)
         if consumer is not None:
             check_name(who, "consumer", consumer)
-        if not isinstance(start, str) or not re.fullmatch(r"\$|\d+(-\d+)?", start):
+        if not re.fullmatch(r"\$|\d+(-\d+)?", str(start)):
             raise refused(f"{who} has start={repr_of(start)}", 'give "0", "$" or an id: "1700000000000-0"')
         check_count(who, "batch", batch)
         self._idle_ms = None if claim_after is None else int(1000 * seconds_of(who, "claim_after", claim_after))

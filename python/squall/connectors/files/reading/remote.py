@@ -1,4 +1,4 @@
-"""Where a spout's files lie: in a store. An object has a version, by which it is known again; it is whole and never grows."""
+"""Where a spout's files lie: in a store. An object has a version, by which it is known again; it never grows."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 import zlib
 from collections.abc import Sequence
 from hashlib import blake2b
-from typing import Any, cast
+from typing import IO, Any, cast
 
 from squall.connectors.files.compression import Compression
 from squall.connectors.files.reading.format import ReadFormat
@@ -112,7 +112,7 @@ class Objects:
 
     def raw(self, path: str, compression: Compression, offset: int) -> Raw:
         """The bytes of an object."""
-        return unpacked(path, compression, offset, lambda: self.source(path)) or Blockwise(self.source(path), offset)
+        return unpacked(path, compression, offset, lambda: cast("IO[bytes]", self.source(path))) or Blockwise(self.source(path), offset)
 
     def source(self, path: str) -> Ranges:
         """An object as a file.
@@ -140,7 +140,7 @@ def _version(about: Any) -> str:
 
 def _found(address: str, about: Any) -> Found:
     number = int.from_bytes(blake2b(address.encode(), digest_size=8).digest(), "big")
-    at = next((about[name] for name in VERSIONS[2:] if about.get(name)), 0.0)
+    at: Any = next((about[name] for name in VERSIONS[2:] if about.get(name)), 0.0)
     modified = at.timestamp() if hasattr(at, "timestamp") else float(at) if isinstance(at, int | float) else 0.0
     return Found(address, 0, number, int(about["size"] or 0), modified)
 
