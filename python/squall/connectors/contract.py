@@ -178,20 +178,24 @@ class RemoteBolt(Bolt):
         self._is_connected = True
 
     def _away(self, error: Unavailable, waiting: int) -> None:
-        """Tells of an outage once, and waits a while if rows do."""
+        """Disconnects, tells of an outage, and waits a while if rows do."""
         if self._is_connected:
             self._is_connected = False
             self.disconnect()
+        self.tell_away(error, waiting)
+        pause_s = self._backoff.pause_s(time.monotonic())
+        assert pause_s is not None, "it never gives up"
+        if waiting:
+            time.sleep(pause_s)
+
+    def tell_away(self, error: Unavailable, waiting: int) -> None:
+        """Tells of an outage once, until it is over; for a `write` that waits by itself."""
         if self._away_since_s is None:
             self._away_since_s = time.monotonic()
             facts = (("because", str(error)), ("waiting", f"{waiting} rows, and what comes after them"))
             fix = "nothing is lost: what waits goes on when it is back; see that it runs, and that it can be reached"
             defect = Defect("sink_unavailable", f"{self.where()} is not available", facts, fix)
             self.context.report_error(ClusterError(defect, retryable=True))
-        pause_s = self._backoff.pause_s(time.monotonic())
-        assert pause_s is not None, "it never gives up"
-        if waiting:
-            time.sleep(pause_s)
 
     def _is_back(self) -> None:
         if self._away_since_s is not None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from squall import _core
 from squall.model.graph import Kind
+from squall.planner.order import reached
 from squall.runtime.build import Built, Task
 from squall.runtime.running import living
 
@@ -111,12 +112,20 @@ class Drain:
 
     def component(self, name: str) -> None:
         """Calls `drain` of a component's tasks, and sends what they give."""
+        again = not _is_in_loop(self.built, name)
         for task in self.built.of(name):
+            self.worker.drained(task.index, again=again)
             if (result := _attempt(self.failures, task, "drain")) is not None:
                 try:
                     self.worker.emit_result(task.index, result)
                 except Exception as error:
                     self.failures.append((task, "drain", error))
+
+
+def _is_in_loop(built: Built, name: str) -> bool:
+    """Whether what a component sends may lead back to it: what comes of its drain is no reason for another."""
+    edges = [(one.source.component, spec.name) for spec in built.plan.graph.components.values() for one in spec.inputs]
+    return name in reached([target for source, target in edges if source == name], edges)
 
 
 def drains(built: Built) -> list[str]:
