@@ -25,7 +25,7 @@ def entries_of(answer: Any) -> list[tuple[str, list[Entry]]]:
 
 def flat(entries: Sequence[Any]) -> list[Entry]:
     """Entries as they are, whether they are in a list of their own or not."""
-    if len(entries) == 1 and entries[0] and isinstance(entries[0][0], list | tuple):
+    if len(entries) == 1 and (not entries[0] or isinstance(entries[0][0], list | tuple)):
         entries = entries[0]  # as the client gives them for RESP 3
     return [(id, fields or {}) for id, fields in entries if id is not None]
 
