@@ -21,7 +21,7 @@ from squall.api.context import Counter
 from squall.connectors.contract import Unavailable
 from squall.connectors.redis.entries import Chunk, Entry, Rows
 from squall.connectors.redis.group import Looked, by_name, dead_consumers, entries_of, flat, start_again, text
-from squall.connectors.redis.server import Login, closed, code_of, pipelined, said
+from squall.connectors.redis.server import Login, closed, code_of, is_passing, pipelined, said
 from squall.connectors.sending.backoff import Backoff
 from squall.errors import ClusterError, Defect, SquallError, StateError
 
@@ -202,7 +202,7 @@ class Reading:
                 if self._is_ending:
                     return
                 trouble.failures += 1
-                if trouble.failures == 1 and client is not None:
+                if trouble.failures == 1 and client is not None and is_passing(error):
                     backoff.succeeded()
                     continue
                 with self._lock:
@@ -436,7 +436,7 @@ class Reading:
             self._tell_gone(stream, count - known, "they had not been read yet")
 
     def _claim(self, client: Any, stream: str, idle_ms: int) -> None:
-        consumers = client.execute_command("XINFO CONSUMERS", stream)
+        consumers = client.execute_command("XINFO CONSUMERS", stream, self._group.name)
         for consumer in dead_consumers(consumers, self._group.consumer, idle_ms):
             while not self._is_stopped and self._has_room():
                 if not self._claim_some(client, stream, consumer, idle_ms):

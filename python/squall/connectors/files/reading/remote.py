@@ -112,7 +112,8 @@ class Objects:
 
     def raw(self, path: str, compression: Compression, offset: int) -> Raw:
         """The bytes of an object."""
-        return unpacked(path, compression, offset, lambda: cast("IO[bytes]", self.source(path))) or Blockwise(self.source(path), offset)
+        packed = unpacked(path, compression, offset, lambda: cast("IO[bytes]", self.source(path)))
+        return packed or Blockwise(self.source(path), offset)
 
     def source(self, path: str) -> Ranges:
         """An object as a file.
