@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from servers import KINDS, installing
+from servers.java import JavaServer
 from servers.server import Server
 
 
@@ -53,6 +54,7 @@ def main() -> None:
         "install": "installs servers",
         "start": "runs servers until it is interrupted",
         "list": "which there are",
+        "learn": "runs servers in Java once, for a quick start of others",
         "lock": "writes the checksums of archives anew",
     }.items():
         command = commands.add_parser(name, help=what, description=what)
@@ -69,6 +71,10 @@ def main() -> None:
                 signal.signal(signal.SIGTERM, signal.default_int_handler)
                 with contextlib.suppress(KeyboardInterrupt):
                     start(options.names, options.folder)
+            case "learn":
+                for name in options.names:
+                    if issubclass(kind := KINDS[name], JavaServer):
+                        kind.learn()
             case "lock":
                 for name in options.names:
                     installing.lock(name)

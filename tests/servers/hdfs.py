@@ -7,7 +7,7 @@ import urllib.request
 from pathlib import Path
 
 from servers import installing
-from servers.java import java
+from servers.java import QUICK, java
 from servers.process import Process, run_once
 from servers.server import Address, Server
 
@@ -96,6 +96,7 @@ class Hdfs(Server, HdfsAddress):
 
     def _java(self, main: str, *arguments: str) -> list[str]:
         options = (
+            *QUICK,
             "--add-opens=java.base/java.lang=ALL-UNNAMED",
             "-Djava.net.preferIPv4Stack=true",
             f"-Dhadoop.log.dir={self.folder}",

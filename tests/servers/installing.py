@@ -123,7 +123,7 @@ def sha256(path: Path) -> str:
 
 def step(what: str, command: Sequence[str]) -> None:
     """Runs a command that takes long; its output is shown if it fails."""
-    subprocess.run([str(ROOT / "scripts" / "step"), "servers", what, *command], check=True)
+    subprocess.run([str(ROOT / "scripts" / "step"), "servers", what, *command], check=True, cwd=ROOT / "tests")
 
 
 @contextlib.contextmanager

@@ -5,13 +5,14 @@ from __future__ import annotations
 import shutil
 import socket
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 
 from servers import installing
-from servers.java import java
+from servers.java import QUICK, JavaServer, java
 from servers.names import fresh
 from servers.process import Process, run_once
-from servers.server import Address, Server
+from servers.server import Address
 
 CLUSTER_ID = "MkU3OEVBNTcwNTJENDM2Qg"
 SETTINGS = """\
@@ -93,7 +94,7 @@ class KafkaAddress(Address):
         admin.delete_topics([topic])[topic].result(30)
 
 
-class Kafka(Server, KafkaAddress):
+class Kafka(JavaServer, KafkaAddress):
     """Kafka 4.1.0. Topics are not made by those who ask for them."""
 
     name = "kafka"
@@ -107,6 +108,7 @@ class Kafka(Server, KafkaAddress):
         """Fetches its archives, and formats storage once, which every broker begins with."""
         installing.archives("kafka", f"{cls.title} (54 MB)")
         _formatted()
+        cls.install_classes()
 
     @classmethod
     def is_installed(cls) -> bool:
@@ -129,7 +131,7 @@ class Kafka(Server, KafkaAddress):
 
     def begin(self) -> dict[str, Process]:
         """Starts the broker."""
-        command = _java(self.heap, "kafka.Kafka", str(self.folder / "server.properties"))
+        command = _java(self.heap, "kafka.Kafka", str(self.folder / "server.properties"), options=self.options())
         return {"broker": Process(command, self.folder / "broker.log")}
 
     def answers(self) -> bool:
@@ -140,9 +142,9 @@ class Kafka(Server, KafkaAddress):
             return len(broker.recv(4)) == 4
 
 
-def _java(heap: str, main: str, *arguments: str) -> list[str]:
-    options = ("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",)
-    return java(heap, installing.INSTALLED / "kafka", main, *arguments, options=options)
+def _java(heap: str, main: str, *arguments: str, options: Sequence[str]) -> list[str]:
+    logging = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
+    return java(heap, installing.INSTALLED / "kafka", main, *arguments, options=(*options, logging))
 
 
 def _formatted() -> Path:
@@ -157,7 +159,7 @@ def _formatted() -> Path:
             SETTINGS.format(plain=1, controller=2, sasl=3, user="nobody", password="none", data=work / "data")
         )
         arguments = ("format", "-t", CLUSTER_ID, "-c", str(settings))
-        run_once(_java("128m", "kafka.tools.StorageTool", *arguments), work / "log")
+        run_once(_java("128m", "kafka.tools.StorageTool", *arguments, options=QUICK), work / "log")
         (work / "data").rename(folder)
         shutil.rmtree(work)
     return folder

@@ -7,8 +7,9 @@ import urllib.request
 from pathlib import Path
 
 from servers import installing
+from servers.java import JavaServer
 from servers.process import Process
-from servers.server import Address, Server
+from servers.server import Address
 
 ARCHIVE = "apicurio-registry-app-2.6.13.Final-all.tar.gz"
 RUNNER = "apicurio-registry-app-2.6.13.Final-runner.jar"
@@ -24,7 +25,7 @@ class RegistryAddress(Address):
         return f"http://{self.address}{INTERFACE}"
 
 
-class Registry(Server, RegistryAddress):
+class Registry(JavaServer, RegistryAddress):
     """Apicurio 2.6.13. Its schemas are in memory: a restart loses them."""
 
     name = "registry"
@@ -38,6 +39,7 @@ class Registry(Server, RegistryAddress):
         if not cls._unpacked().exists():
             with tarfile.open(installing.INSTALLED / "registry" / ARCHIVE) as archive:
                 archive.extractall(cls._unpacked().parent, filter="data")
+        cls.install_classes()
 
     @classmethod
     def is_installed(cls) -> bool:
@@ -47,7 +49,7 @@ class Registry(Server, RegistryAddress):
     def begin(self) -> dict[str, Process]:
         """Starts it."""
         options = ("-Xmx256m", "-XX:+UseSerialGC", "-Dquarkus.http.host=127.0.0.1", f"-Dquarkus.http.port={self.port}")
-        command = ["java", *options, "-jar", str(self._unpacked())]
+        command = ["java", *options, *self.options(), "-jar", str(self._unpacked())]
         return {"registry": Process(command, self.folder / "registry.log")}
 
     def answers(self) -> bool:

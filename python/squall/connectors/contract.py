@@ -10,6 +10,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 from typing import ClassVar, Protocol, runtime_checkable
@@ -18,7 +19,7 @@ from squall._core import Tuple
 from squall.api.components import Bolt, Spout
 from squall.api.context import TopologyContext
 from squall.connectors.sending.backoff import Backoff
-from squall.errors import ClusterError, Defect
+from squall.errors import ClusterError, Defect, DropTuple
 
 log = logging.getLogger("squall.connectors")
 FOR_EVER_S = 1e9
@@ -60,7 +61,8 @@ class RemoteBolt(Bolt):
     Delivery: while the other system is away the batch is kept and tried again after 0.1 s, doubled up to 5 s, in its
         order; the task takes nothing else, and the topology slows down. Of a batch that fails otherwise the rows that
         are to blame fail, the others go through: the other system says which they are, or it is halved to find them.
-    Metrics: counters `rows` and `batches`, gauge `waiting_s`: for how long the other system has been away.
+    Metrics: counters `rows`, `batches` and `errors` (rows of which a try failed), gauge `waiting_s`: for how long the
+        other system has been away.
     Threading: on a thread of its own. What comes in during a call is the next batch.
     """
 
@@ -100,7 +102,7 @@ class RemoteBolt(Bolt):
         raise NotImplementedError
 
     def disconnect(self) -> None:
-        """Closes what `connect` made, as far as it is there; raises nothing that matters."""
+        """Closes what `connect` made, as far as it is there: also after it raised. What this raises is left out."""
         raise NotImplementedError
 
     # -- life ------------------------------------------------------------------------------------------------------
@@ -108,6 +110,7 @@ class RemoteBolt(Bolt):
     def open(self, context: TopologyContext) -> None:
         """Connects; where that is not possible for now the run begins and waits with its first row."""
         self._handled, self._batches = context.counter("rows"), context.counter("batches")
+        self._errors = context.counter("errors")
         self._backoff = Backoff(None, Random())
         self._is_connected, self._away_since_s = False, None
         context.gauge("waiting_s", self._waiting_s)
@@ -136,6 +139,7 @@ class RemoteBolt(Bolt):
                     parts.extendleft((part[middle:], part[:middle]))
                 else:
                     outcome[part[0]] = error
+                    self._errors.add()
             else:
                 self._batches.add()
                 if outputs is None:
@@ -151,7 +155,9 @@ class RemoteBolt(Bolt):
         for at, output in zip(part, outputs, strict=True):
             if not isinstance(output, Unavailable):
                 outcome[at] = output
-        self._handled.add(sum(not isinstance(output, Exception) for output in outputs))
+        failed = sum(isinstance(output, Exception) and not isinstance(output, DropTuple) for output in outputs)
+        self._handled.add(len(part) - failed)
+        self._errors.add(failed - len(again))
         if again:
             self._away(next(output for output in outputs if isinstance(output, Unavailable)), len(again))
         else:
@@ -160,7 +166,7 @@ class RemoteBolt(Bolt):
 
     def close(self) -> None:
         """Disconnects."""
-        self.disconnect()
+        self._leave()
 
     # -- while it is away ------------------------------------------------------------------------------------------
 
@@ -174,14 +180,18 @@ class RemoteBolt(Bolt):
         except Exception as error:
             if later:
                 raise Unavailable(str(error)) from error
+            self._leave()
             raise
         self._is_connected = True
 
+    def _leave(self) -> None:
+        self._is_connected = False
+        with suppress(Exception):
+            self.disconnect()
+
     def _away(self, error: Unavailable, waiting: int) -> None:
         """Disconnects, tells of an outage, and waits a while if rows do."""
-        if self._is_connected:
-            self._is_connected = False
-            self.disconnect()
+        self._leave()
         self.tell_away(error, waiting)
         pause_s = self._backoff.pause_s(time.monotonic())
         assert pause_s is not None, "it never gives up"
@@ -192,9 +202,12 @@ class RemoteBolt(Bolt):
         """Tells of an outage once, until it is over; for a `write` that waits by itself."""
         if self._away_since_s is None:
             self._away_since_s = time.monotonic()
-            facts = (("because", str(error)), ("waiting", f"{waiting} rows, and what comes after them"))
+            why = str(error)
+            more = (("because", why),) if "\n" in why else ()
+            facts = (*more, ("waiting", f"{waiting} rows, and what comes after them"))
             fix = "nothing is lost: what waits goes on when it is back; see that it runs, and that it can be reached"
-            defect = Defect("sink_unavailable", f"{self.where()} is not available", facts, fix)
+            message = f"{self.where()} is not available: {why.partition(chr(10))[0]}"  # what views show of an error
+            defect = Defect("sink_unavailable", message, facts, fix)
             self.context.report_error(ClusterError(defect, retryable=True))
 
     def _is_back(self) -> None:
@@ -204,7 +217,8 @@ class RemoteBolt(Bolt):
             self._backoff.succeeded()
 
     def _waiting_s(self) -> float:
-        return 0.0 if self._away_since_s is None else time.monotonic() - self._away_since_s
+        since_s = self._away_since_s  # read once: the loop asks while the sink's thread goes on
+        return 0.0 if since_s is None else time.monotonic() - since_s
 
 
 class Sink(RemoteBolt):

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from squall.api.components import Spout
 from squall.api.context import TopologyContext
-from squall.connectors.contract import Unavailable
+from squall.connectors.contract import Delivery, Unavailable
 from squall.connectors.files.compression import Compression, is_compression
 from squall.connectors.files.formats.text import Text
 from squall.connectors.files.reading.format import Opening, ReadFormat
@@ -66,6 +66,12 @@ class FileSpout(Spout):
         ConfigError: `file_store_refused`, `file_store_options` or `secret_missing`, when it is opened.
     """
 
+    delivery: ClassVar[Delivery] = Delivery(
+        "at least once",
+        "files one after the other, records in theirs; followed files as they grow",
+        "nothing is lost; what had ended behind a record that had not comes again",
+        "local file systems of Linux; text, CSV, JSON lines, Parquet; gzip, zstd",
+    )
     outputs: ClassVar[Any] = ()
 
     def __init__(
