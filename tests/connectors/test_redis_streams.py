@@ -48,8 +48,8 @@ def test_what_a_dead_consumer_held_is_claimed_and_a_slow_one_is_left_alone(redis
     with reading(spout(redis, stream, url=url), acks=False, name="dead") as cluster:
         run_until(cluster, lambda: len(rows_of(cluster)) == 20, "20 rows")
     add(redis, stream, range(20, 30))
-    slow = reading(spout(redis, stream, url=url, claim_after=2), acks=False, name="slow")
-    with slow, reading(spout(redis, stream, url=url, claim_after=2), acks=False, name="other") as other:
+    slow = reading(spout(redis, stream, url=url, claim_after=5), acks=False, name="slow")
+    with slow, reading(spout(redis, stream, url=url, claim_after=5), acks=False, name="other") as other:
 
         def taken() -> int:
             slow.advance(0.01)

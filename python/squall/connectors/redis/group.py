@@ -13,6 +13,7 @@ from squall.connectors.redis.entries import Entry
 
 FIRST = "0-0"
 MOST = (1 << 64) - 1
+LAST = f"{MOST}-{MOST}"
 
 
 def entries_of(answer: Any) -> list[tuple[str, list[Entry]]]:

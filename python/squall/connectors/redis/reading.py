@@ -20,7 +20,7 @@ from typing import Any
 from squall.api.context import Counter
 from squall.connectors.contract import Unavailable
 from squall.connectors.redis.entries import Chunk, Entry, Rows
-from squall.connectors.redis.group import Looked, by_name, dead_consumers, entries_of, flat, start_again, text
+from squall.connectors.redis.group import LAST, Looked, by_name, dead_consumers, entries_of, flat, start_again, text
 from squall.connectors.redis.server import Login, closed, code_of, is_passing, pipelined, said
 from squall.connectors.sending.backoff import Backoff
 from squall.errors import ClusterError, Defect, SquallError, StateError
@@ -404,13 +404,16 @@ class Reading:
         """Sees how far the group is, and claims what dead consumers hold."""
         name = self._group.name
         for stream in self._group.streams:
-            commands = [("XINFO STREAM", stream), ("XINFO GROUPS", stream), ("XPENDING", stream, name)]
+            # What is held is asked for, from the greatest id on: Redis 7.0 takes that for a sign of life of a consumer,
+            # and not that it waits for entries.
+            lives = ("XREADGROUP", "GROUP", name, self._group.consumer, "COUNT", 1, "STREAMS", stream, LAST)
+            commands = [("XINFO STREAM", stream), ("XINFO GROUPS", stream), ("XPENDING", stream, name), lives]
             answers = pipelined(client, commands)
             if failures := [answer for answer in answers if isinstance(answer, Exception)]:
                 if code_of(failures[0]) == "NOPERM":
                     return self._see_no_more(failures[0])
                 raise failures[0]
-            about, groups, pending = answers
+            about, groups, pending, _ = answers
             if (seen := Looked.of(about, groups, pending, name)) is None:
                 continue
             self._seen[stream] = seen

@@ -12,7 +12,7 @@ from squall.connectors.contract import Delivery, Source, Unavailable
 from squall.connectors.decoders import Decoder
 from squall.connectors.redis.entries import Chunk, Convert, rows_of
 from squall.connectors.redis.options import check_count, check_name, names_of, refused, seconds_of
-from squall.connectors.redis.reading import BLOCK_S, Counters, Group, Reading
+from squall.connectors.redis.reading import LOOK_S, Counters, Group, Reading
 from squall.connectors.redis.server import DEFAULT_TIMEOUT_S, DEFAULT_URL, Server
 from squall.connectors.redis.store import SERVERS
 from squall.errors import repr_of
@@ -20,7 +20,7 @@ from squall.model.durations import Seconds
 
 DEFAULT_BATCH = 1000
 DEFAULT_CLAIM_AFTER_S = 60.0
-LEAST_CLAIM_AFTER_S = 4 * BLOCK_S
+LEAST_CLAIM_AFTER_S = 5 * LOOK_S
 
 
 class RedisStreamSpout(Source):
@@ -50,7 +50,7 @@ class RedisStreamSpout(Source):
             or after an id.
         create: make a stream that is not there, and wait for what is added.
         consumer: instead of TOPOLOGY-COMPONENT in the consumer's name.
-        claim_after: 2 s at least; None claims nothing.
+        claim_after: 5 s at least; None claims nothing.
         batch: entries of one read, of each stream.
         url, username, password, timeout: as of `RedisStore`.
 
@@ -103,7 +103,7 @@ class RedisStreamSpout(Source):
         check_count(who, "batch", batch)
         idle_s = None if claim_after is None else seconds_of(who, "claim_after", claim_after)
         if idle_s is not None and idle_s < LEAST_CLAIM_AFTER_S:
-            fix = f"give {LEAST_CLAIM_AFTER_S:g} s at least: one that waits for entries asks each {BLOCK_S:g} s"
+            fix = f"give {LEAST_CLAIM_AFTER_S:g} s at least: a task shows that it lives each {LOOK_S:g} s"
             raise refused(f"{who} has claim_after={repr_of(claim_after)}", fix)
         self._idle_ms = None if idle_s is None else int(1000 * idle_s)
         self._group_name, self._consumer, self._start, self._create = group, consumer, start, create

@@ -96,6 +96,8 @@ class Objects:
             try:
                 matched = self._matched(pattern)
                 is_folder = not matched and not any(mark in path for mark in MAGIC) and self._is_folder(path)
+                if not matched and self._store.scheme in ("s3", "s3a"):  # a bucket that is not there has no objects
+                    self._client.call(self._client.fs.call_s3, "head_bucket", Bucket=path.partition("/")[0])
             except Exception as error:
                 if isinstance(error, PermissionError | FileNotFoundError) or "Credentials" in type(error).__name__:
                     raise self._client.refused(path, error) from error
