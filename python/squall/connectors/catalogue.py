@@ -70,6 +70,10 @@ CONNECTORS = (
     Connector("squall.connectors.http:HttpSink", "sink", "HTTP", "http_sink", "http", "httpx"),
     Connector("squall.connectors.files:FileSpout", "source", "files", "file_spout"),
     Connector("squall.connectors.files:FileSink", "sink", "files", "file_sink"),
+    Connector("squall.connectors.redis:RedisStreamSpout", "source", "Redis", "redis_stream_spout", "redis", "redis"),
+    Connector("squall.connectors.redis:RedisStreamSink", "sink", "Redis", "redis_stream_sink", "redis", "redis"),
+    Connector("squall.connectors.redis:RedisStore", "sink", "Redis", "redis_store", "redis", "redis"),
+    Connector("squall.connectors.redis:RedisLookup", "lookup", "Redis", "redis_lookup", "redis", "redis"),
     Connector("squall.connectors.stdin:StdinSpout", "source", "standard input", "stdin_spout"),
     Connector("squall.connectors.standard:Print", "sink", "standard output", "print"),
 )

@@ -70,7 +70,7 @@ class FileSpout(Spout):
         "at least once",
         "files one after the other, records in theirs; followed files as they grow",
         "nothing is lost; what had ended behind a record that had not comes again",
-        "local file systems of Linux; text, CSV, JSON lines, Parquet; gzip, zstd",
+        "local file systems of Linux; S3 (moto 5, an emulator); HDFS 3.4 by WebHDFS",
     )
     outputs: ClassVar[Any] = ()
 
