@@ -21,10 +21,14 @@ ORDERS = Path(__file__).parent / "data" / "orders.jsonl"
 TYPES = {"order": str, "customer": str, "euros": float}
 
 
+def typed_row(order: str, customer: str, euros: float) -> tuple[str, str, float]:
+    return order, customer, float(euros)
+
+
 def build(url: str = f"sqlite:///{gettempdir()}/squall-orders.db", orders: Path = ORDERS) -> Topology:
     topology = Topology("orders_to_sql")
     rows = topology.spout("rows", FileSpout(orders, format=JsonLines(fields=[*TYPES])))
-    typed = topology.bolt("typed", lambda order, customer, euros: (order, customer, euros), outputs=TYPES).shuffle(rows)
+    typed = topology.bolt("typed", typed_row, outputs=TYPES).shuffle(rows)
     topology.bolt("table", SqlSink(url, "orders", upsert=("order",), create=True)).fields(typed, "order")
     topology.bolt("print", Print).shuffle(typed)
     return topology

@@ -23,6 +23,13 @@ from .test_definitions import checked, numbers
 PORT = "127.0.0.1:1"
 
 
+def _sink(
+    url: str, table: Any = "a", columns: Any = None, upsert: Any = None, create: Any = False, batch: Any = 1,
+    timeout: Any = 1,
+) -> SqlSink:  # fmt: skip
+    return SqlSink(url, table, columns=columns, upsert=upsert, create=create, batch=batch, timeout=timeout)
+
+
 def _lookup(
     url: str, source: Any = "a", keys: Any = ("a",), outputs: Any = ("b",), missing: Any = "null", cache: Any = 1,
     ttl: Any = 1, batch: Any = 1, timeout: Any = 1,
@@ -56,8 +63,7 @@ MAKERS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "FileSpout": (FileSpout, ("*.txt",)),
     "FileSink": (FileSink, ("a.txt",)),
     "StdinSpout": (StdinSpout, ()),
-    "SqlSink": (SqlSink, ("sqlite:///a.db",)),
-    "SqlSink of a table": (SqlSink, ("sqlite:///a.db", "a")),
+    "SqlSink": (_sink, ("sqlite:///a.db",)),
     "SqlLookup": (_lookup, ("sqlite:///a.db",)),
     "SqlSpout": (_spout, ("sqlite:///a.db",)),
 }

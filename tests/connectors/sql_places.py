@@ -57,9 +57,9 @@ def run_until(cluster: LocalCluster, condition: Callable[[], Any], what: str, wi
     wait_until(reached, within_s, what)
 
 
-def through(bolt: Bolt, rows: Sequence[Any], fields: Any) -> LocalCluster:
+def through(bolt: Bolt, rows: Sequence[Any], fields: Any, name: str = "selling") -> LocalCluster:
     """A topology with a mocked spout `rows`, the bolt `sql`, and one that keeps what comes out."""
-    topology = Topology("selling")
+    topology = Topology(name)
     source = topology.spout("rows", lambda: iter(()), outputs=fields)
     topology.bolt("sql", bolt).shuffle(source)
     return LocalCluster(topology, mock_sources={"rows": list(rows)}, simulated_time=False)

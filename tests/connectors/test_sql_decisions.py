@@ -252,14 +252,29 @@ def test_without_a_lag_a_page_begins_after_the_last_row() -> None:
 
 def test_with_a_lag_a_sweep_begins_before_the_newest_and_leaves_out_what_was_seen() -> None:
     polling = Polling(5)
+    polling.begin(9)
     polling.take([(1, 0), (7, 0), (9, 0)], is_full=False)
     assert polling.start() == Start((4,))
+    polling.begin(9)
     assert polling.take([(5, 0), (7, 0), (9, 0), (9, 1)], is_full=False) == [0, 3]
     assert polling.take([(5, 0), (7, 0), (9, 0), (9, 1)], is_full=False) == []
 
 
+def test_a_row_that_is_committed_behind_the_pages_of_a_sweep_is_found_by_the_next() -> None:
+    polling = Polling(5)
+    polling.begin(10)
+    polling.take([(8, 0)], is_full=True)
+    assert polling.take([(99, 0)], is_full=False) == [0]  # it came since
+    assert polling.start() == Start((5,))
+    polling.ended(2)
+    again = Polling(5)
+    again.restore(polling.encode())
+    assert again.start() == Start((5,))
+
+
 def test_times_are_lagged_by_seconds() -> None:
     polling, noon = Polling(60), datetime(2025, 3, 1, 12, tzinfo=UTC)
+    polling.begin(noon)
     polling.take([(noon, 1)], is_full=False)
     assert polling.start() == Start((noon - timedelta(minutes=1),))
 
@@ -303,10 +318,12 @@ def test_rows_that_are_late_by_no_more_than_the_lag_are_found_once_and_over_a_re
     arriving = sorted(rows, key=lambda row: (row[0] + random.random() * lag, row[1]))
     there, emitted = list[tuple[int, int]](), list[tuple[int, int]]()
     polling, begun_at = Polling(lag), 0
-    while arriving:
+    while True:
         count = random.randrange(1, 4)
         there, arriving = sorted([*there, *arriving[:count]]), arriving[count:]
-        for _ in range(60):
+        for _ in range(random.randrange(1, 9) if arriving else 99):
+            if polling.wants_newest:
+                polling.begin(max(row[0] for row in there))
             start = polling.start()
             after = [
                 row for row in there
@@ -315,10 +332,12 @@ def test_rows_that_are_late_by_no_more_than_the_lag_are_found_once_and_over_a_re
             marks = after[:page]
             emitted += [marks[number] for number in polling.take(marks, is_full=len(marks) == page)]
         polling.ended(random.randrange(len(emitted) - begun_at + 1))
-        if arriving and random.random() < 0.2:
+        if random.random() < 0.2:
             again = Polling(lag)
             again.restore(polling.encode())
             polling, begun_at = again, len(emitted)
+        elif not arriving:
+            break
     assert set(emitted) == set(rows)
     if begun_at == 0:
         assert len(emitted) == len(rows)

@@ -82,7 +82,7 @@ class KafkaAddress(Address):
 
         topic = fresh(name)
         config = {key.replace("_", "."): str(value) for key, value in settings.items()}
-        admin = AdminClient({"bootstrap.servers": self.address})
+        admin = AdminClient({"bootstrap.servers": self.address, "log_level": 4})
         admin.create_topics([NewTopic(topic, partitions, 1, config=config)])[topic].result(30)
         return topic
 
@@ -90,7 +90,7 @@ class KafkaAddress(Address):
         """Deletes a topic."""
         from confluent_kafka.admin import AdminClient
 
-        admin = AdminClient({"bootstrap.servers": self.address})
+        admin = AdminClient({"bootstrap.servers": self.address, "log_level": 4})
         admin.delete_topics([topic])[topic].result(30)
 
 

@@ -155,7 +155,7 @@ class RemoteBolt(Bolt):
         for at, output in zip(part, outputs, strict=True):
             if not isinstance(output, Unavailable):
                 outcome[at] = output
-        failed = sum(isinstance(output, Exception) and not isinstance(output, DropTuple) for output in outputs)
+        failed = sum(map(_is_failure, outputs))
         self._handled.add(len(part) - failed)
         self._errors.add(failed - len(again))
         if again:
@@ -199,7 +199,7 @@ class RemoteBolt(Bolt):
             time.sleep(pause_s)
 
     def tell_away(self, error: Unavailable, waiting: int) -> None:
-        """Tells of an outage once, until it is over; for a `write` that waits by itself."""
+        """Tells of an outage once, until it is over; for a `handle` that waits by itself."""
         if self._away_since_s is None:
             self._away_since_s = time.monotonic()
             why = str(error)
@@ -219,6 +219,10 @@ class RemoteBolt(Bolt):
     def _waiting_s(self) -> float:
         since_s = self._away_since_s  # read once: the loop asks while the sink's thread goes on
         return 0.0 if since_s is None else time.monotonic() - since_s
+
+
+def _is_failure(output: object) -> bool:
+    return isinstance(output, Exception) and not isinstance(output, DropTuple)
 
 
 class Sink(RemoteBolt):

@@ -71,7 +71,8 @@ class Lookup(RemoteBolt):
         self, fields: Sequence[str], outputs: Sequence[str], missing: Missing, most: int, ttl_s: float
     ) -> None:
         self._fields, self._missing, self._most, self._ttl_s = tuple(fields), missing, most, ttl_s
-        self.outputs = tuple(outputs)  # pyright: ignore[reportAttributeAccessIssue]  # of this bolt alone
+        self._outputs = tuple(outputs)
+        self.outputs = self._outputs  # pyright: ignore[reportAttributeAccessIssue]  # of this bolt alone
 
     def find(self, keys: Sequence[Key], columns: Sequence[str]) -> Mapping[Key, Found]:
         """What there is for keys that differ, of the columns; a key for which there is nothing may be left out.
@@ -85,7 +86,7 @@ class Lookup(RemoteBolt):
     def added(self, fields: Iterable[str]) -> tuple[str, ...]:
         """The outputs that a stream of these fields does not have."""
         own = set(fields)
-        return tuple(name for name in self.outputs if name not in own)
+        return tuple(name for name in self._outputs if name not in own)
 
     def open(self, context: TopologyContext) -> None:
         """Connects."""
@@ -100,7 +101,7 @@ class Lookup(RemoteBolt):
         fields = rows[0].fields
         columns = self.added(fields)
         known = self._known(keys, columns)
-        join, nothing = _joiner(self.outputs, fields), [None] * len(columns)
+        join, nothing = _joiner(self._outputs, fields), [None] * len(columns)
         outputs: list[object] = []
         for row, key in zip(rows, keys, strict=True):
             if found := known[key]:

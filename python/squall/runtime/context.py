@@ -72,7 +72,9 @@ class ContextRuntime:
         self.worker = services.number
         self.life = services.life
         self.settings: Mapping[str, Any] = spec.settings
-        self.inputs = {str(one.source): _fields_of(services.plan, one.source) for one in spec.inputs}
+        self.inputs: Mapping[str, Mapping[str, object]] = {
+            str(one.source): _fields_of(services.plan, one.source) for one in spec.inputs
+        }
         extra = {"component": spec.name, "task": task.task_id, "worker": services.number}
         self.log: LoggerAdapter[Logger] = LoggerAdapter(getLogger(f"squall.user.{spec.name}"), extra)
         self.random = Random(f"{services.seed}/{task.task_id}")

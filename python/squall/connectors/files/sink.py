@@ -73,8 +73,8 @@ class FileSink(Bolt):
     delivery: ClassVar[Delivery] = Delivery(
         "at least once",
         "as given, in each file",
-        "nothing is lost; rows that were not acked are written again",
-        "local file systems of Linux; text, CSV, JSON lines, Parquet; gzip, zstd",
+        "nothing is lost; rows that were not acked are written again, in a store those of files that were not complete",
+        "local file systems of Linux; S3 (moto 5, an emulator); HDFS 3.4 by WebHDFS",
     )
     blocking = True
     batch_max = 1024  # no wait: what comes in during a sync is the next batch

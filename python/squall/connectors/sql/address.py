@@ -94,7 +94,8 @@ def shown(text: str) -> str:
         return text
     parts = urlsplit(text)
     dialect = DIALECTS[parts.scheme.partition("+")[0]]
-    return f"{dialect.shown} at {parts.netloc.rpartition('@')[2]}{unquote(parts.path)}"
+    place = parts.netloc.rpartition("@")[2]
+    return f"{dialect.shown} at {place}{unquote(parts.path if place else parts.path[1:])}"
 
 
 def _dialect_of(text: str, who: str) -> Dialect:

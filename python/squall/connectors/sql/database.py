@@ -14,11 +14,10 @@ from squall.connectors.contract import Unavailable
 from squall.connectors.sql.address import Address, Resolved, connection_refused, shown
 from squall.connectors.sql.dialects.base import Limits
 from squall.connectors.sql.failures import Meaning
-from squall.errors import ConfigError, DeadLetter, Defect
+from squall.errors import ConfigError, DeadLetter, Defect, SquallError
 
 T = TypeVar("T")
-TRIES = 6
-FIRST_PAUSE_S = 0.01
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.01, 0.5
 
 
 class Database:
@@ -83,9 +82,8 @@ class Database:
             self._left = self._session
         except Exception as error:
             self.disconnect()
-            failure = self.translated(error)
-            if isinstance(failure, Unavailable):
-                raise failure from None
+            if self.meaning(error) in (Meaning.AWAY, Meaning.AGAIN):
+                raise self.translated(error) from None
             raise connection_refused(self.shown, self._text(_original(error))) from None
 
     def disconnect(self) -> None:
@@ -123,15 +121,15 @@ class Database:
             Unavailable: the database cannot for now, or its definitions are to be mended.
             DeadLetter: it refuses a row.
         """
-        for attempt in range(TRIES):
+        pause_s = FIRST_PAUSE_S
+        while True:
             try:
                 return call()
             except Exception as error:
-                if self.meaning(error) is not Meaning.AGAIN:
+                if self.meaning(error) is not Meaning.AGAIN or pause_s > LONGEST_PAUSE_S:
                     raise self.translated(error) from None
-                last = error
-                time.sleep(FIRST_PAUSE_S * 2**attempt * self._random.uniform(0.5, 1))
-        raise Unavailable(self._text(_original(last))) from None
+                time.sleep(pause_s * self._random.uniform(0.5, 1))
+                pause_s *= 2
 
     def meaning(self, error: Exception) -> Meaning:
         """What an error means; one of Python's own is of a value that the driver cannot take."""
@@ -168,6 +166,8 @@ class Database:
         """
         try:
             return call()
+        except SquallError:
+            raise
         except Exception as error:
             if self.meaning(error) in (Meaning.AWAY, Meaning.AGAIN):
                 raise self.translated(error) from None

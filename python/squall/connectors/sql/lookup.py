@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
 from squall.api.context import TopologyContext
 from squall.connectors.contract import Delivery
@@ -83,7 +83,7 @@ class SqlLookup(Lookup):
         self._address = Address.of(who, url)
         self._source = checked_text(who, "source", source, '"customers", or a query')
         self._keys = checked_pairs(who, "keys", keys)
-        if not isinstance(missing, str) or missing not in MISSING:
+        if not isinstance(cast("object", missing), str) or missing not in MISSING:
             raise refused(f"{who} has missing={repr_of(missing)}", f"choose among {', '.join(MISSING)}")
         self._chunk = checked_count(who, "batch", batch)
         self._answer_s = checked_seconds(who, "timeout", timeout)

@@ -20,9 +20,10 @@ def checked_names(who: str, option: str, value: object) -> tuple[str, ...]:
     Raises:
         TopologyError: `sql_option`.
     """
-    names = _texts(value) if isinstance(value, Sequence) and not isinstance(value, str | bytes) else None
+    given: Any = value
+    names = _texts(given) if isinstance(value, Sequence) and not isinstance(value, str | bytes) else None
     if not names or len(set(names)) < len(names):
-        raise refused(f"{who} has {option}={repr_of(value)}", 'give a list of names, each once: ("id", "name")')
+        raise refused(f"{who} has {option}={repr_of(given)}", 'give a list of names, each once: ("id", "name")')
     return tuple(names)
 
 
@@ -39,7 +40,7 @@ def checked_pairs(who: str, option: str, value: object) -> dict[str, str]:
     columns = _texts(pairs[field] for field in fields) if fields else None
     if not fields or not columns or len(set(columns)) < len(columns):
         fix = 'give a mapping of fields to columns, each once: {"order": "order_id"}'
-        raise refused(f"{who} has {option}={repr_of(value)}", fix)
+        raise refused(f"{who} has {option}={repr_of(pairs)}", fix)
     return dict(zip(fields, columns, strict=True))
 
 

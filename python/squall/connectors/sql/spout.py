@@ -208,6 +208,9 @@ class SqlSpout(Source):
         cursor = relation.columns[self._cursor]
         key = [relation.columns[name] for name in self._key or relation.key]
         marks = [cursor, *key]
+        if self._polling.wants_newest:
+            newest = sqlalchemy.select(sqlalchemy.func.max(cursor)).select_from(relation.source)
+            self._polling.begin(self._database.connection.execute(newest).scalar())
         query = sqlalchemy.select(*[relation.columns[name] for name in self._columns], *_named_apart(marks))
         query = query.select_from(relation.source).where(cursor.is_not(None))
         if (start := self._polling.start()) is not None:

@@ -21,15 +21,11 @@ def array(values: Sequence[Any]) -> str:
     Raises:
         TypeError, ValueError: no column can have one of them.
     """
-    match set(map(type, values)):
-        case kinds if kinds <= {int}:
-            return "{" + ",".join(map(str, values)) + "}"
-        case kinds if kinds == {str}:
-            return _texts(values)
-        case kinds if kinds <= {int, type(None)}:
-            return "{" + ",".join(["NULL" if value is None else str(value) for value in values]) + "}"
-        case kinds if kinds <= {float}:
-            return "{" + ",".join(map(repr, values)) + "}"
+    kinds = set(map(type, values))
+    if kinds == {str}:
+        return _texts(values)
+    if kinds == {int} or kinds == {float}:
+        return "{" + ",".join(map(repr, values)) + "}"
     return "{" + ",".join(map(_element, values)) + "}"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import timedelta
 from importlib import import_module
@@ -51,7 +51,7 @@ class MariaDb(Dialect):
             connection.exec_driver_sql(f"KILL CONNECTION {session}")
 
     @contextmanager
-    def _transaction(self, raw: Any) -> Iterator[None]:
+    def _transaction(self, raw: Any) -> Generator[None]:
         raw.begin()
         try:
             yield

@@ -173,7 +173,9 @@ def _bounded(psycopg: Any, silence_s: float) -> Any:
 
     class Bounded(psycopg.Connection):
         def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
-            return super().wait(_until(gen, time.monotonic() + silence_s), *args, **kwargs)
+            bounded = _until(gen, time.monotonic() + silence_s)
+            base: Any = super()
+            return base.wait(bounded, *args, **kwargs)
 
     def _until(steps: Any, until_s: float) -> Generator[Any, Any, Any]:
         try:

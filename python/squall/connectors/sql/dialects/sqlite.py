@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from importlib import import_module
 from typing import Any
@@ -40,7 +40,7 @@ class Sqlite(Dialect):
         """Nothing is to be ended."""
 
     @contextmanager
-    def _transaction(self, raw: Any) -> Iterator[None]:
+    def _transaction(self, raw: Any) -> Generator[None]:
         raw.execute("BEGIN IMMEDIATE")  # a lock for reading first could meet another's, and neither could write
         try:
             yield

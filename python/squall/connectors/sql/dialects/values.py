@@ -12,7 +12,6 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any, cast
 from uuid import UUID
 
-ADDRESSES = (IPv4Address, IPv4Network, IPv6Address, IPv6Network)
 PLAIN = (int, float, str, bytes, bool, type(None))
 
 
@@ -24,27 +23,25 @@ def plain(value: Any) -> Any:
     Raises:
         TypeError: no column can have it.
     """
-    match value:
-        case Enum():
-            return plain(value.value)
-        case bool() | int() | float() | str() | bytes() | None:
-            return value
-        case datetime():
-            return value.isoformat(" ")
-        case date() | time():
-            return value.isoformat()
-        case timedelta():
-            return f"{value.days} days {value.seconds}.{value.microseconds:06} seconds"
-        case Decimal() | UUID():
-            return str(value)
-        case bytearray() | memoryview():
-            return bytes(value)
-        case _ if isinstance(value, ADDRESSES):
-            return str(value)
-        case _ if isinstance(value, Mapping | list | tuple) or (is_dataclass(value) and not isinstance(value, type)):
-            return json_text(value)
-        case _ if callable(getattr(value, "item", None)) and getattr(value, "shape", None) == ():
-            return plain(value.item())  # a scalar of numpy
+    if isinstance(value, Enum):
+        return plain(value.value)
+    if value is None or isinstance(value, bool | int | float | str | bytes):
+        return value
+    if isinstance(value, datetime):
+        return value.isoformat(" ")
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return f"{value.days} days {value.seconds}.{value.microseconds:06} seconds"
+    if isinstance(value, Decimal | UUID | IPv4Address | IPv4Network | IPv6Address | IPv6Network):
+        return str(value)
+    if isinstance(value, bytearray | memoryview):
+        return bytes(cast("bytearray", value))
+    if isinstance(value, Mapping | list | tuple) or (is_dataclass(value) and not isinstance(value, type)):
+        return json_text(value)
+    item: Any = getattr(value, "item", None)
+    if callable(item) and getattr(value, "shape", None) == ():
+        return plain(item())  # a scalar of numpy
     raise TypeError(f"no column can have a {type(value).__name__}")
 
 
