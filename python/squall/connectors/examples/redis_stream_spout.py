@@ -14,6 +14,7 @@ class Total(Bolt):
         self.euros: dict[str, float] = {}
 
     def process(self, article: str, euros: float) -> tuple[str, float]:
+        """Adds an order."""
         self.euros[article] = self.euros.get(article, 0.0) + euros
         return article, self.euros[article]
 

@@ -80,9 +80,10 @@ class FileSink(Bolt):
     batch_max = 1024  # no wait: what comes in during a sync is the next batch
     hold_max = 3600.0  # a slow disk slows, it does not fail
 
-    def __new__(cls, path: str | Path = "", **_options: Any) -> Self:  # pyright: ignore[reportInconsistentConstructor]
+    def __new__(cls, *given: Any, **_options: Any) -> Self:  # pyright: ignore[reportInconsistentConstructor]
         """A sink of files on disk, or of a store."""
-        if cls is FileSink and is_address(str(path)):
+        path = str(given[0] if given else _options.get("path", ""))
+        if cls is FileSink and is_address(path):
             from squall.connectors.files.store_sink import StoreFileSink
 
             cls = cast("type[Self]", StoreFileSink)

@@ -13,7 +13,7 @@ from squall.connectors.redis.entries import Entry
 
 FIRST = "0-0"
 MOST = (1 << 64) - 1
-LAST = f"{MOST}-{MOST}"
+LAST = f"{MOST}-{MOST - 1}"  # the very greatest stands for ">"
 
 
 def entries_of(answer: Any) -> list[tuple[str, list[Entry]]]:
