@@ -10,6 +10,7 @@ import pytest
 from squall import Bolt, Spout, Topology
 from squall.connectors.files import Csv, FileSink, FileSpout, JsonLines, Parquet, Text
 from squall.connectors.http import HttpSink, HttpSpout
+from squall.connectors.sql import SqlLookup, SqlSink, SqlSpout
 from squall.connectors.stdin import StdinSpout
 from squall.connectors.tcp import Delimiter, Fixed, LengthPrefix, Lines, TcpFeeder, TcpSink, TcpSpout
 from squall.connectors.udp import UdpSink, UdpSpout
@@ -20,6 +21,34 @@ from .junk import JUNK
 from .test_definitions import checked, numbers
 
 PORT = "127.0.0.1:1"
+
+
+def _sink(
+    url: str, table: Any = "a", columns: Any = None, upsert: Any = None, create: Any = False, batch: Any = 1,
+    timeout: Any = 1,
+) -> SqlSink:  # fmt: skip
+    return SqlSink(url, table, columns=columns, upsert=upsert, create=create, batch=batch, timeout=timeout)
+
+
+def _lookup(
+    url: str, source: Any = "a", keys: Any = ("a",), outputs: Any = ("b",), missing: Any = "null", cache: Any = 1,
+    ttl: Any = 1, batch: Any = 1, timeout: Any = 1,
+) -> SqlLookup:  # fmt: skip
+    return SqlLookup(
+        url, source, keys=keys, outputs=outputs, missing=missing, cache=cache, ttl=ttl, batch=batch, timeout=timeout
+    )
+
+
+def _spout(
+    url: str, source: Any = "a", columns: Any = ("a",), cursor: Any = "a", key: Any = None, every: Any = 1,
+    lag: Any = 0, begin: Any = None, page: Any = 1, timeout: Any = 1,
+) -> SqlSpout:  # fmt: skip
+    return SqlSpout(
+        url, source, columns=columns, cursor=cursor, key=key, every=every, lag=lag, begin=begin, page=page,
+        timeout=timeout,
+    )  # fmt: skip
+
+
 MAKERS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "TcpSpout.listen": (TcpSpout.listen, (PORT,)),
     "TcpSpout.connect": (TcpSpout.connect, (PORT,)),
@@ -34,6 +63,9 @@ MAKERS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "FileSpout": (FileSpout, ("*.txt",)),
     "FileSink": (FileSink, ("a.txt",)),
     "StdinSpout": (StdinSpout, ()),
+    "SqlSink": (_sink, ("sqlite:///a.db",)),
+    "SqlLookup": (_lookup, ("sqlite:///a.db",)),
+    "SqlSpout": (_spout, ("sqlite:///a.db",)),
 }
 FRAMINGS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "Lines": (Lines, {}),

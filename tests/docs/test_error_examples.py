@@ -22,6 +22,7 @@ from squall.cli.app import exit_code_of
 from squall.cli.explaining import pages
 from squall.connectors.files import Csv, FileSink
 from squall.connectors.http import HttpSink, HttpSpout
+from squall.connectors.sql import SqlSink
 from squall.connectors.tcp import LengthPrefix, Lines, TcpFeeder, TcpSink, TcpSpout, Tls
 from squall.errors import SquallError
 from squall.planner.validate import validate
@@ -165,6 +166,7 @@ def run_python(code: str, caplog: pytest.LogCaptureFixture) -> set[str]:
         "Csv": Csv,
         "HttpSink": HttpSink,
         "HttpSpout": HttpSpout,
+        "SqlSink": SqlSink,
     }
     with LocalCluster(running, mock_sources={"words": []}) as cluster:
         try:

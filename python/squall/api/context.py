@@ -115,6 +115,7 @@ class TaskRuntime(Protocol):
     task_count: int
     worker: int
     settings: Mapping[str, Any]
+    inputs: Mapping[str, Mapping[str, object]]
     log: LoggerAdapter[Logger]
     random: Random
 
@@ -181,6 +182,14 @@ class TopologyContext:
     def settings(self) -> Mapping[str, Any]:
         """The component's settings, by key."""
         return self._runtime.settings
+
+    @property
+    def inputs(self) -> Mapping[str, Mapping[str, object]]:
+        """The fields of each stream that comes in, with the types that are declared for them, else None.
+
+        Streams are called `COMPONENT/STREAM`; a spout has none.
+        """
+        return self._runtime.inputs
 
     @property
     def work_dir(self) -> Path:

@@ -19,7 +19,7 @@ from squall._core import Tuple
 from squall.api.components import Bolt, Spout
 from squall.api.context import TopologyContext
 from squall.connectors.sending.backoff import Backoff
-from squall.errors import ClusterError, Defect
+from squall.errors import ClusterError, Defect, DropTuple
 
 log = logging.getLogger("squall.connectors")
 FOR_EVER_S = 1e9
@@ -55,17 +55,15 @@ class Source(Spout):
     delivery: ClassVar[Delivery]
 
 
-class Sink(Bolt):
-    """A bolt that gives its rows to another system: a subclass says how to reach it and how to write a batch.
+class RemoteBolt(Bolt):
+    """A bolt that needs another system for what it does: a subclass says how to reach it and what to do with a batch.
 
-    In: any stream.
-    Delivery: at least once: a row is acked when `write` came back, so when the other system has confirmed it. While
-        that is away the batch is kept and tried again after 0.1 s, doubled up to 5 s, in its order; the task takes
-        nothing else, and the topology slows down. A batch that fails otherwise is halved until the row that is to
-        blame is found: that one fails, the others go through.
+    Delivery: while the other system is away the batch is kept and tried again after 0.1 s, doubled up to 5 s, in its
+        order; the task takes nothing else, and the topology slows down. A batch that fails otherwise is halved until
+        the row that is to blame is found: that one fails, the others go through.
     Metrics: counters `rows`, `batches` and `errors` (rows of which a try failed), gauge `waiting_s`: for how long the
         other system has been away.
-    Threading: on a thread of its own. What comes in during a write is the next batch.
+    Threading: on a thread of its own. What comes in during a call is the next batch.
     """
 
     blocking = True
@@ -81,7 +79,7 @@ class Sink(Bolt):
         raise NotImplementedError
 
     def connect(self) -> None:
-        """Makes what `write` needs; called before the first row, and again after `Unavailable`.
+        """Makes what `handle` needs; called before the first row, and again after `Unavailable`.
 
         Raises:
             Unavailable: not now.
@@ -89,13 +87,13 @@ class Sink(Bolt):
         """
         raise NotImplementedError
 
-    def write(self, rows: Sequence[Tuple]) -> Sequence[Exception | None] | None:
-        """Writes rows of one stream, in their order; comes back when the other system has confirmed them.
+    def handle(self, rows: Sequence[Tuple]) -> Sequence[object] | None:
+        """Does what is to be done with rows of one stream.
 
-        Returns: None: all of them; else for each row why it failed, or None.
+        Returns: for each row what it puts out, or why it failed; None: none puts out anything.
 
         Raises:
-            Unavailable: not now; all are written again when it is back.
+            Unavailable: not now; all come again when it is back.
             DeadLetter: the other system refuses one of them for good.
             Exception: something else failed.
         """
@@ -109,7 +107,7 @@ class Sink(Bolt):
 
     def open(self, context: TopologyContext) -> None:
         """Connects; where that is not possible for now the run begins and waits with its first row."""
-        self._written, self._batches = context.counter("rows"), context.counter("batches")
+        self._handled, self._batches = context.counter("rows"), context.counter("batches")
         self._errors = context.counter("errors")
         self._backoff = Backoff(None, Random())
         self._is_connected, self._away_since_s = False, None
@@ -121,15 +119,15 @@ class Sink(Bolt):
 
     _away_since_s: float | None
 
-    def process_batch(self, tuples: list[Tuple]) -> list[Exception | None] | None:
-        """Writes a batch, whatever it takes."""
-        outcome: list[Exception | None] = [None] * len(tuples)
+    def process_batch(self, tuples: list[Tuple]) -> list[object] | None:
+        """Has a batch handled, whatever it takes."""
+        outcome: list[object] = [None] * len(tuples)
         parts = deque([range(len(tuples))])
         while parts:
             part = parts.popleft()
             try:
                 self._reach(later=True)
-                told = self.write(tuples[part.start : part.stop])
+                told = self.handle(tuples[part.start : part.stop])
             except Unavailable as error:
                 parts.appendleft(part)
                 self._away(error, len(tuples))
@@ -144,11 +142,11 @@ class Sink(Bolt):
                 self._is_back()
                 if told is not None:
                     outcome[part.start : part.stop] = told
-                written = len(part) if told is None else told.count(None)
-                self._written.add(written)
-                self._errors.add(len(part) - written)
+                failed = sum(map(_is_failure, told)) if told is not None else 0
+                self._handled.add(len(part) - failed)
+                self._errors.add(failed)
                 self._batches.add()
-        return outcome if any(outcome) else None
+        return outcome if any(output is not None for output in outcome) else None
 
     def close(self) -> None:
         """Disconnects."""
@@ -185,13 +183,13 @@ class Sink(Bolt):
             time.sleep(pause_s)
 
     def tell_away(self, error: Unavailable, waiting: int) -> None:
-        """Tells of an outage once, until it is over; for a `write` that waits by itself."""
+        """Tells of an outage once, until it is over; for a `handle` that waits by itself."""
         if self._away_since_s is None:
             self._away_since_s = time.monotonic()
             why = str(error)
             more = (("because", why),) if "\n" in why else ()
             facts = (*more, ("waiting", f"{waiting} rows, and what comes after them"))
-            fix = "nothing is lost: rows are written when it is back; see that it runs, and that it can be reached"
+            fix = "nothing is lost: what waits goes on when it is back; see that it runs, and that it can be reached"
             message = f"{self.where()} is not available: {why.partition(chr(10))[0]}"  # what views show of an error
             defect = Defect("sink_unavailable", message, facts, fix)
             self.context.report_error(ClusterError(defect, retryable=True))
@@ -205,6 +203,34 @@ class Sink(Bolt):
     def _waiting_s(self) -> float:
         since_s = self._away_since_s  # read once: the loop asks while the sink's thread goes on
         return 0.0 if since_s is None else time.monotonic() - since_s
+
+
+def _is_failure(output: object) -> bool:
+    return isinstance(output, Exception) and not isinstance(output, DropTuple)
+
+
+class Sink(RemoteBolt):
+    """A bolt that gives its rows to another system: a subclass says how to reach it and how to write a batch.
+
+    In: any stream.
+    Delivery: at least once: a row is acked when `write` came back, so when the other system has confirmed it.
+    """
+
+    def write(self, rows: Sequence[Tuple]) -> Sequence[Exception | None] | None:
+        """Writes rows of one stream, in their order; comes back when the other system has confirmed them.
+
+        Returns: None: all of them; else for each row why it failed, or None.
+
+        Raises:
+            Unavailable: not now; all are written again when it is back.
+            DeadLetter: the other system refuses one of them for good.
+            Exception: something else failed.
+        """
+        raise NotImplementedError
+
+    def handle(self, rows: Sequence[Tuple]) -> Sequence[object] | None:
+        """Writes them."""
+        return self.write(rows)
 
 
 @runtime_checkable

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from squall import _core
 from squall.api.context import Counter, Histogram, Timer
 from squall.errors import Defect, TopologyError
-from squall.model.graph import ComponentSpec, Plan, TaskSpec
+from squall.model.graph import ComponentSpec, Plan, StreamId, TaskSpec
 from squall.runtime.watch import Life
 
 _T = TypeVar("_T")
@@ -51,6 +51,12 @@ class WorkerServices:
         return self.began_at + timedelta(seconds=self.worker.monotonic())
 
 
+def _fields_of(plan: Plan, source: StreamId) -> Mapping[str, object]:
+    """The fields of a stream with their declared types, else None."""
+    stream = plan.graph.components[source.component].streams[source.stream]
+    return {name: stream.types.get(name) for name in stream.fields}
+
+
 class ContextRuntime:
     """The worker as one task's context sees it."""
 
@@ -66,6 +72,9 @@ class ContextRuntime:
         self.worker = services.number
         self.life = services.life
         self.settings: Mapping[str, Any] = spec.settings
+        self.inputs: Mapping[str, Mapping[str, object]] = {
+            str(one.source): _fields_of(services.plan, one.source) for one in spec.inputs
+        }
         extra = {"component": spec.name, "task": task.task_id, "worker": services.number}
         self.log: LoggerAdapter[Logger] = LoggerAdapter(getLogger(f"squall.user.{spec.name}"), extra)
         self.random = Random(f"{services.seed}/{task.task_id}")

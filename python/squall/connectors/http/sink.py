@@ -16,7 +16,7 @@ from squall.connectors.contract import Delivery
 from squall.connectors.extras import need
 from squall.connectors.http.answers import WAIT_S, Failed, Refused, Taken, Wait, meaning, shown
 from squall.connectors.http.options import check_count, check_one_of, refused
-from squall.connectors.http.secrets import resolved
+from squall.connectors.secrets import resolved
 from squall.errors import DeadLetter, RetryTuple, repr_of
 from squall.model.durations import Seconds, seconds_or_none
 
