@@ -73,6 +73,10 @@ CONNECTORS = (
     Connector("squall.connectors.sql:SqlSpout", "source", "SQL databases", "sql_spout", "postgresql", "sqlalchemy"),
     Connector("squall.connectors.sql:SqlSink", "sink", "SQL databases", "sql_sink", "postgresql", "sqlalchemy"),
     Connector("squall.connectors.sql:SqlLookup", "lookup", "SQL databases", "sql_lookup", "postgresql", "sqlalchemy"),
+    Connector("squall.connectors.redis:RedisStreamSpout", "source", "Redis", "redis_stream_spout", "redis", "redis"),
+    Connector("squall.connectors.redis:RedisStreamSink", "sink", "Redis", "redis_stream_sink", "redis", "redis"),
+    Connector("squall.connectors.redis:RedisStore", "sink", "Redis", "redis_store", "redis", "redis"),
+    Connector("squall.connectors.redis:RedisLookup", "lookup", "Redis", "redis_lookup", "redis", "redis"),
     Connector("squall.connectors.stdin:StdinSpout", "source", "standard input", "stdin_spout"),
     Connector("squall.connectors.standard:Print", "sink", "standard output", "print"),
 )
