@@ -4,7 +4,7 @@ Threading: everything here is guarded by the interpreter lock; what says "any th
 Times are seconds (`float`), counts are exact.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from datetime import timedelta
 from os import PathLike
 from typing import Any, Literal, Protocol, TypeVar
@@ -352,7 +352,7 @@ class Worker:
         """The `drain` of bolt `task` is called now; `again`: and will be for what it executes from now on."""
     def emit_result(self, task: int, result: object, /) -> None:
         """Sends what `open`, `drain` or another call outside a tuple returned; unanchored."""
-    def bury(self, task: int, values: tuple[Any, ...], error: BaseException, /) -> None:
+    def bury(self, task: int, values: tuple[Any, ...], error: BaseException, id: Hashable | None = None, /) -> None:
         """A record of spout `task` that cannot be emitted becomes a dead letter; it counts as one of its outputs."""
     def pause(self, task: int, delay: float, /) -> None: ...
     def after(self, task: int, delay: float, function: Callable[..., object], args: tuple[Any, ...], /) -> int:

@@ -23,6 +23,7 @@ from squall.cli.explaining import pages
 from squall.connectors.files import Csv, FileSink
 from squall.connectors.http import HttpSink, HttpSpout
 from squall.connectors.kafka import KafkaSpout
+from squall.connectors.redis import RedisStore, RedisStreamSpout, String
 from squall.connectors.sql import SqlSink
 from squall.connectors.tcp import LengthPrefix, Lines, TcpFeeder, TcpSink, TcpSpout, Tls
 from squall.errors import SquallError
@@ -48,8 +49,10 @@ NEEDS_THE_WORLD = {
     "edit_invalid",
     "export_format",
     "extra_missing",
+    "file_changed",
     "file_cut",
     "file_gone",
+    "file_store_refused",
     "journal_corrupt",
     "journal_in_use",
     "journal_tasks",
@@ -77,6 +80,14 @@ NEEDS_THE_WORLD = {
     "positions_in_use",
     "receipt_invalid",
     "record_refused",
+    "redis_entries_gone",
+    "redis_entry_unreadable",
+    "redis_group_gone",
+    "redis_group_unseen",
+    "redis_key_type",
+    "redis_outputs",
+    "redis_refused",
+    "redis_stream_missing",
     "run_lost",
     "running_several",
     "running_twice",
@@ -84,6 +95,7 @@ NEEDS_THE_WORLD = {
     "sending_failed",
     "simulation_law",
     "sink_unavailable",
+    "source_unavailable",
     "tap_cut_off",
     "tap_limit",
     "tap_nothing",
@@ -180,6 +192,9 @@ def run_python(code: str, caplog: pytest.LogCaptureFixture) -> set[str]:
         "HttpSpout": HttpSpout,
         "KafkaSpout": KafkaSpout,
         "SqlSink": SqlSink,
+        "RedisStore": RedisStore,
+        "RedisStreamSpout": RedisStreamSpout,
+        "String": String,
     }
     with LocalCluster(running, mock_sources={"words": []}) as cluster:
         try:

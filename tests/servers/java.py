@@ -29,7 +29,8 @@ class JavaServer(Server):
         """What its JVM is told."""
         if self._is_learning:
             return [*self.compiling, f"-XX:ArchiveClassesAtExit={self._archive('part')}"]
-        shared = [f"-XX:SharedArchiveFile={self._archive()}"] if self._archive().exists() else []
+        archive = self._archive()
+        shared = [f"-XX:SharedArchiveFile={archive}"] if archive.exists() and archive.stat().st_size else []
         return [*self.compiling, *shared]
 
     @classmethod
@@ -41,12 +42,16 @@ class JavaServer(Server):
 
     @classmethod
     def learn(cls) -> None:
-        """Runs it once, and keeps the archive that it leaves."""
+        """Runs it once, and keeps the archive that it leaves; an empty one if this JVM leaves none."""
+        part = cls._archive("part")
+        part.unlink(missing_ok=True)
         server = cls()
         server._is_learning = True
         with server:
             server.stop()
-        cls._archive("part").rename(cls._archive())
+        if not part.exists():
+            part.touch()
+        part.rename(cls._archive())
 
     @classmethod
     def _archive(cls, suffix: str = "jsa") -> Path:

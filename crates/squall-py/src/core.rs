@@ -474,18 +474,26 @@ impl Core {
 
     /// A record that no bolt could take: counted as a root that failed once and is dead.
     #[cold]
-    pub fn bury_unsent(&self, py: Python<'_>, task: &Task, row: PyRow, error: PyErr) {
+    pub fn bury_unsent(&self, py: Python<'_>, task: &Task, row: PyRow, id: Option<Py<PyAny>>, error: PyErr) {
         task.counts.errors.set(task.counts.errors.get() + 1);
         let told = self.hooks(py).call_method1("error", (task.index, "decode", exception(py, &error)));
         if let Err(fault) = told {
             fault.write_unraisable(py, None);
         }
-        self.bury_judged(py, task, 0, row, error);
+        self.bury_judged(py, task, 0, row, id, error);
     }
 
-    /// The same of an error that was judged and told.
+    /// The same of an error that was judged and told. `id`: by which the spout is told when the letter is safe.
     #[cold]
-    pub fn bury_judged(&self, py: Python<'_>, task: &Task, stream: u16, row: PyRow, error: PyErr) {
+    pub fn bury_judged(
+        &self,
+        py: Python<'_>,
+        task: &Task,
+        stream: u16,
+        row: PyRow,
+        id: Option<Py<PyAny>>,
+        error: PyErr,
+    ) {
         let task = self.task(task.index);
         let Some(emitted) = task.default_stream().map(|stream| &stream.emitted) else { return };
         emitted.set(emitted.get() + 1);
@@ -499,7 +507,7 @@ impl Core {
             weight: 0,
             replay: 0,
             place: if task.spout().ordered.get() { task.spout().begin() } else { 0 },
-            id: std::ptr::null_mut(),
+            id: id.map_or(std::ptr::null_mut(), Py::into_ptr),
             row,
             emitted_ns: self.now_ns.get(),
         };

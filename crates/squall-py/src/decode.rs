@@ -84,7 +84,7 @@ impl Decode {
         let deaths = state.deaths_on(origin);
         if deaths >= DEAD_FROM {
             let value = pyo3::types::PyBytes::new(py, record).into_any().into_ptr();
-            core.bury_judged(py, task, UNDECODED, PyRow::single(value), fault::worker_killer(deaths));
+            core.bury_judged(py, task, UNDECODED, PyRow::single(value), None, fault::worker_killer(deaths));
             return Sent::Dead;
         }
         let Some(page) = &core.page else { return self.send(py, task, record) };
@@ -163,7 +163,7 @@ fn send_row(py: Python<'_>, task: &Task, row: PyRow) -> PyResult<()> {
 fn bury_text(py: Python<'_>, task: &Task, record: &[u8]) -> Sent {
     let error = PyErr::fetch(py);
     let value = pyo3::types::PyBytes::new(py, record);
-    task.core().bury_unsent(py, task, PyRow::single(value.into_any().into_ptr()), error);
+    task.core().bury_unsent(py, task, PyRow::single(value.into_any().into_ptr()), None, error);
     Sent::Dead
 }
 
@@ -178,6 +178,6 @@ fn bury(py: Python<'_>, task: &Task, record: &[u8], error: PyErr) -> Sent {
         return Sent::Emitted;
     }
     let value = pyo3::types::PyBytes::new(py, record);
-    core.bury_judged(py, task, UNDECODED, PyRow::single(value.into_any().into_ptr()), error);
+    core.bury_judged(py, task, UNDECODED, PyRow::single(value.into_any().into_ptr()), None, error);
     Sent::Dead
 }

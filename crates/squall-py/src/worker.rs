@@ -541,14 +541,21 @@ impl Worker {
         sent.map_err(|error| error.take(py))
     }
 
-    fn bury(&self, task: u32, values: &Bound<'_, PyTuple>, error: Bound<'_, PyAny>) -> PyResult<()> {
+    #[pyo3(signature = (task, values, error, id=None, /))]
+    fn bury(
+        &self,
+        task: u32,
+        values: &Bound<'_, PyTuple>,
+        error: Bound<'_, PyAny>,
+        id: Option<Py<PyAny>>,
+    ) -> PyResult<()> {
         let task = self.task(task)?;
         if !task.is_spout() {
             return Err(PyValueError::new_err("only a spout's records can become dead letters by themselves"));
         }
         let state = task.spout();
         state.emitted_in_poll.set(state.emitted_in_poll.get() + 1);
-        self.core().bury_unsent(values.py(), &task, crate::values::row_of(values)?, PyErr::from_value(error));
+        self.core().bury_unsent(values.py(), &task, crate::values::row_of(values)?, id, PyErr::from_value(error));
         Ok(())
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from datetime import datetime
 from itertools import accumulate, pairwise
 from logging import Logger, LoggerAdapter
@@ -131,7 +131,7 @@ class TaskRuntime(Protocol):
     def ended_prefix(self) -> int: ...
     def unended(self) -> tuple[int, list[int]]: ...
     def busy(self) -> dict[str, int]: ...
-    def dead_letter(self, values: tuple[object, ...], error: BaseException) -> None: ...
+    def dead_letter(self, values: tuple[object, ...], error: BaseException, id: Hashable | None) -> None: ...
     def report_error(self, error: BaseException) -> None: ...
     def counter(self, name: str) -> Counter: ...
     def histogram(self, name: str, buckets: Sequence[float] | None) -> Histogram: ...
@@ -267,13 +267,13 @@ class TopologyContext:
         """
         return self._runtime.busy()
 
-    def dead_letter(self, *values: object, error: BaseException) -> None:
+    def dead_letter(self, *values: object, error: BaseException, id: Hashable | None = None) -> None:
         """Makes a dead letter of a record that this spout cannot emit, and reports the error.
 
         It counts as an output, failed at its only try: towards the `limit` of `next_batch`, and in `ended_prefix`,
-        where it has ended when the letter is on disk.
+        where it has ended when the letter is on disk. Then `dead(id)` or `ack(id)` is called too, if an id is given.
         """
-        self._runtime.dead_letter(values, error)
+        self._runtime.dead_letter(values, error, id)
 
     def report_error(self, error: BaseException, /) -> None:
         """Shows an error among the component's, without failing anything."""

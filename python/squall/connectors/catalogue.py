@@ -72,9 +72,16 @@ CONNECTORS = (
     Connector("squall.connectors.files:FileSink", "sink", "files", "file_sink"),
     Connector("squall.connectors.kafka:KafkaSpout", "source", "Kafka", "kafka_spout", "kafka", "confluent_kafka"),
     Connector("squall.connectors.kafka:KafkaSink", "sink", "Kafka", "kafka_sink", "kafka", "confluent_kafka"),
+    Connector(
+        "squall.connectors.files.store_sink:StoreFileSink", "sink", "object stores", "store_file_sink", "s3", "s3fs"
+    ),
     Connector("squall.connectors.sql:SqlSpout", "source", "SQL databases", "sql_spout", "postgresql", "sqlalchemy"),
     Connector("squall.connectors.sql:SqlSink", "sink", "SQL databases", "sql_sink", "postgresql", "sqlalchemy"),
     Connector("squall.connectors.sql:SqlLookup", "lookup", "SQL databases", "sql_lookup", "postgresql", "sqlalchemy"),
+    Connector("squall.connectors.redis:RedisStreamSpout", "source", "Redis", "redis_stream_spout", "redis", "redis"),
+    Connector("squall.connectors.redis:RedisStreamSink", "sink", "Redis", "redis_stream_sink", "redis", "redis"),
+    Connector("squall.connectors.redis:RedisStore", "sink", "Redis", "redis_store", "redis", "redis"),
+    Connector("squall.connectors.redis:RedisLookup", "lookup", "Redis", "redis_lookup", "redis", "redis"),
     Connector("squall.connectors.stdin:StdinSpout", "source", "standard input", "stdin_spout"),
     Connector("squall.connectors.standard:Print", "sink", "standard output", "print"),
 )

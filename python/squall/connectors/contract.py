@@ -59,8 +59,8 @@ class RemoteBolt(Bolt):
     """A bolt that needs another system for what it does: a subclass says how to reach it and what to do with a batch.
 
     Delivery: while the other system is away the batch is kept and tried again after 0.1 s, doubled up to 5 s, in its
-        order; the task takes nothing else, and the topology slows down. A batch that fails otherwise is halved until
-        the row that is to blame is found: that one fails, the others go through.
+        order; the task takes nothing else, and the topology slows down. Of a batch that fails otherwise the rows that
+        are to blame fail, the others go through: the other system says which they are, or it is halved to find them.
     Metrics: counters `rows`, `batches` and `errors` (rows of which a try failed), gauge `waiting_s`: for how long the
         other system has been away.
     Threading: on a thread of its own. What comes in during a call is the next batch.
@@ -90,7 +90,9 @@ class RemoteBolt(Bolt):
     def handle(self, rows: Sequence[Tuple]) -> Sequence[object] | None:
         """Does what is to be done with rows of one stream.
 
-        Returns: for each row what it puts out, or why it failed; None: none puts out anything.
+        Returns:
+            None, or an entry a row: None, or what it puts out; `Unavailable`: that row comes again when the other
+            system is back; another exception: that row fails.
 
         Raises:
             Unavailable: not now; all come again when it is back.
@@ -122,31 +124,45 @@ class RemoteBolt(Bolt):
     def process_batch(self, tuples: list[Tuple]) -> list[object] | None:
         """Has a batch handled, whatever it takes."""
         outcome: list[object] = [None] * len(tuples)
-        parts = deque([range(len(tuples))])
+        parts = deque[Sequence[int]]([range(len(tuples))])
         while parts:
             part = parts.popleft()
             try:
                 self._reach(later=True)
-                told = self.handle(tuples[part.start : part.stop])
+                outputs = self.handle([tuples[at] for at in part] if len(part) < len(tuples) else tuples)
             except Unavailable as error:
                 parts.appendleft(part)
                 self._away(error, len(tuples))
             except Exception as error:
                 if len(part) > 1:
-                    middle = part.start + len(part) // 2
-                    parts.extendleft((range(middle, part.stop), range(part.start, middle)))
+                    middle = len(part) // 2
+                    parts.extendleft((part[middle:], part[:middle]))
                 else:
-                    outcome[part.start] = error
+                    outcome[part[0]] = error
                     self._errors.add()
             else:
-                self._is_back()
-                if told is not None:
-                    outcome[part.start : part.stop] = told
-                failed = sum(map(_is_failure, told)) if told is not None else 0
-                self._handled.add(len(part) - failed)
-                self._errors.add(failed)
                 self._batches.add()
+                if outputs is None:
+                    self._is_back()
+                    self._handled.add(len(part))
+                elif again := self._taken(part, outputs, outcome):
+                    parts.appendleft(again)
         return outcome if any(output is not None for output in outcome) else None
+
+    def _taken(self, part: Sequence[int], outputs: Sequence[object], outcome: list[object]) -> Sequence[int]:
+        """Notes what rows put out, or failed of; those that are to come again, after a while."""
+        again = [at for at, output in zip(part, outputs, strict=True) if isinstance(output, Unavailable)]
+        for at, output in zip(part, outputs, strict=True):
+            if not isinstance(output, Unavailable):
+                outcome[at] = output
+        failed = sum(map(_is_failure, outputs))
+        self._handled.add(len(part) - failed)
+        self._errors.add(failed - len(again))
+        if again:
+            self._away(next(output for output in outputs if isinstance(output, Unavailable)), len(again))
+        else:
+            self._is_back()
+        return again
 
     def close(self) -> None:
         """Disconnects."""
@@ -174,7 +190,7 @@ class RemoteBolt(Bolt):
             self.disconnect()
 
     def _away(self, error: Unavailable, waiting: int) -> None:
-        """Tells of an outage once, and waits a while if rows do."""
+        """Disconnects, tells of an outage, and waits a while if rows do."""
         self._leave()
         self.tell_away(error, waiting)
         pause_s = self._backoff.pause_s(time.monotonic())
@@ -217,9 +233,11 @@ class Sink(RemoteBolt):
     """
 
     def write(self, rows: Sequence[Tuple]) -> Sequence[Exception | None] | None:
-        """Writes rows of one stream, in their order; comes back when the other system has confirmed them.
+        """Writes rows of one stream, in their order; comes back when the other system has answered for all of them.
 
-        Returns: None: all of them; else for each row why it failed, or None.
+        Returns:
+            None: all are confirmed. Or an entry a row: None, or why it is not; `Unavailable`: that one alone is
+            written again.
 
         Raises:
             Unavailable: not now; all are written again when it is back.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from logging import Logger, LoggerAdapter, getLogger
@@ -155,9 +155,9 @@ class ContextRuntime:
                 busy[name] = busy.get(name, 0) + queued + held
         return busy
 
-    def dead_letter(self, values: tuple[object, ...], error: BaseException) -> None:
+    def dead_letter(self, values: tuple[object, ...], error: BaseException, id: Hashable | None) -> None:
         """A dead letter of a record that was never emitted."""
-        self._services.worker.bury(self._index, values, error)
+        self._services.worker.bury(self._index, values, error, id)
 
     def report_error(self, error: BaseException) -> None:
         """Adds to the component's errors."""

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Self, cast
 
 from squall._core import Tuple
 from squall.api.components import Bolt
@@ -15,6 +15,7 @@ from squall.connectors.contract import Delivery
 from squall.connectors.extras import need
 from squall.connectors.files.compression import Compression, is_compression, packing_of, suffix_for
 from squall.connectors.files.formats.text import Text
+from squall.connectors.files.stores import check_one_store, is_address
 from squall.connectors.files.writing.layout import Layout, Rotation
 from squall.connectors.files.writing.open_files import OpenFiles, Plan
 from squall.connectors.files.writing.options import refused
@@ -26,6 +27,7 @@ from squall.errors import RetryTuple, repr_of
 
 WAIT_S = 1.0
 DEFAULT_MAX_OPEN = 64
+DEFAULT_HELD = 200_000
 
 
 class FileSink(Bolt):
@@ -40,6 +42,11 @@ class FileSink(Bolt):
         last row. With `rotate` a file has a hidden name (`.NAME.KIND.open`) until it is full or old, and then
         appears whole, as `NAME-TIME-TASK.SUFFIX`, by a rename. What a process that died had written of it, each acked
         row, appears when a sink of the same path is next opened, whatever its format, compression, suffix and rotation.
+    Stores: an address such as `s3://bucket/out/part.parquet` or `webhdfs://host:9870/out/part.csv` is of any store that
+        fsspec knows. Such a store cannot append, so an input is acked when its file is complete there: `rotate` bounds
+        the delay, and how much a crash repeats; `held_max` the rows that wait for it, in a local file meanwhile. A file
+        is seen when it is whole. What a killed upload of the same task left is removed when the sink is next opened.
+        While the store is away rows wait, and nothing fails.
     Bound: `max_open_files` files are open; the one that was longest without a row is closed, and published.
     Metrics: counters `rows`, `bytes` (before compression) and `files` (published), gauge `open files`.
     Threading: on a thread of its own, so that a slow disk holds up nothing else.
@@ -54,20 +61,33 @@ class FileSink(Bolt):
             (`pip install "squall[zstd]"`).
         fsync: False acks when the operating system has the row: faster, and as safe unless the machine itself fails.
         max_open_files: with fields in the path.
+        held_max: of a store: most rows that a task holds; then the file with most of them is finished.
+        storage: what fsspec's client of the store is given: `{"key": "env:KEY", "secret": "env:SECRET"}`; `env:NAME` is
+            read from the environment of the worker, and shown nowhere.
 
     Raises:
         TopologyError: `file_option`, `file_format` or `extra_missing`.
+        ConfigError: `file_store_refused`, `file_store_options` or `secret_missing`, when it is opened.
     """
 
     delivery: ClassVar[Delivery] = Delivery(
         "at least once",
         "as given, in each file",
-        "nothing is lost; rows that were not acked are written again",
-        "local file systems of Linux; text, CSV, JSON lines, Parquet; gzip, zstd",
+        "nothing is lost; rows that were not acked are written again, in a store those of files that were not complete",
+        "local file systems of Linux; S3 (moto 5, an emulator); HDFS 3.4 by WebHDFS",
     )
     blocking = True
     batch_max = 1024  # no wait: what comes in during a sync is the next batch
     hold_max = 3600.0  # a slow disk slows, it does not fail
+
+    def __new__(cls, *given: Any, **_options: Any) -> Self:  # pyright: ignore[reportInconsistentConstructor]
+        """A sink of files on disk, or of a store."""
+        path = given[0] if given else _options.get("path")
+        if cls is FileSink and isinstance(path, str) and is_address(path):
+            from squall.connectors.files.store_sink import StoreFileSink
+
+            cls = cast("type[Self]", StoreFileSink)
+        return super().__new__(cls)
 
     def __init__(
         self,
@@ -78,6 +98,8 @@ class FileSink(Bolt):
         compression: Compression = "auto",
         fsync: bool = True,
         max_open_files: int = DEFAULT_MAX_OPEN,
+        held_max: int = DEFAULT_HELD,
+        storage: Mapping[str, Any] | None = None,
     ) -> None:
         self._format: WrittenFormat = Text() if format is None else format
         self._fsync, self._max_open = fsync, max_open_files
@@ -88,6 +110,7 @@ class FileSink(Bolt):
             ("path", path, isinstance(cast("object", path), str | Path), "give a text or a Path"),
             ("compression", compression, is_compression(compression), 'give "auto", "gzip", "zstd" or None'),
             ("max_open_files", max_open_files, is_count(max_open_files), "give a whole number from 1"),
+            ("held_max", held_max, is_count(held_max), "give a whole number from 1"),
             ("rotate", rotate, rotate is None or isinstance(cast("object", rotate), Rotation), "give Rotation(…)"),
         ):
             if not is_right:
@@ -100,8 +123,10 @@ class FileSink(Bolt):
         if packing == "zstd":
             need("zstd", "zstandard", "FileSink that compresses with zstd")
         self._staged = Staged(self._format.log, packing or self._format.seal)
-        self._rotate = rotate or (Rotation() if self._staged.seal else None)
-        self._layout = Layout(str(path), suffix_for(str(path), packing))
+        store = check_one_store("FileSink", (str(path),), storage)
+        self._store, self._held_max = store, held_max
+        self._rotate = rotate or (Rotation() if self._staged.seal or store else None)
+        self._layout = Layout(store.path(str(path)) if store else str(path), suffix_for(str(path), packing))
 
     def open(self, context: Any) -> None:
         """Publishes what a run that was killed had left, and opens the file if it is one."""

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from squall.api.components import Spout
 from squall.api.context import TopologyContext
-from squall.connectors.contract import Delivery
+from squall.connectors.contract import Delivery, Unavailable
 from squall.connectors.files.compression import Compression, is_compression
 from squall.connectors.files.formats.text import Text
 from squall.connectors.files.reading.format import Opening, ReadFormat
-from squall.connectors.files.reading.found import Order, check_patterns, found_by
+from squall.connectors.files.reading.found import Order
 from squall.connectors.files.reading.outgoing import Outgoing
 from squall.connectors.files.reading.progress import Progress
+from squall.connectors.files.reading.remote import Objects, Whole
 from squall.connectors.files.reading.task_files import TaskFiles, Wanted
+from squall.connectors.files.stores import check_one_store
 from squall.connectors.framing import is_count
 from squall.errors import Defect, Exhausted, TopologyError, repr_of
 from squall.model.durations import seconds_or_none
@@ -36,8 +40,12 @@ class FileSpout(Spout):
     Bound: two blocks of 256 KiB of each open file, and 256 open files; a record has at most `max_record` bytes.
         The position of a task has room for some 17,000 files that were read to their end, or 8,000 that are followed.
     Cost: a compressed file is decompressed again up to the place where a run goes on.
+    Stores: an address such as `s3://bucket/in/*.csv` or `webhdfs://host:9870/in/*.csv` names objects of any store that
+        fsspec knows. They are read in blocks, by a thread of its own. An object is known again by its path and version
+        (ETag, or time and size); one that has changed is told, and read from its start. It is whole when it appears:
+        with `follow` new objects are waited for, and none grows. While the store is away, reading waits.
     Args:
-        files: paths or patterns (`*`, `?`, `[…]`, `**` for folders in folders, `~`).
+        files: paths or patterns (`*`, `?`, `[…]`, `**` for folders in folders, `~`), or addresses of one store.
             A file that several match is read once.
         format: `Text`, `Csv`, `JsonLines` or `Parquet`.
         follow: also wait for new files and for what is added to them, as `tail -F` does. A renamed file is read on; one
@@ -47,19 +55,22 @@ class FileSpout(Spout):
         order: of the files, by `"name"` or by `"age"`, oldest change first.
         max_record: longest line, in bytes.
         look_every: with `follow`, seconds between two looks for new and renamed files.
+        storage: what fsspec's client of the store is given: `{"key": "env:KEY", "secret": "env:SECRET"}`; `env:NAME` is
+            read from the environment of the worker, and shown nowhere.
 
     Several tasks share the files.
 
     Raises:
         TopologyError: `file_spout_argument` or `file_format`, when it is made.
         StateError: `file_not_found`, `file_not_regular` or `file_unreadable`, when it is opened.
+        ConfigError: `file_store_refused`, `file_store_options` or `secret_missing`, when it is opened.
     """
 
     delivery: ClassVar[Delivery] = Delivery(
         "at least once",
         "files one after the other, records in theirs; followed files as they grow",
         "nothing is lost; what had ended behind a record that had not comes again",
-        "local file systems of Linux; text, CSV, JSON lines, Parquet; gzip, zstd",
+        "local file systems of Linux; S3 (moto 5, an emulator); HDFS 3.4 by WebHDFS",
     )
     outputs: ClassVar[Any] = ()
 
@@ -74,8 +85,10 @@ class FileSpout(Spout):
         order: Order = "name",
         max_record: int = DEFAULT_MAX_RECORD,
         look_every: float = 1.0,
+        storage: Mapping[str, Any] | None = None,
     ) -> None:
         patterns, format = _patterns(files), Text() if format is None else format
+        store = check_one_store("FileSpout", patterns, storage)
         for name, value, is_right, fix in (
             ("compression", compression, is_compression(compression), "give auto, gzip, zstd or None"),
             ("order", order, _is_one_of(order, "name", "age"), "give name or age"),
@@ -87,24 +100,30 @@ class FileSpout(Spout):
         if isinstance(format, type) or not callable(getattr(type(format), "outputs", None)):
             fix = "give Text(), Csv() or another format of this module"
             raise _wrong(f"FileSpout has format={repr_of(format)}", fix)
+        self._format_name = type(format).__name__
         opening = Opening(compression, max_record, follow)
+        if store is not None:
+            opening, format = replace(opening, files=Objects(store)), Whole(format)
+            object.__setattr__(self, "blocking", True)
         self._wanted = Wanted(patterns, order, format, opening, look_every)
         if follow is True:
             object.__setattr__(self, "idle_wait", FOLLOWED_IDLE_S)
         object.__setattr__(self, "outputs", format.outputs(self._first_path, opening))
 
     def _first_path(self) -> str | None:
-        return next((file.path for file in found_by(self._wanted.patterns, self._wanted.order)), None)
+        found = self._wanted.opening.files.found_by(self._wanted.patterns, self._wanted.order)
+        return next((file.path for file in found), None)
 
     # -- life ------------------------------------------------------------------------------------------------------
 
     def open(self, context: TopologyContext) -> None:
         """Finds the files."""
         self._context = context
-        self._progress = Progress(type(self._wanted.format).__name__)
+        self._progress = Progress(self._format_name)
         self._files = TaskFiles(self._wanted, context, self._progress)
         self._outgoing = Outgoing(context)
-        check_patterns(self._wanted.patterns, follow=self._wanted.opening.follow)
+        with suppress(Unavailable):  # then the first poll says so, and the next ones try again
+            self._wanted.opening.files.check_patterns(self._wanted.patterns, follow=self._wanted.opening.follow)
         context.gauge("bytes_read", self._files.bytes_read)
         context.gauge("bytes_total", self._files.bytes_total)
 

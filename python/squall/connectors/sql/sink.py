@@ -44,7 +44,8 @@ class SqlSink(Sink):
     Order: rows of a task in their order; of several with one key the last one stays. Group by the key if there are
         several tasks. A row that failed and is tried again comes after those that did not.
     Bound: a batch has `batch` rows, and all that it holds is in memory twice.
-    Metrics: counters `rows` and `batches`, gauge `waiting_s`.
+    Metrics: counters `rows`, `batches` and `errors` (rows of which a try failed), gauge `waiting_s`: for how long the
+        database has been away.
     Threading: on a thread of its own, with one connection for each task.
     Args:
         url: `postgresql://`, `mariadb://` or `sqlite:///FILE`. `env:NAME` for the password, the user or the whole is

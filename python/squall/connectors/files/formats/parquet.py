@@ -74,15 +74,15 @@ class Parquet:
             return self._names
         path = first()
         check_read(path is not None, self, "there is no file whose schema names the columns: give `fields`")
-        return tuple(columns_of(cast("str", path)))
+        return tuple(columns_of(opening.files.source(cast("str", path))))
 
     def reader(self, path: str, place: Place, opening: Opening) -> Reader | None:
         """Rows of a file."""
-        have = columns_of(path)
+        have = columns_of(opening.files.source(path))
         columns = list(self._names or have)
         if missing := [name for name in columns if name not in have]:
             raise ValueError(f"it has no column {', '.join(missing)}; it has {', '.join(have)}")
-        return ParquetReader(path, place, columns, batches=self.batches)
+        return ParquetReader(opening.files.source(path), place, columns, batches=self.batches)
 
     # -- written ---------------------------------------------------------------------------------------------------
 

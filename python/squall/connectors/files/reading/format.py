@@ -9,16 +9,17 @@ from typing import Protocol
 from squall.connectors.files.compression import Compression, packing_of
 from squall.connectors.files.reading.blocks import Blocks
 from squall.connectors.files.reading.chunks import Place, Reader
-from squall.connectors.files.reading.raw import open_raw
+from squall.connectors.files.reading.local import DISK, Files
 
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """How files are opened."""
+    """How files are opened, and where they lie."""
 
     compression: Compression
     max_record: int
     follow: bool
+    files: Files = DISK
 
     def is_compressed(self, path: str) -> bool:
         """Whether a file is compressed."""
@@ -30,7 +31,7 @@ class Opening:
         Raises:
             OSError: it cannot be opened.
         """
-        return Blocks(open_raw(path, self.compression, place.offset), place.offset, self.max_record)
+        return Blocks(self.files.raw(path, self.compression, place.offset), place.offset, self.max_record)
 
 
 class ReadFormat(Protocol):

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from importlib import import_module
 from io import UnsupportedOperation
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 from squall.connectors.extras import need
 from squall.connectors.files.compression import Compression, packing_of
@@ -41,14 +41,23 @@ def open_raw(path: str, compression: Compression, offset: int) -> Raw:
     Raises:
         OSError: it cannot be opened.
     """
+    return unpacked(path, compression, offset, lambda: open(path, "rb")) or PlainFile(path, offset)
+
+
+def unpacked(path: str, compression: Compression, offset: int, open_packed: Callable[[], IO[bytes]]) -> Raw | None:
+    """The uncompressed bytes of a file; None: it is not compressed.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
     match packing_of(path, compression):
         case None:
-            return PlainFile(path, offset)
+            return None
         case "gzip":
-            return _Compressed(path, _gzip(), offset)
+            return _Compressed(open_packed(), _gzip(), offset)
         case "zstd":
             need("zstd", "zstandard", "a file that is compressed with zstd")
-            return _Compressed(path, _zstd(), offset)
+            return _Compressed(open_packed(), _zstd(), offset)
 
 
 class PlainFile:
@@ -113,8 +122,8 @@ class _Compressed:
     Bound: what a piece of 64 KiB gives is held: with gzip at most 64 MiB, of a file that is made to be large.
     """
 
-    def __init__(self, path: str, decoder: Callable[[], Decoder], offset: int) -> None:
-        self._file = open(path, "rb")  # noqa: SIM115 (`close` does)
+    def __init__(self, file: IO[bytes], decoder: Callable[[], Decoder], offset: int) -> None:
+        self._file = file
         self._new_decoder = decoder
         self._decoder: Decoder | None = None
         """None between two members."""

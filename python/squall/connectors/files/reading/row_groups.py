@@ -20,13 +20,14 @@ class ParquetReader:
     """One Parquet file from a place on.
 
     Args:
+        source: a path, or an open file that knows its `size`.
         batches: whether an output is an Arrow record batch, and not a row.
     """
 
-    def __init__(self, path: str, place: Place, columns: Sequence[str], *, batches: bool) -> None:
-        self._file: Any = _parquet().ParquetFile(path)
+    def __init__(self, source: Any, place: Place, columns: Sequence[str], *, batches: bool) -> None:
+        self._file: Any = _parquet().ParquetFile(source)
         self._columns, self._batches = list(columns), batches
-        self._bytes = os.path.getsize(path)
+        self._bytes = os.path.getsize(source) if isinstance(source, str) else source.size
         self._groups = range(self._file.num_row_groups)
         self._chunks = self._read_from(place)
         self._group = place.offset
@@ -56,9 +57,9 @@ class ParquetReader:
         self._file.close()
 
 
-def columns_of(path: str) -> list[str]:
-    """The columns that a file has."""
-    return list(_parquet().read_schema(path).names)
+def columns_of(source: Any) -> list[str]:
+    """The columns that a file has: a path, or an open file."""
+    return list(_parquet().read_schema(source).names)
 
 
 def _parquet() -> Any:

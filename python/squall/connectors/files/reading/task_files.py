@@ -14,11 +14,7 @@ from squall.connectors.files.reading.found import (
     Found,
     Head,
     Order,
-    check_patterns,
-    found_by,
-    head_of,
     is_part_of,
-    renamed,
 )
 from squall.connectors.files.reading.progress import Progress
 from squall.connectors.files.reading.tracked import Tracked
@@ -50,6 +46,7 @@ class TaskFiles:
 
     def __init__(self, wanted: Wanted, context: TopologyContext, progress: Progress) -> None:
         self._wanted, self._context, self._progress = wanted, context, progress
+        self._files = wanted.opening.files
         self._tracked: dict[tuple[int, int], Tracked] = {}
         self._waiting: deque[Tracked] = deque()
         self._gone: set[tuple[int, int]] = set()
@@ -89,6 +86,7 @@ class TaskFiles:
         """Closes the files."""
         for tracked in self._tracked.values():
             tracked.close()
+        self._files.close()
 
     def bytes_read(self) -> float:
         """Bytes on disk that were read, with those that were read by earlier runs."""
@@ -113,8 +111,8 @@ class TaskFiles:
         known = self._progress.known.get(key)
         if known is None or known.head.size >= min(HEAD_BYTES, tracked.read_bytes):
             return
-        head = head_of(path, key=key)
-        if head is not None and head_of(path, known.head.size, key) == known.head:
+        head = self._files.head_of(path, key=key)
+        if head is not None and self._files.head_of(path, known.head.size, key) == known.head:
             self._progress.known[key] = known._replace(head=head)
 
     def _make_room(self) -> None:
@@ -137,9 +135,9 @@ class TaskFiles:
     def _look(self) -> None:
         """Finds new files; of known ones, what has become of them."""
         context = self._context
-        found = found_by(self._wanted.patterns, self._wanted.order)
+        found = self._files.found_by(self._wanted.patterns, self._wanted.order)
         if not found:
-            check_patterns(self._wanted.patterns, follow=self._wanted.opening.follow)
+            self._files.check_patterns(self._wanted.patterns, follow=self._wanted.opening.follow)
         mine = {file.key: file for file in found if is_part_of(file, context.task_index, context.task_count)}
         if not self._tracked:
             self._renumber(mine)
@@ -150,6 +148,9 @@ class TaskFiles:
                 tracked.found, tracked.lost_at_s = file, None
                 if tracked.got_shorter():
                     self._begin_again(tracked)
+                elif self._has_changed(file):
+                    self._drop(tracked)
+                    self._track(file)
         for key in self._tracked.keys() - mine.keys():
             self._lost(self._tracked[key])
         for key in self._progress.known.keys() - self._tracked.keys() - self._gone:
@@ -165,7 +166,7 @@ class TaskFiles:
         missing = {key[1]: key for key in heads if key not in mine}
         for key, file in mine.items():
             old = missing.get(file.inode)
-            if old is not None and key not in heads and _begins_with(file, heads[old]):
+            if old is not None and key not in heads and self._begins_with(file, heads[old]):
                 progress.renumber(old, key)
 
     def _track(self, file: Found) -> None:
@@ -184,17 +185,25 @@ class TaskFiles:
         """From where a file is to be read; None: all of it was."""
         progress, key = self._progress, file.key
         known, done = progress.known.get(key), progress.done.get(key)
-        if known is not None and _begins_with(file, known.head):
+        if known is not None and self._begins_with(file, known.head):
             place = known.place
-        elif done is not None and _begins_with(file, done.head) and file.size == done.size:
+        elif done is not None and self._begins_with(file, done.head) and file.size == done.size:
             return None
-        elif done is not None and _begins_with(file, done.head) and file.size > done.size and self._grows(file):
+        elif done is not None and self._begins_with(file, done.head) and file.size > done.size and self._grows(file):
             place = Place(done.size, number=done.lines)
         else:
             place = START
+            if self._files.tells_changes and (known is not None or done is not None):
+                fix = "nothing, if it was written anew on purpose; else give new contents a new name"
+                self._report("file_changed", f'"{file.path}" has changed: it is read from its start', fix)
         progress.forget(key)
-        progress.begin(key, head_of(file.path) or Head(0, 0), file.path, place)
+        progress.begin(key, self._files.head_of(file.path) or Head(0, 0), file.path, place)
         return place
+
+    def _has_changed(self, file: Found) -> bool:
+        """Whether a file that never grows has other contents than were read."""
+        known = self._progress.known.get(file.key) or self._progress.done.get(file.key)
+        return self._files.tells_changes and known is not None and not self._begins_with(file, known.head)
 
     def _grows(self, file: Found) -> bool:
         return self._wanted.format.grows and not self._wanted.opening.is_compressed(file.path)
@@ -202,7 +211,7 @@ class TaskFiles:
     def _find_again(self, key: tuple[int, int]) -> None:
         """A file that was begun by the last run, and that no pattern matches now."""
         known = self._progress.known[key]
-        if (file := renamed(known.name, key, known.head)) is not None:
+        if (file := self._files.renamed(known.name, key, known.head)) is not None:
             return self._track(file)
         self._progress.forget(key)
         message = f'"{known.name}" is gone, of which the last run may not have read everything'
@@ -229,7 +238,7 @@ class TaskFiles:
             tracked.lost_at_s = now_s
             known = self._progress.known.get(tracked.found.key)
             if known is not None:
-                tracked.found = renamed(tracked.found.path, tracked.found.key, known.head) or tracked.found
+                tracked.found = self._files.renamed(tracked.found.path, tracked.found.key, known.head) or tracked.found
         elif now_s - tracked.lost_at_s >= LOST_FOR_S:
             tracked.is_whole = True
 
@@ -241,9 +250,8 @@ class TaskFiles:
         if tracked in self._waiting:
             self._waiting.remove(tracked)
 
+    def _begins_with(self, file: Found, head: Head) -> bool:
+        return self._files.head_of(file.path, head.size) == head
+
     def _report(self, code: str, message: str, fix: str) -> None:
         self._context.report_error(StateError(Defect(code, message, (), fix)))
-
-
-def _begins_with(file: Found, head: Head) -> bool:
-    return head_of(file.path, head.size) == head

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 
+from squall.connectors.contract import Unavailable
 from squall.connectors.files.reading.chunks import START, Chunk, Place, Reader, bad_file
 from squall.connectors.files.reading.format import Opening, ReadFormat
 from squall.connectors.files.reading.found import Found
@@ -57,6 +58,7 @@ class Tracked:
 
         Raises:
             OSError: the machine has no room for an open file now.
+            Unavailable: its store is away.
         """
         if self._has_failed:
             return None
@@ -68,6 +70,9 @@ class Tracked:
             chunk = self._reader.read(to_the_end=self.is_whole)
             self._read_bytes = self._reader.disk_bytes()
         except Exception as error:
+            if isinstance(error, Unavailable):
+                self.close()  # what was read of it halfway is read again
+                raise
             if isinstance(error, OSError) and error.errno in PASSING:
                 raise
             self.is_whole = self._has_failed = True
