@@ -22,8 +22,8 @@ from squall.cli.app import exit_code_of
 from squall.cli.explaining import pages
 from squall.connectors.files import Csv, FileSink
 from squall.connectors.http import HttpSink, HttpSpout
-from squall.connectors.redis import RedisStore, RedisStreamSpout, String
 from squall.connectors.kafka import KafkaSpout
+from squall.connectors.redis import RedisStore, RedisStreamSpout, String
 from squall.connectors.sql import SqlSink
 from squall.connectors.tcp import LengthPrefix, Lines, TcpFeeder, TcpSink, TcpSpout, Tls
 from squall.errors import SquallError
