@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -238,6 +239,22 @@ def test_wrong_bucket_and_secret_are_errors_when_it_opens(s3: S3Address) -> None
         reading(FileSpout("s3://no-such-bucket/*.txt", storage=storage)).__enter__()
     with pytest.raises(ConfigError, match="secret_missing"):
         writing(FileSink("s3://b/part.txt", storage={**storage, "secret": "env:NO_SUCH"})).__enter__()
+
+
+def test_wrong_secret_is_an_error_when_it_opens_and_never_shown(own_s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = s3_place(own_s3)
+    monkeypatch.setenv("STORE_SECRET", "hush-hush-hush")
+    storage = {**place.storage, "secret": "env:STORE_SECRET"}
+    address = f"{own_s3.url}/moto-api/reset-auth"
+    request = urllib.request.Request(address, data=b"0", headers={"content-type": "text/plain"}, method="POST")
+    urllib.request.urlopen(request, timeout=10).close()
+    sink = FileSink(f"{place.address}/part.txt", storage=storage)
+    spout = FileSpout(f"{place.address}/*.txt", storage=storage)
+    for opens in (lambda: writing(sink), lambda: reading(spout)):
+        with pytest.raises(ConfigError, match="file_store_refused") as caught:
+            opens().__enter__()
+        assert "hush" not in str(caught.value)
+    assert "hush" not in repr((vars(sink), vars(spout)))
 
 
 def test_storage_of_no_use_is_refused() -> None:

@@ -157,8 +157,7 @@ class ContextRuntime:
 
     def dead_letter(self, values: tuple[object, ...], error: BaseException, id: Hashable | None) -> None:
         """A dead letter of a record that was never emitted."""
-        ids = () if id is None else (id,)
-        self._services.worker.bury(self._index, values, error, *ids)
+        self._services.worker.bury(self._index, values, error, id)
 
     def report_error(self, error: BaseException) -> None:
         """Adds to the component's errors."""
