@@ -75,8 +75,6 @@ CONNECTORS = (
     Connector(
         "squall.connectors.files.store_sink:StoreFileSink", "sink", "object stores", "store_file_sink", "s3", "s3fs"
     ),
-        "squall.connectors.files.store_sink:StoreFileSink", "sink", "object stores", "store_file_sink", "s3", "s3fs"
-    ),
     Connector("squall.connectors.sql:SqlSpout", "source", "SQL databases", "sql_spout", "postgresql", "sqlalchemy"),
     Connector("squall.connectors.sql:SqlSink", "sink", "SQL databases", "sql_sink", "postgresql", "sqlalchemy"),
     Connector("squall.connectors.sql:SqlLookup", "lookup", "SQL databases", "sql_lookup", "postgresql", "sqlalchemy"),
