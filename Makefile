@@ -2,7 +2,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup run test rust-test python-test tested-servers more-servers servers test-servers property sim mutants sim-topologies fuzz feed-kill kill chaos chaos-long soak lint bench bench-io docs wheel lock clean
+.PHONY: help setup run telecom watch test rust-test python-test tested-servers more-servers servers test-servers property sim mutants sim-topologies fuzz feed-kill kill chaos chaos-long soak lint bench bench-io docs wheel lock clean
 
 PYTHON ?= python3
 FOR ?= 20s
@@ -65,6 +65,12 @@ setup: $(S)/core ## the environment and the core, nothing else
 
 run: $(S)/core  ## set up everything and count words on a live TCP connection (FOR=20s)
 	@$(BIN)/python examples/run_word_count.py --for $(FOR)
+
+telecom: tested-servers $(S)/core ## handover alarms: TCP, a sliding count, Kafka and PostgreSQL, checked (ARGS='--records 60000')
+	@$(BIN)/python examples/scenarios/run_telecom.py $(ARGS)
+
+watch: tested-servers $(S)/core ## a watch over logs: Kafka, rules, a ranking, PostgreSQL; debugged while it runs, checked (ARGS='--lines 60000')
+	@$(BIN)/python examples/scenarios/run_watch.py $(ARGS)
 
 test: $(S)/core ## set up everything and pass every test
 	@$(SAY) test 'formats, lints, types, layers'

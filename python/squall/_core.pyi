@@ -331,6 +331,8 @@ class Worker:
         """Sources give what they hold already and then nothing; back-offs and batch waits are cut short."""
     def wake_spout(self, task: int, /) -> bool:
         """Polls a spout again that rests after it had nothing. Whether it was resting. Any thread."""
+    def unended(self, task: int, /) -> tuple[int, list[int]] | None:
+        """How many outputs of a spout's task have begun, and the numbers of those that have not ended, ascending."""
     def ended_prefix(self, task: int, /) -> int | None:
         """How many outputs of a spout have ended such that all before them have; None where their order is not kept."""
     def suspect(self, task: int, place: int, deaths: int, /) -> None:

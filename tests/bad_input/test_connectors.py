@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 from squall import Bolt, Spout, Topology
 from squall.connectors.files import Csv, FileSink, FileSpout, JsonLines, Parquet, Text
 from squall.connectors.http import HttpSink, HttpSpout
+from squall.connectors.redis import RedisLookup, RedisStore, RedisStreamSink, RedisStreamSpout, Set
 from squall.connectors.sql import SqlLookup, SqlSink, SqlSpout
 from squall.connectors.stdin import StdinSpout
 from squall.connectors.tcp import Delimiter, Fixed, LengthPrefix, Lines, TcpFeeder, TcpSink, TcpSpout
@@ -66,6 +68,10 @@ MAKERS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "SqlSink": (_sink, ("sqlite:///a.db",)),
     "SqlLookup": (_lookup, ("sqlite:///a.db",)),
     "SqlSpout": (_spout, ("sqlite:///a.db",)),
+    "RedisStreamSpout": (partial(RedisStreamSpout, group="g"), ("a",)),
+    "RedisStreamSink": (RedisStreamSink, ("a",)),
+    "RedisStore": (RedisStore, (Set("a"),)),
+    "RedisLookup": (partial(RedisLookup, outputs=("b",)), ("{a}",)),
 }
 FRAMINGS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "Lines": (Lines, {}),

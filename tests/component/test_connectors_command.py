@@ -35,15 +35,15 @@ def test_what_is_missing_is_said(capsys: pytest.CaptureFixture[str], monkeypatch
 def test_json_has_everything(capsys: pytest.CaptureFixture[str]) -> None:
     facts = {one["name"]: one for one in json.loads(told(capsys, "--json"))}
     assert facts.keys() == {one.name for one in CONNECTORS}
-    assert facts["FileSink"] == {
-        "name": "FileSink",
-        "module": "squall.connectors.files",
+    assert facts["UdpSink"] == {
+        "name": "UdpSink",
+        "module": "squall.connectors.udp",
         "kind": "sink",
-        "system": "files",
-        "guarantee": "at least once",
-        "order": "as given, in each file",
-        "restart": "nothing is lost; rows that were not acked are written again",
-        "tested": "local file systems of Linux; text, CSV, JSON lines, Parquet; gzip, zstd",
+        "system": "UDP",
+        "guarantee": "at most once",
+        "order": "as given; the network may change it",
+        "restart": "repeats datagrams that were not acked",
+        "tested": "Linux, IPv4 and IPv6",
         "extra": None,
         "installed": True,
     }

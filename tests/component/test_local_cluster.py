@@ -13,9 +13,10 @@ import weakref
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
-from squall import Bolt, Topology, TopologyContext, Tuple
+from squall import Bolt, Spout, Topology, TopologyContext, Tuple
 from squall.connectors.tcp import TcpSpout
 from squall.errors import ConfigError, TopologyError
 from squall.testing import Faults, LocalCluster, complete_topology
@@ -438,3 +439,33 @@ def test_clusters_leave_no_descriptors() -> None:
 
     before = open_descriptors()
     assert [open_descriptors() for _ in range(3)] == [before] * 3
+
+
+def test_commit_tells_a_spout_that_its_position_is_kept() -> None:
+    class Counting(Spout):
+        outputs = ("n",)
+        committed: ClassVar[list[bytes]] = []
+
+        def open(self, context: Any) -> None:
+            self.given = 0
+
+        def next_batch(self, limit: int) -> list[int]:
+            new = list(range(self.given, min(3, self.given + limit)))
+            self.given += len(new)
+            return new
+
+        def position(self) -> bytes:
+            return b"%d" % self.context.ended_prefix()
+
+        def seek(self, position: bytes) -> None:
+            self.given = int(position)
+
+        def commit(self, position: bytes) -> None:
+            self.committed.append(position)
+
+    topology = Topology("positions")
+    topology.bolt("sink", lambda n: None).shuffle(topology.spout("numbers", Counting))
+    with LocalCluster(topology) as cluster:
+        cluster.run_until_idle()
+        assert cluster.commit("numbers") == b"3"
+    assert Counting.committed == [b"3"]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +100,7 @@ class TakesBack(ShelfSource):
     def tell(self, numbers: Sequence[int]) -> None:
         super().tell(numbers)
         if 10 in numbers:
-            with closing(sqlite3.connect(self.shelf.path)) as connection, connection:
+            with self.shelf.writing() as connection:
                 connection.execute("DELETE FROM done WHERE number = 5")
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
+import squall
 from servers import RedisAddress, fresh
 from squall.connectors.decoders import Json
 from squall.connectors.redis import RedisStreamSink, RedisStreamSpout
@@ -40,7 +44,7 @@ def test_what_a_run_held_comes_again_at_once(redis: RedisAddress) -> None:
         run_until(cluster, lambda: pending(redis, stream, "g") == 0, "all acks")
 
 
-@pytest.mark.parametrize("protocol", [2, 3])
+@pytest.mark.parametrize("protocol", [pytest.param(2, marks=pytest.mark.servers), 3])
 def test_what_a_dead_consumer_held_is_claimed_and_a_slow_one_is_left_alone(redis: RedisAddress, protocol: int) -> None:
     stream = fresh("s")
     add(redis, stream, range(20))
@@ -175,6 +179,24 @@ def test_rights_that_are_missing_are_an_error_when_it_opens(redis: RedisAddress)
     add(redis, stream, [1])
     with pytest.raises(ConfigError, match="redis_refused"), reading(spout(redis, stream, url=url)):
         pass
+
+
+def test_rights_that_the_page_of_the_error_names_are_enough(redis: RedisAddress) -> None:
+    stream, user = fresh("s"), fresh("user")
+    page = (Path(squall.__file__).parent / "explained/redis_refused.md").read_text()
+    for_source, for_sink = (re.findall(r"\+[a-z]+", rights) for rights in re.findall(r"`(\+[^`]+)`", page))
+    add(redis, stream, range(10))
+    connection = client(redis)
+    connection.execute_command("ACL", "SETUSER", user, "on", ">secret", "~*", *for_source)
+    url = f"redis://{user}:secret@{redis.address}/0"
+    with reading(spout(redis, stream, url=url)) as cluster:
+        source = cluster.task("entries", RedisStreamSpout)
+        run_until(cluster, lambda: len(rows_of(cluster)) == 10, "10 rows")
+        run_until(cluster, lambda: pending(redis, stream, "g") == 0, "all acks")
+        run_until(cluster, lambda: stream in source._reading.lag(), "a look")  # pyright: ignore[reportPrivateUsage]
+        assert cluster.errors() == []
+    connection.execute_command("ACL", "SETUSER", user, "reset", "on", ">secret", "~*", *for_sink)
+    assert send(RedisStreamSink(stream, url=url), [(1,)], ["n"]) == []
 
 
 def test_a_stream_is_waited_for_where_that_is_wanted(redis: RedisAddress) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +15,7 @@ from uuid import uuid4
 
 import fsspec
 import pytest
-from servers import S3, S3Address
+from servers import S3, Hdfs, S3Address
 from squall import Bolt, Topology
 from squall.connectors.files import Csv, FileSink, FileSpout, JsonLines, Parquet, Rotation
 from squall.errors import ConfigError, StateError, TopologyError
@@ -240,6 +241,22 @@ def test_wrong_bucket_and_secret_are_errors_when_it_opens(s3: S3Address) -> None
         writing(FileSink("s3://b/part.txt", storage={**storage, "secret": "env:NO_SUCH"})).__enter__()
 
 
+def test_wrong_secret_is_an_error_when_it_opens_and_never_shown(own_s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = s3_place(own_s3)
+    monkeypatch.setenv("STORE_SECRET", "hush-hush-hush")
+    storage = {**place.storage, "secret": "env:STORE_SECRET"}
+    address = f"{own_s3.url}/moto-api/reset-auth"
+    request = urllib.request.Request(address, data=b"0", headers={"content-type": "text/plain"}, method="POST")
+    urllib.request.urlopen(request, timeout=10).close()
+    sink = FileSink(f"{place.address}/part.txt", storage=storage)
+    spout = FileSpout(f"{place.address}/*.txt", storage=storage)
+    for opens in (lambda: writing(sink), lambda: reading(spout)):
+        with pytest.raises(ConfigError, match="file_store_refused") as caught:
+            opens().__enter__()
+        assert "hush" not in str(caught.value)
+    assert "hush" not in repr((vars(sink), vars(spout)))
+
+
 def test_storage_of_no_use_is_refused() -> None:
     for make in (
         lambda: FileSink("out.txt", storage={"key": "a"}),
@@ -262,6 +279,7 @@ def test_uploads_that_were_killed_are_removed_and_those_of_others_are_not(s3: S3
     assert sorted(upload["Key"] for upload in left) == ["data/other.txt", "data/part-20260101T000000000-1.txt"]
 
 
+@pytest.mark.servers
 def test_large_file_is_uploaded_in_parts(s3: S3Address) -> None:
     place = s3_place(s3)
     rows = [(n, "x" * 1_000_000) for n in range(40)]
@@ -284,6 +302,43 @@ def disturbed(server: S3) -> threading.Thread:
     return thread
 
 
+@pytest.mark.servers
+@pytest.mark.parametrize("disturb", ["kill", "suspend"])
+def test_hdfs_that_dies_or_is_silent_is_waited_for(own_hdfs: Hdfs, disturb: str) -> None:
+    """For 30 s, both its daemons: nothing is lost, nothing fails, and no half file is ever seen."""
+    fs = fsspec.filesystem("webhdfs", **own_hdfs.options)
+    place = Place(f"{own_hdfs.url}/data", fs, "/data", {"user": own_hdfs.user})
+    rows = [(n, f"name {n}") for n in range(6000)]
+
+    def act() -> None:
+        if disturb == "kill":
+            own_hdfs.kill()
+            own_hdfs.start()
+        else:
+            own_hdfs.suspend()
+            threading.Event().wait(30)
+            own_hdfs.resume()
+
+    sink = FileSink(f"{place.address}/part.txt", rotate=Rotation(rows=100), storage=place.storage)
+    with writing(sink, rows) as cluster:
+        thread = threading.Thread(target=act)
+        run_until(cluster, lambda: len(cluster.acked("rows")) >= 500, "the first files", 60)
+        thread.start()
+        run_until(cluster, lambda: len(cluster.acked("rows")) == 6000, "all rows", 120)
+        thread.join()
+        assert cluster.failed("rows") == cluster.dead_letters() == []
+    assert sorted(place.read().split(b"\n"))[1:] == sorted(b"%d\tname %d" % (n, n) for n, _ in rows)
+    thread = threading.Thread(target=act)
+    with reading(FileSpout(f"{place.address}/*.txt", storage=place.storage)) as cluster:
+        run_until(cluster, lambda: len(rows_of(cluster)) >= 100, "the first rows", 60)
+        thread.start()
+        run_until(cluster, lambda: len(rows_of(cluster)) >= 6000, "all rows", 120)
+        thread.join()
+        assert cluster.dead_letters() == []
+        assert len(rows_of(cluster)) == 6000
+
+
+@pytest.mark.servers
 def test_store_that_is_silent_is_waited_for(own_s3: S3) -> None:
     """Longer than a request may take: nothing is lost, and nothing fails."""
     place = s3_place(own_s3)

@@ -22,6 +22,7 @@ from squall.cli.app import exit_code_of
 from squall.cli.explaining import pages
 from squall.connectors.files import Csv, FileSink
 from squall.connectors.http import HttpSink, HttpSpout
+from squall.connectors.kafka import KafkaSpout
 from squall.connectors.redis import RedisStore, RedisStreamSpout, String
 from squall.connectors.sql import SqlSink
 from squall.connectors.tcp import LengthPrefix, Lines, TcpFeeder, TcpSink, TcpSpout, Tls
@@ -36,6 +37,7 @@ NEEDS_THE_WORLD = {
     "call_overdue",
     "command_refused",
     "component_failed",
+    "component_silent",
     "datagrams_lost",
     "dead_letter_unknown",
     "dead_letter_unreadable",
@@ -56,6 +58,16 @@ NEEDS_THE_WORLD = {
     "journal_tasks",
     "journal_unusable",
     "journal_unwritable",
+    "kafka_fenced",
+    "kafka_offset_out_of_range",
+    "kafka_record_unreadable",
+    "kafka_refused",
+    "kafka_schema",
+    "kafka_seek_refused",
+    "kafka_setting",
+    "kafka_stalled",
+    "kafka_topic_unknown",
+    "kafka_unavailable",
     "letters_unnamed",
     "log_level_invalid",
     "no_answer",
@@ -178,6 +190,7 @@ def run_python(code: str, caplog: pytest.LogCaptureFixture) -> set[str]:
         "Csv": Csv,
         "HttpSink": HttpSink,
         "HttpSpout": HttpSpout,
+        "KafkaSpout": KafkaSpout,
         "SqlSink": SqlSink,
         "RedisStore": RedisStore,
         "RedisStreamSpout": RedisStreamSpout,

@@ -74,6 +74,14 @@ impl Tracker {
         if mutant!(EndedCounted) { self.next - self.outstanding } else { self.prefix }
     }
 
+    /// The records under way, in their order.
+    pub fn unended(&self) -> impl Iterator<Item = Position> + '_ {
+        (self.prefix..self.next).map(Position).filter(|position| {
+            let (word, bit) = self.place(position.0);
+            self.ended[word] & bit == 0
+        })
+    }
+
     /// How many records are under way.
     pub fn outstanding(&self) -> u64 {
         self.outstanding
@@ -115,6 +123,17 @@ mod tests {
         assert_eq!((tracker.ended_prefix(), tracker.outstanding()), (0, 1));
         assert!(tracker.end(positions[0]));
         assert_eq!((tracker.ended_prefix(), tracker.outstanding()), (200, 0));
+    }
+
+    // semantics 31
+    #[test]
+    fn what_has_not_ended_is_listed_from_the_prefix_on() {
+        let mut tracker = Tracker::new();
+        let positions: Vec<Position> = (0..200).map(|_| tracker.begin()).collect();
+        positions[..70].iter().for_each(|position| assert!(tracker.end(*position)));
+        assert!(tracker.end(positions[72]) && tracker.end(positions[199]));
+        let expected: Vec<Position> = (70..199).filter(|at| *at != 72).map(Position).collect();
+        assert_eq!(tracker.unended().collect::<Vec<_>>(), expected);
     }
 
     // semantics 31

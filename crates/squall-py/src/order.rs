@@ -47,4 +47,12 @@ impl Order {
             Order::Records(_) => None,
         }
     }
+
+    /// How many outputs have begun, and those of them that have not ended, if that is kept.
+    pub fn unended(&self) -> Option<(u64, Vec<u64>)> {
+        match self {
+            Order::Whole(tracker) => Some((tracker.begun(), tracker.unended().map(|position| position.0).collect())),
+            Order::Records(_) => None,
+        }
+    }
 }

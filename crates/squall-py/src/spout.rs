@@ -23,6 +23,9 @@ use std::rc::Rc;
 
 /// Most roots that one poll opens, so that bolts run between.
 const POLL: u32 = 64;
+/// The same of a spout on a thread of its own that gives many at once: its call holds up nobody, and to hand it over
+/// costs as much as many rows do.
+const POLL_AWAY: u32 = 512;
 /// A poll that took longer asks for fewer rows the next time, so that a slow source holds up little.
 const POLL_NS: u64 = 1_000_000;
 /// Most failed ids of a task whose tries are counted.
@@ -318,6 +321,11 @@ impl SpoutState {
         self.order.with(|order| order.as_ref().and_then(Order::ended_prefix))
     }
 
+    /// How many outputs have begun, and those of them that have not ended; None: the order is not kept.
+    pub fn unended(&self) -> Option<(u64, Vec<u64>)> {
+        self.order.with(|order| order.as_ref().and_then(Order::unended))
+    }
+
     /// The slot of a connection whose records are counted.
     pub fn slot_of(&self, connection: u64) -> u32 {
         self.with_ends(|ends| ends.slot(connection)).unwrap_or(0)
@@ -411,7 +419,8 @@ impl Core {
         if task.still_paused(now_ns) {
             return self.spout_held_up(task, || Culprit::Pause);
         }
-        let room = self.room(py, task).min(state.stride.get());
+        let stride = if state.is_batched.get() && task.is_offloaded() { POLL_AWAY } else { state.stride.get() };
+        let room = self.room(py, task).min(stride);
         if room == 0 || self.is_blocked(task) {
             return self.spout_held_up(task, || self.who_holds_up(task));
         }

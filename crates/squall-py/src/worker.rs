@@ -479,6 +479,10 @@ impl Worker {
         Ok(self.task(task)?.spout().ended_prefix())
     }
 
+    fn unended(&self, task: u32) -> PyResult<Option<(u64, Vec<u64>)>> {
+        Ok(self.task(task)?.spout().unended())
+    }
+
     fn suspect(&self, task: u32, place: u32, deaths: u8) -> PyResult<()> {
         self.task(task)?.spout().suspect(place, deaths);
         Ok(())

@@ -83,7 +83,7 @@ class Spout(Component, _core.SpoutBase):
         ack_many: Callable[[list[Any]], object]
         fail: Callable[[Any], object]
         dead: Callable[[Any], object]
-        position: Callable[[], bytes]
+        position: Callable[[], bytes | None]
         seek: Callable[[bytes], object]
         commit: Callable[[bytes], object]
 

@@ -129,6 +129,8 @@ class TaskRuntime(Protocol):
     def shared(self, key: str, make: Callable[[], Any]) -> Any: ...
     def pause(self, delay_s: float) -> None: ...
     def ended_prefix(self) -> int: ...
+    def unended(self) -> tuple[int, list[int]]: ...
+    def busy(self) -> dict[str, int]: ...
     def dead_letter(self, values: tuple[object, ...], error: BaseException, id: Hashable | None) -> None: ...
     def report_error(self, error: BaseException) -> None: ...
     def counter(self, name: str) -> Counter: ...
@@ -244,6 +246,26 @@ class TopologyContext:
             RuntimeError: the spout has no `position`, or it has `fail` and so keeps account of its outputs itself.
         """
         return self._runtime.ended_prefix()
+
+    def unended(self) -> tuple[int, list[int]]:
+        """How many of this spout task's outputs have begun, and the numbers of those that have not ended, ascending.
+
+        Outputs are counted from `open`, as in `ended_prefix`; what `next_batch` has returned just now has not begun. A
+        source of several parts, each with a prefix of its own, needs this: a slow output of one holds back no other.
+
+        Raises:
+            RuntimeError: as `ended_prefix`.
+
+        Cost: in proportion to what is under way.
+        """
+        return self._runtime.unended()
+
+    def busy(self) -> dict[str, int]:
+        """How many tuples the other components of this worker have queued or in hand, by component; idle ones left out.
+
+        It is for telling people why an output takes so long.
+        """
+        return self._runtime.busy()
 
     def dead_letter(self, *values: object, error: BaseException, id: Hashable | None = None) -> None:
         """Makes a dead letter of a record that this spout cannot emit, and reports the error.

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from squall.cli.feeding.command import feed
+from squall.cli.kafka import kafka
 from squall.cli.letters.commands import dead
 from squall.cli.options import Parameters, Settings, Target, TopologyName, Workers, local_dir_of
 from squall.errors import SquallError
@@ -32,6 +33,7 @@ app = typer.Typer(
     ),
 )
 app.add_typer(dead, name="dead")
+app.add_typer(kafka, name="kafka")
 
 
 def main() -> None:

@@ -70,6 +70,11 @@ CONNECTORS = (
     Connector("squall.connectors.http:HttpSink", "sink", "HTTP", "http_sink", "http", "httpx"),
     Connector("squall.connectors.files:FileSpout", "source", "files", "file_spout"),
     Connector("squall.connectors.files:FileSink", "sink", "files", "file_sink"),
+    Connector(
+        "squall.connectors.files.store_sink:StoreFileSink", "sink", "object stores", "store_file_sink", "s3", "s3fs"
+    ),
+    Connector("squall.connectors.kafka:KafkaSpout", "source", "Kafka", "kafka_spout", "kafka", "confluent_kafka"),
+    Connector("squall.connectors.kafka:KafkaSink", "sink", "Kafka", "kafka_sink", "kafka", "confluent_kafka"),
     Connector("squall.connectors.sql:SqlSpout", "source", "SQL databases", "sql_spout", "postgresql", "sqlalchemy"),
     Connector("squall.connectors.sql:SqlSink", "sink", "SQL databases", "sql_sink", "postgresql", "sqlalchemy"),
     Connector("squall.connectors.sql:SqlLookup", "lookup", "SQL databases", "sql_lookup", "postgresql", "sqlalchemy"),

@@ -114,6 +114,7 @@ def build(
         for task in plan.tasks_of(name):
             if task.worker == services.number:
                 index = len(built.tasks)
+                services.components.append(name)
                 built.tasks.append(_task(services, spec, task, numbers[name], index, offloader, replace_spout))
     for task in plan.tasks:
         if task.worker != services.number:

@@ -40,6 +40,8 @@ class WorkerServices:
     ended: Mapping[str, int] | None = None
     """How many outputs of each task of a generator had ended in the worker's lives before, by component and index;
     None: nobody wants to know."""
+    components: list[str] = field(default_factory=list[str])
+    """Of the worker's own tasks, by their indexes in the core."""
     shared: dict[str, Any] = field(default_factory=dict[str, Any])
     shared_lock: RLock = field(default_factory=RLock)
     """May be taken again inside: what is shared may be made of other shared things."""
@@ -138,10 +140,24 @@ class ContextRuntime:
             )
         return prefix
 
+    def unended(self) -> tuple[int, list[int]]:
+        """How many outputs have begun, and which of them have not ended."""
+        if (unended := self._services.worker.unended(self._index)) is None:
+            raise RuntimeError(f'"{self.component}" has no unended: it wants a spout with position and without fail')
+        return unended
+
+    def busy(self) -> dict[str, int]:
+        """What is queued or held in this worker."""
+        busy: dict[str, int] = {}
+        for index, queued, held in self._services.worker.busy():
+            if index != self._index and index < len(self._services.components):
+                name = self._services.components[index]
+                busy[name] = busy.get(name, 0) + queued + held
+        return busy
+
     def dead_letter(self, values: tuple[object, ...], error: BaseException, id: Hashable | None) -> None:
         """A dead letter of a record that was never emitted."""
-        ids = () if id is None else (id,)
-        self._services.worker.bury(self._index, values, error, *ids)
+        self._services.worker.bury(self._index, values, error, id)
 
     def report_error(self, error: BaseException) -> None:
         """Adds to the component's errors."""

@@ -157,6 +157,8 @@ class Positions:
             before = worker.ended_prefix(index)
             position = position_of(tracked.task)
             ended = before if worker.ended_prefix(index) == before else None
+            if position is None:
+                return
         except Exception as error:
             self._report(tracked.task.index, "position", error)
             return
@@ -179,13 +181,15 @@ class Positions:
             self._report(tracked.task.index, "commit", error)
 
 
-def position_of(task: Task) -> bytes:
-    """What a spout's `position` says.
+def position_of(task: Task) -> bytes | None:
+    """What a spout's `position` says; None: another system keeps it.
 
     Raises:
         StateError: `position_invalid`.
     """
     position: object = task.instance.position()
+    if position is None:
+        return None
     if not isinstance(position, bytes):
         message = f'`position` of "{task.spec.name}" gave a {type(position).__name__}'
         raise StateError(Defect("position_invalid", message, (), "return bytes"))

@@ -26,7 +26,7 @@ from squall.planner.describe import describe, differences
 from squall.planner.load import load_topology
 from squall.planner.plan import plan
 from squall.planner.validate import validate
-from squall.runtime import dead_log, levels, life, logs, output, stages, standard_input, stats
+from squall.runtime import dead_log, inquiries, levels, life, logs, output, stages, standard_input, stats
 from squall.runtime.bootstrap import Bootstrap
 from squall.runtime.build import Built, Task, build, core_settings
 from squall.runtime.context import WorkerServices
@@ -387,6 +387,8 @@ class WorkerProcess:
             case "position-stored":
                 self.positions.stored(request["component"], request["task"], request["number"], done=request["done"])
                 return None
+            case "component":
+                return inquiries.answered(self.built, request["component"], request["request"])
             case "tap":
                 return self.taps.open(request["id"], request)
             case "untap":

@@ -82,8 +82,8 @@ class FileSink(Bolt):
 
     def __new__(cls, *given: Any, **_options: Any) -> Self:  # pyright: ignore[reportInconsistentConstructor]
         """A sink of files on disk, or of a store."""
-        path = str(given[0] if given else _options.get("path", ""))
-        if cls is FileSink and is_address(path):
+        path = given[0] if given else _options.get("path")
+        if cls is FileSink and isinstance(path, str) and is_address(path):
             from squall.connectors.files.store_sink import StoreFileSink
 
             cls = cast("type[Self]", StoreFileSink)

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
 from typing import Any, TypeVar, cast
 
@@ -26,7 +27,7 @@ HOSTED = {"webhdfs", "webHDFS", "swebhdfs", "hdfs", "sftp", "ssh", "ftp", "smb",
 NEEDS = {"s3": ("s3", "s3fs"), "s3a": ("s3", "s3fs"), "webhdfs": ("hdfs", "requests")}
 """The extra and the package that a scheme needs, beside fsspec."""
 TIMES_S = {"connect_timeout": 5, "read_timeout": 20}
-"""Of S3's client; its own are 60."""
+"""Of the clients of S3 and WebHDFS; their own are 60, and none."""
 FOR_GOOD = (
     FileNotFoundError,
     PermissionError,
@@ -113,6 +114,8 @@ class Store:
             facts = (("because", shown(error, secrets)),)
             defect = Defect("file_store_options", f"no client of {self.where} can be made", facts, fix)
             raise ConfigError(defect) from None
+        if "webhdfs" in self.scheme.lower():
+            _answers_or_raises(made)
         return Client(self, made, secrets)
 
 
@@ -150,6 +153,17 @@ class Client:
         fix = "see the name, and what these credentials may do there; give them by storage={…}, as env:NAME"
         facts = (("because", self.shown(error)),)
         return ConfigError(Defect("file_store_refused", f"{self.store.address(path)} cannot be used", facts, fix))
+
+
+def _answers_or_raises(fs: Any) -> None:
+    """Has the client of WebHDFS wait no longer for an answer than others, and not take a DataNode's error for data."""
+
+    def checked(answer: Any, *_given: Any, **_options: Any) -> None:
+        if not answer.url.startswith(fs.url):  # what the NameNode says the client understands
+            answer.raise_for_status()
+
+    fs.session.hooks["response"].append(checked)
+    fs.session.request = partial(fs.session.request, timeout=tuple(TIMES_S.values()))
 
 
 def is_for_good(error: BaseException) -> bool:

@@ -129,6 +129,11 @@ def _all(fields: Fields) -> tuple[Any, ...]:
 
 
 def _picked(who: str, fields: Sequence[str] | Mapping[str, Convert]) -> tuple[Any, Callable[[Fields], Any]]:
+    if isinstance(fields, Mapping):
+        try:
+            fields = dict(fields)
+        except Exception:  # a mapping of the caller's own
+            raise refused(f"{who} has fields={repr_of(fields)}", "give names, or name → type") from None
     names = names_of(who, "fields", tuple(fields) if isinstance(fields, Mapping) else fields)
     if not isinstance(fields, Mapping):
         wanted = [name.encode() for name in names]

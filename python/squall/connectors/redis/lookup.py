@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, TypeAlias
 from squall.connectors.contract import Delivery
 from squall.connectors.lookup import Found, Key, Lookup, Missing
 from squall.connectors.redis.keys import check_key, fields_of
-from squall.connectors.redis.options import names_of, refused, seconds_of
+from squall.connectors.redis.options import is_among, names_of, refused, seconds_of
 from squall.connectors.redis.server import DEFAULT_TIMEOUT_S, DEFAULT_URL, Server, answered, closed, pipelined
 from squall.connectors.redis.store import SERVERS
 from squall.errors import DeadLetter, Defect, TopologyError, repr_of
@@ -85,13 +85,13 @@ class RedisLookup(Lookup):
         fields = tuple(dict.fromkeys([*fields_of(key), *fields_of(field or "")]))
         if not fields:
             raise refused(f"{who} has key={key!r}, which is the same for all rows", 'name a field: "user:{user}"')
-        if kind not in ("hash", "string") or (kind == "string" and field is not None):
+        if not is_among(kind, ("hash", "string")) or (kind == "string" and field is not None):
             raise refused(
                 f"{who} has kind={repr_of(kind)}, field={repr_of(field)}", "give hash or string; a field: hash"
             )
-        if not callable(decode) and decode not in DECODERS:
+        if not callable(decode) and not is_among(decode, DECODERS):
             raise refused(f"{who} has decode={repr_of(decode)}", "give text, json, bytes or a function of bytes")
-        if missing not in MISSING:
+        if not is_among(missing, MISSING):
             raise refused(f"{who} has missing={repr_of(missing)}", f"choose among {', '.join(MISSING)}")
         if not isinstance(cache, int) or isinstance(cache, bool) or cache < 0:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise refused(f"{who} has cache={repr_of(cache)}", "give a number of keys, from 0")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import cast
 
 from squall.connectors.framing import is_count
@@ -31,8 +31,18 @@ def check_name(who: str, name: str, value: object) -> None:
     Raises:
         TopologyError: `redis_option`.
     """
-    if not isinstance(value, str) or not value:
+    if not _is_name(value):
         raise refused(f"{who} has {name}={repr_of(value)}", "give a text")
+
+
+def _is_name(value: object) -> bool:
+    """Whether it is a text that Redis can have."""
+    return isinstance(value, str) and bool(value) and not any("\ud800" <= mark <= "\udfff" for mark in value)
+
+
+def is_among(value: object, words: Collection[str]) -> bool:
+    """Whether it is one of the words."""
+    return isinstance(value, str) and value in words
 
 
 def seconds_of(who: str, name: str, value: object) -> float:
@@ -53,9 +63,9 @@ def names_of(who: str, name: str, value: object) -> tuple[str, ...]:
     Raises:
         TopologyError: `redis_option`.
     """
-    names = (value,) if isinstance(value, str) else value
-    if isinstance(names, Sequence) and not isinstance(names, bytes):
+    names = [value] if isinstance(value, str) else value
+    if isinstance(names, list | tuple):
         found = tuple(cast("Sequence[object]", names))
-        if found and all(isinstance(one, str) and one for one in found) and len(set(found)) == len(found):
+        if found and all(map(_is_name, found)) and len(set(found)) == len(found):
             return cast("tuple[str, ...]", found)
     raise refused(f"{who} has {name}={repr_of(value)}", "give a name, or a list of different names")

@@ -86,7 +86,7 @@ class RedisStreamSink(Sink):
             check_name(who, "field", field)
         if maxlen is not None:
             check_count(who, "maxlen", maxlen)
-        if replicas != 0:
+        if type(replicas) is not int or replicas != 0:
             check_count(who, "replicas", replicas)
         self._fields = None if fields is None else names_of(who, "fields", fields)
         self._field, self._encode = field, encoder_of(encoder, who)

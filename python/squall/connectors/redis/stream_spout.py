@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from squall import _core
 from squall.api.context import TopologyContext
@@ -98,7 +98,7 @@ class RedisStreamSpout(Source):
         check_name(who, "group", group)
         if consumer is not None:
             check_name(who, "consumer", consumer)
-        if not re.fullmatch(r"\$|\d+(-\d+)?", str(start)):
+        if not isinstance(cast("object", start), str) or not re.fullmatch(r"\$|\d+(-\d+)?", start):
             raise refused(f"{who} has start={repr_of(start)}", 'give "0", "$" or an id: "1700000000000-0"')
         check_count(who, "batch", batch)
         idle_s = None if claim_after is None else seconds_of(who, "claim_after", claim_after)

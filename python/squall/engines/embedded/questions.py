@@ -96,6 +96,8 @@ def merged(command: str, answers: Mapping[int, Answer]) -> Answer:
         case "stacks":
             texts = (f"worker {number}:\n{answers[number]['stacks']}" for number in sorted(answers))
             return {**first, "stacks": "\n".join(texts)}
+        case "component":
+            return {**first, "answers": [one for answer in in_order for one in answer["answers"]]}
         case "replay":
             refused_letters = {number: why for answer in in_order for number, why in answer["refused"].items()}
             return {**first, "replayed": sum(answer["replayed"] for answer in in_order), "refused": refused_letters}

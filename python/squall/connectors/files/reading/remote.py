@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from typing import IO, Any, cast
 
+from squall.connectors.contract import Unavailable
 from squall.connectors.files.compression import Compression
 from squall.connectors.files.reading.format import ReadFormat
 from squall.connectors.files.reading.found import HEAD_BYTES, Found, Head, Order
@@ -192,8 +193,15 @@ class Blockwise:
         self.go_back(offset)
 
     def read(self, size: int, /) -> bytes:
-        """Up to `size` bytes."""
-        return self._file.read(size)
+        """Up to `size` bytes.
+
+        Raises:
+            Unavailable: it ended before its end.
+        """
+        data = self._file.read(size)
+        if not data and self._file.tell() < self._file.size:
+            raise Unavailable("an object ended before its end")
+        return data
 
     def go_back(self, offset: int, /) -> None:
         """Reads on at an offset."""

@@ -1,0 +1,201 @@
+"""Avro, JSON Schema and Protobuf with a schema registry: what a `KafkaSpout` decodes and a `KafkaSink` encodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from squall.connectors.contract import Unavailable
+from squall.connectors.extras import need
+from squall.connectors.kafka.client import wrong
+from squall.connectors.secrets import resolved
+from squall.errors import ConfigError, DeadLetter, Defect, repr_of
+
+EXTRA = "kafka-schemas"
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What `Avro`, `JsonSchema` and `Protobuf` have in common.
+
+    Args:
+        registry: the URL of the schema registry.
+        schema: the text of a schema. A sink registers it as `TOPIC-value` and writes by it; without one it writes by
+            the newest that the registry has. A spout reads into it; without one each record is as it was written.
+        options: of the registry's client: `basic.auth.user.info` (`USER:PASSWORD`), `ssl.ca.location`, …;
+            `env:NAME` is the environment's.
+
+    Delivery: while the registry is away records wait; one that does not fit its schema is a dead letter.
+    """
+
+    registry: str
+    schema: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+
+    def __deepcopy__(self, _memo: object) -> Schema:
+        return self  # it holds no state; a class of Protobuf cannot be copied
+
+    def check(self) -> None:
+        """Refuses what cannot be.
+
+        Raises:
+            TopologyError: `kafka_option` or `extra_missing`.
+        """
+        name = type(self).__name__
+        need(EXTRA, "fastavro", name)
+        if not isinstance(self.registry, str) or urlsplit(self.registry).scheme not in ("http", "https"):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise wrong(f"{name} has registry={repr_of(self.registry)}", 'give a URL: registry="http://localhost:8081"')
+
+    def client(self) -> Any:
+        """The registry's client."""
+        from confluent_kafka.schema_registry import SchemaRegistryClient
+
+        texts = resolved(self.options, type(self).__name__)
+        return SchemaRegistryClient({"url": self.registry, **texts})
+
+    def decoder(self, *, is_key: bool) -> Callable[[bytes, str], Any]:
+        """A function of a record's bytes and its topic."""
+        from confluent_kafka.serialization import MessageField, SerializationContext
+
+        part = MessageField.KEY if is_key else MessageField.VALUE
+        contexts: dict[str, Any] = {}
+        deserialize = self._deserializer(self.client())
+
+        def decode(raw: bytes, topic: str) -> Any:
+            context = contexts.get(topic) or contexts.setdefault(topic, SerializationContext(topic, part))
+            try:
+                return deserialize(raw, context)
+            except Exception as error:
+                raise self._judged(error) from error
+
+        return decode
+
+    def encoder(self, *, is_key: bool) -> Callable[[Any, str], bytes]:
+        """A function of a value and the topic that it is for."""
+        from confluent_kafka.serialization import MessageField, SerializationContext
+
+        part = MessageField.KEY if is_key else MessageField.VALUE
+        contexts: dict[str, Any] = {}
+        serialize = self._serializer(self.client())
+
+        def encode(value: Any, topic: str) -> bytes:
+            context = contexts.get(topic) or contexts.setdefault(topic, SerializationContext(topic, part))
+            try:
+                return serialize(value, context)
+            except Exception as error:
+                raise self._judged(error) from error
+
+        return encode
+
+    def _conf(self) -> dict[str, bool]:
+        return (
+            {"auto.register.schemas": True}
+            if self.schema
+            else {"auto.register.schemas": False, "use.latest.version": True}
+        )
+
+    def _deserializer(self, client: Any) -> Callable[[bytes, Any], Any]:
+        raise NotImplementedError
+
+    def _serializer(self, client: Any) -> Callable[[Any, Any], bytes]:
+        raise NotImplementedError
+
+    def _judged(self, error: Exception) -> Exception:
+        """Whether the registry is away, lets nobody in, or the record is to blame."""
+        import httpx
+        from confluent_kafka.schema_registry.error import SchemaRegistryError
+
+        seen: BaseException | None = error
+        while seen is not None:
+            if isinstance(seen, httpx.TransportError):
+                return Unavailable(f"the schema registry {self.registry}: {seen or type(seen).__name__}")
+            if isinstance(seen, SchemaRegistryError) and seen.http_status_code >= 500:
+                return Unavailable(f"the schema registry {self.registry}: {seen}")
+            if isinstance(seen, SchemaRegistryError) and seen.http_status_code in (401, 403):
+                return Unavailable(f"the schema registry {self.registry} lets nobody in: {seen}")
+            seen = seen.__cause__ or seen.__context__
+        said = " ".join(str(error).split())[:500] or type(error).__name__
+        return DeadLetter(f"it does not fit its {type(self).__name__} schema: {said}")
+
+
+@dataclass(frozen=True)
+class Avro(Schema):
+    """Avro with a schema registry: a record is a dict. `pip install "squall[kafka-schemas]"`."""
+
+    def _deserializer(self, client: Any) -> Callable[[bytes, Any], Any]:
+        from confluent_kafka.schema_registry.avro import AvroDeserializer
+
+        make: Any = AvroDeserializer
+        return make(client, self.schema)
+
+    def _serializer(self, client: Any) -> Callable[[Any, Any], bytes]:
+        from confluent_kafka.schema_registry.avro import AvroSerializer
+
+        make: Any = AvroSerializer
+        return self._made(lambda: make(client, self.schema, conf=self._conf()))
+
+    def _made(self, make: Callable[[], Any]) -> Any:
+        try:
+            return make()
+        except Exception as error:
+            raise schema_invalid(type(self).__name__, error) from error
+
+
+@dataclass(frozen=True)
+class JsonSchema(Schema):
+    """JSON Schema with a schema registry: a record is a dict, and is validated."""
+
+    def _deserializer(self, client: Any) -> Callable[[bytes, Any], Any]:
+        from confluent_kafka.schema_registry.json_schema import JSONDeserializer
+
+        make: Any = JSONDeserializer
+        return make(self.schema, schema_registry_client=client)
+
+    def _serializer(self, client: Any) -> Callable[[Any, Any], bytes]:
+        from confluent_kafka.schema_registry.json_schema import JSONSerializer
+
+        make: Any = JSONSerializer
+        return make(self.schema, client, conf=self._conf())
+
+
+@dataclass(frozen=True)
+class Protobuf(Schema):
+    """Protobuf with a schema registry: a record is a message of the class that protoc made.
+
+    Args:
+        message: that class; it is the schema.
+    """
+
+    message: Any = None
+
+    def check(self) -> None:
+        """Refuses what cannot be.
+
+        Raises:
+            TopologyError: `kafka_option` or `extra_missing`.
+        """
+        super().check()
+        need(EXTRA, "google.protobuf", "Protobuf")
+        if not hasattr(self.message, "DESCRIPTOR"):
+            fix = "give the class that protoc made: Protobuf(registry, message=Order)"
+            raise wrong(f"Protobuf has message={repr_of(self.message)}", fix)
+
+    def _deserializer(self, client: Any) -> Callable[[bytes, Any], Any]:
+        from confluent_kafka.schema_registry.protobuf import ProtobufDeserializer
+
+        make: Any = ProtobufDeserializer
+        return make(self.message, {"use.deprecated.format": False}, client)
+
+    def _serializer(self, client: Any) -> Callable[[Any, Any], bytes]:
+        from confluent_kafka.schema_registry.protobuf import ProtobufSerializer
+
+        make: Any = ProtobufSerializer
+        return make(self.message, client, {"use.deprecated.format": False})
+
+
+def schema_invalid(kind: str, error: object) -> ConfigError:
+    """A schema that is none."""
+    message = f"the schema of {kind} cannot be used: {' '.join(str(error).split())[:500]}"
+    return ConfigError(Defect("kafka_schema", message, (), "mend the schema, or leave it out to take the registry's"))

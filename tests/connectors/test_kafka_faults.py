@@ -1,0 +1,205 @@
+"""Kafka under faults: brokers that die, offsets that are gone, members that come and go, workers that are killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import Counter
+from itertools import pairwise
+
+import pytest
+from component.conftest import Running, Squall, squall, wait_until
+from servers import Kafka, KafkaAddress
+
+from .kafka_places import Noted, by_partition, committed, ended, errors, feed, metrics, read, values, wait_committed
+
+__all__ = ["squall"]
+
+FAILING = """
+PAUSE_S = {pause_s}
+
+class Fails(Bolt):
+    outputs = ("value",)
+
+    def process(self, value: str):
+        if self.context.random.random() < 0.01:
+            raise ValueError("by chance")
+        time.sleep(PAUSE_S)
+        return value
+"""
+
+
+def through(noted: Noted, source: str, sink: str, servers: str, more: str, pause_s: float) -> Running:
+    """A run from a topic to another, with a bolt that fails by chance between them."""
+    text = noted.text(
+        f"KafkaSpout({source!r}, servers=SERVERS, fields=('value',), value='text', {more})",
+        FAILING.format(pause_s=pause_s),
+    )
+    text = text.replace(repr(noted.kafka.address), repr(servers))
+    wired = f"""
+fails = topology.bolt("fails", Fails, parallelism=2).shuffle(source)
+topology.bolt("sink", KafkaSink({sink!r}, servers=SERVERS)).shuffle(fails)
+"""
+    text = text.replace('topology.bolt("note", Note).shuffle(source)\n', wired)
+    return noted.squall.run(text, "-c", "topology.workers=2", "-c", "topology.retries=20")
+
+
+def chaos(noted: Noted, kafka: Kafka, records: int, within_s: float, pause_s: float) -> None:
+    """Every record at least once, offsets that never go back, and no stall."""
+    source, sink = kafka.topic("source", partitions=8), kafka.topic("sink", partitions=2)
+    for number in range(8):
+        feed(kafka, source, range(number, records, 8), partition=number)
+    run = through(noted, source, sink, kafka.address, f"group={source!r}, commit_every=0.2", pause_s)
+    seen: list[dict[int, int]] = []
+    killed = broken = False
+    deadline = time.monotonic() + within_s
+    while sum((offsets := committed(kafka, source, source, 8)).values()) < records:
+        assert time.monotonic() < deadline, f"{offsets}\n{run.err[-3000:]}"
+        assert run.process.poll() is None, run.err[-3000:]
+        seen.append(offsets)
+        done = sum(offsets.values())
+        if not killed and done > records // 5:
+            killed = True
+            pids = [worker["pid"] for worker in run.events("progress")[-1]["workers"]]
+            os.kill(pids[-1], signal.SIGKILL)
+        if not broken and done > records // 2:
+            broken = True
+            kafka.kill()
+            kafka.start()
+        time.sleep(0.2)
+    assert killed
+    assert broken
+    summary = ended(run)
+    assert summary["dead"] == 0
+    for before, after in pairwise(seen):
+        assert all(after.get(number, 0) >= offset for number, offset in before.items()), (before, after)
+    found = Counter(map(int, values(kafka, sink)))
+    assert sorted(found) == list(range(records))
+    print(f"{records:,} records, {sum(found.values()) - records:,} of them again")
+
+
+def test_every_record_comes_through_failures_a_killed_worker_and_a_killed_broker(
+    squall: Squall, own_kafka: Kafka
+) -> None:
+    chaos(Noted(squall, own_kafka), own_kafka, 40_000, 100, 0.0004)
+
+
+@pytest.mark.servers
+@pytest.mark.timeout(900)
+def test_a_million_records_come_through(squall: Squall, own_kafka: Kafka) -> None:
+    chaos(Noted(squall, own_kafka), own_kafka, 1_000_000, 600, 0.0)
+
+
+def test_a_broker_that_is_killed_is_waited_for(squall: Squall, own_kafka: Kafka) -> None:
+    """STORM-2440: the spout stopped for good when brokers were away."""
+    noted = Noted(squall, own_kafka)
+    topic = own_kafka.topic("killed", partitions=2)
+    feed(own_kafka, topic, range(1000))
+    run = noted.run(f"KafkaSpout({topic!r}, servers=SERVERS, group={topic!r}, fields=('value',), value='text')")
+    noted.wait(1000, run)
+    own_kafka.kill()
+    wait_until(lambda: any("is not available" in one for one in errors(run)), what="the error")
+    wait_until(lambda: metrics(run).get("waiting_s", 0) > 0)
+    own_kafka.start()
+    feed(own_kafka, topic, range(1000, 2000))
+    noted.wait(2000, run)
+    wait_until(lambda: metrics(run).get("waiting_s", 0) == 0)
+    wait_committed(own_kafka, topic, topic, 2000, 2)
+    ended(run)
+    assert sorted(int(row[0]) for row in noted.rows()) == list(range(2000))
+
+
+def test_offsets_that_are_gone_are_told_and_gone_on_from(squall: Squall, kafka: KafkaAddress) -> None:
+    from confluent_kafka import TopicPartition
+    from confluent_kafka.admin import AdminClient
+
+    noted = Noted(squall, kafka)
+    topic = kafka.topic("gone")
+    spout = f"KafkaSpout({topic!r}, servers=SERVERS, group={topic!r}, fields=('offset',))"
+    feed(kafka, topic, range(10))
+    run = noted.run(spout)
+    noted.wait(10, run)
+    ended(run)
+    feed(kafka, topic, range(10, 30))
+    admin = AdminClient({"bootstrap.servers": kafka.address})
+    for future in admin.delete_records([TopicPartition(topic, 0, 20)]).values():
+        future.result(10)
+    again = noted.run(spout)
+    rows = noted.wait(20, again)
+    wait_until(lambda: errors(again), what="the error")
+    ended(again)
+    assert [row[0] for row in rows] == [*range(10), *range(20, 30)]
+    assert "does not have the offset" in errors(again)[-1]
+    assert committed(kafka, topic, topic) == {0: 30}
+
+
+def test_compacted_records_leave_gaps_that_are_stepped_over(squall: Squall, kafka: KafkaAddress) -> None:
+    noted = Noted(squall, kafka)
+    topic = kafka.topic(
+        "compacted", cleanup_policy="compact", min_cleanable_dirty_ratio=0.01, segment_ms=100, max_compaction_lag_ms=100
+    )
+    for round_ in range(3):
+        for key in "abc":
+            feed(kafka, topic, [f"{key}{round_}"], key=key)
+        time.sleep(0.15)  # a segment is closed by its age, when the next record comes
+    feed(kafka, topic, ["last"], key="z")
+    wait_until(lambda: len(read(kafka, topic)) <= 4, what="the compaction")
+    run = noted.run(f"KafkaSpout({topic!r}, servers=SERVERS, group={topic!r}, value='text', fields=('offset','value'))")
+    rows = noted.wait(4, run)
+    wait_committed(kafka, topic, topic, 10)
+    ended(run)
+    assert [value for _, value in rows] == ["a2", "b2", "c2", "last"]
+    assert rows[0][0] == 6
+
+
+def test_members_that_come_and_go_every_few_seconds(squall: Squall, kafka: KafkaAddress) -> None:
+    """STORM-2228, 2426: rebalances left partitions that nobody read, and tuples that came again and again."""
+    noted = Noted(squall, kafka)
+    topic = kafka.topic("restless", partitions=4)
+    quick = {"session.timeout.ms": 3000, "heartbeat.interval.ms": 500}
+    spout = f"KafkaSpout({topic!r}, servers=SERVERS, group={topic!r}, commit_every=0.2, options={quick})"
+    stays = noted.run(spout, name="stays")
+    count = 0
+    for turn in range(3):
+        feed(kafka, topic, range(count, count := count + 4000))
+        comes = noted.run(spout, name=f"comes-{turn}")
+        wait_until(lambda comes=comes: metrics(comes).get("partitions") == 2, what="its partitions")
+        feed(kafka, topic, range(count, count := count + 4000))
+        if turn == 1:
+            comes.process.kill()  # it says nothing to anybody; its workers die with it
+        else:
+            ended(comes)
+    noted.wait(count, stays, 60)
+    wait_committed(kafka, topic, topic, count, 4)
+    ended(stays)
+    offsets = by_partition(noted.rows())
+    assert sum(len(set(found)) for found in offsets.values()) == count
+    assert all(sorted(set(found)) == list(range(len(set(found)))) for found in offsets.values())
+
+
+def test_a_topology_that_is_held_up_stays_in_its_group(squall: Squall, kafka: KafkaAddress) -> None:
+    """STORM-2087: a spout that waited for room did not poll, was put out of its group, and came to nothing."""
+    noted = Noted(squall, kafka)
+    topic = kafka.topic("waits")
+    feed(kafka, topic, range(2000))
+    waits = """
+    class Waits(Note):
+        def process_batch(self, tuples: list[Tuple]):
+            while not (HERE / "let-go").exists():
+                time.sleep(0.05)
+            super().process_batch(tuples)
+    """
+    short = {"max.poll.interval.ms": 6000, "session.timeout.ms": 6000}
+    given = f"group={topic!r}, options={short}, value='text', fields=('offset',)"
+    text = noted.text(f"KafkaSpout({topic!r}, servers=SERVERS, {given})", waits)
+    run = squall.run(text.replace('bolt("note", Note)', 'bolt("note", Waits)'), "-c", "topology.max.spout.pending=300")
+    wait_until(lambda: metrics(run).get("partitions") == 1)
+    since = time.monotonic()
+    wait_until(lambda: time.monotonic() - since > 8, what="longer than a member may be silent")
+    assert metrics(run)["partitions"] == 1
+    (squall.folder / "let-go").touch()
+    noted.wait(2000, run)
+    wait_committed(kafka, topic, topic, 2000)
+    ended(run)
+    assert noted.rows() == [[n] for n in range(2000)]
