@@ -109,6 +109,34 @@ def test_a_server_that_is_silent_is_given_up_and_what_it_still_had_is_not_writte
     assert any("no answer within 1 s" in one or "timeout" in one for one in told), told
 
 
+def test_a_connection_that_was_given_up_is_ended_by_the_server_before_another_writes(
+    own_postgresql: Postgresql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else each would wait for the lock, and write when it is gone: rows that are older than what was written since."""
+    monkeypatch.setattr("squall.connectors.sql.dialects.base.Limits.silence_s", 0.3)
+    place = Place("postgresql", own_postgresql.url)
+    table = place.table("id INTEGER PRIMARY KEY, name TEXT")
+    query = "SELECT pid FROM pg_stat_activity WHERE application_name = 'squall selling/sql/0'"
+    pids, most = set[int](), 0
+    with psycopg.connect(own_postgresql.dsn) as other, through(SqlSink(place.url, table), [], FIELDS) as cluster:
+        other.execute(f"LOCK TABLE {table}")
+
+        def look() -> None:
+            nonlocal most
+            deadline_s = time.monotonic() + 20
+            while len(pids) < 4 and time.monotonic() < deadline_s:
+                found = place.rows(query)
+                pids.update(pid for (pid,) in found)
+                most = max(most, len(found))
+            other.rollback()
+
+        cluster.feed("rows", [(1, "a")])
+        with meanwhile(look):
+            run_until(cluster, lambda: cluster.acked("rows"), "the row")
+    assert len(pids) >= 4
+    assert most <= 2  # one that is about to be ended, and the one that ends it
+
+
 @pytest.mark.servers
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("kind", [Postgresql, Mariadb])
