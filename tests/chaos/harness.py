@@ -188,8 +188,7 @@ class Run:
 
     def note_sizes(self) -> None:
         """What the processes hold when they are warm, and nothing strikes."""
-        self._wait(lambda: len(self._pids()) == WORKERS + 1, HEAL_S, "all workers")
-        self._baseline = {worker: Sizes.of(pid) for worker, pid in self._pids().items()}
+        self._baseline = self._wait(self._sizes, HEAL_S, "all workers")
 
     def tail(self) -> str:
         """The end of what it said."""
@@ -239,6 +238,14 @@ class Run:
         """The processes by their workers; 0: the parent."""
         return {0: self.process.pid} | {worker: pid for worker, (state, pid) in self._lives.items() if state == "ready"}
 
+    def _sizes(self) -> dict[int, Sizes] | None:
+        """What each process holds; None: one is just away, or was struck and nobody has told of it yet."""
+        try:
+            found = {worker: Sizes.of(pid) for worker, pid in self._pids().items()}
+        except (FileNotFoundError, ProcessLookupError, KeyError):
+            return None
+        return found if len(found) == WORKERS + 1 else None
+
     # -- judging -----------------------------------------------------------------------------------------------------
 
     def _break(self, law: str) -> None:
@@ -252,8 +259,8 @@ class Run:
 
     def _judge_sizes(self) -> None:
         """O9: nothing grows."""
-        for worker, pid in self._pids().items():
-            now, then = Sizes.of(pid), self._baseline[worker]
+        for worker, now in self._wait(self._sizes, HEAL_S, "all workers").items():
+            then = self._baseline[worker]
             grown = (now.rss_mib - then.rss_mib, now.fds - then.fds, now.threads - then.threads)
             self.verdict.grown_mib = max(self.verdict.grown_mib, grown[0])
             if grown[0] > GROWN_RSS_MIB or grown[1] > GROWN_FDS or grown[2] > GROWN_THREADS:
