@@ -2,7 +2,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup run test rust-test python-test property sim mutants sim-topologies fuzz feed-kill kill chaos chaos-long soak lint bench docs wheel lock clean
+.PHONY: help setup run test rust-test python-test tested-servers more-servers servers test-servers property sim mutants sim-topologies fuzz feed-kill kill chaos chaos-long soak lint bench bench-io docs wheel lock clean
 
 PYTHON ?= python3
 FOR ?= 20s
@@ -25,6 +25,9 @@ ifeq ($(wildcard python/squall/_core*.so),)
 endif
 ifeq ($(wildcard $(S)/docs-venv/bin/mkdocs),)
   $(shell rm -f $(S)/docs)
+endif
+ifeq ($(wildcard $(S)/peers-venv/bin/python),)
+  $(shell rm -f $(S)/peers)
 endif
 
 help:            ## this list
@@ -75,8 +78,24 @@ rust-test: $(S)/system ## the tests of the Rust crates
 	cargo test --release -q --workspace --exclude squall-py
 	cargo test --release -q -p squall-sim --features mutants --test mutants
 
-python-test: $(S)/core ## the tests of the Python side, on the built core
+python-test: $(S)/core tested-servers ## the tests of the Python side, on the built core and real servers
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+# Real servers, for tests, benchmarks and examples: packages of the system, and archives of known checksums. What is there
+# is not fetched again.
+SERVERS := cd tests && ../$(BIN)/python -m servers
+tested-servers: $(S)/python
+	@$(SERVERS) install kafka registry postgresql redis
+
+more-servers: tested-servers
+	@$(SERVERS) install mariadb hdfs
+
+servers: more-servers $(S)/peers ## install all servers that tests and benchmarks use, and say how to start one by hand
+	@$(SERVERS) list
+	@$(SAY) servers 'by hand: $(SERVERS) start kafka'
+
+test-servers: $(S)/core more-servers ## the tests that take long, or more servers than `make test` has
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m servers
 
 property: $(S)/core ## drive random topologies against a model for long (MACHINES=2000; SEED=… repeats)
 	SQUALL_MODEL_MACHINES=$(MACHINES) $(BIN)/python -m pytest tests/property/test_model.py::TestModel \
@@ -145,6 +164,16 @@ docs: $(S)/docs  ## build the documents into site/
 bench: $(S)/core ## measure against bare Python loops and write docs/benchmarks.md
 	$(BIN)/python -m benchmarks
 
+# Other frameworks have an environment of their own: they want other versions of the same clients.
+$(S)/peers: peers.lock | $(S)/python
+	@test -x $(S)/peers-venv/bin/python || $(BIN)/uv venv -q --python $(BIN)/python $(S)/peers-venv
+	@$(STEP) peers "installing Bytewax, Quix Streams and faust-streaming" env VIRTUAL_ENV=$(S)/peers-venv \
+	  UV_PYTHON_DOWNLOADS=never $(BIN)/uv pip sync -q --require-hashes peers.lock
+	@touch $@
+
+bench-io: $(S)/core tested-servers $(S)/peers ## measure connectors against bare clients and other frameworks, into docs/benchmarks.md
+	$(BIN)/python -m benchmarks.io
+
 wheel: $(S)/python ## the wheel
 	PATH="$$PWD/$(BIN):$$PATH" SQUALL_PROFILE=dist $(BIN)/maturin build --profile dist -o dist
 
@@ -156,8 +185,10 @@ lock:            ## write the lock files anew
 	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header -q -o docs.lock
 	$(UV) pip compile --group pyproject.toml:fuzz --universal --python-version 3.11 --upgrade \
 	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header -q -o fuzz.lock
+	$(UV) pip compile --group pyproject.toml:peers --universal --python-version 3.11 --upgrade \
+	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header -q -o peers.lock
 	grep -A999 '^uv==' requirements.lock | awk 'NR>1 && /^[a-z]/ {exit} {print}' > bootstrap.lock
-	! grep -nE 'https?://' requirements.lock bootstrap.lock docs.lock fuzz.lock
+	! grep -nE 'https?://' requirements.lock bootstrap.lock docs.lock fuzz.lock peers.lock
 
 clean:           ## remove what was built
 	rm -rf .venv .build target dist site python/squall/_core*.so

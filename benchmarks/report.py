@@ -11,6 +11,7 @@ from squall import _core
 from benchmarks.files import MUSTS as FILE_MUSTS
 from benchmarks.files import ROWS as FILE_ROWS
 from benchmarks.harness import Ratio
+from benchmarks.kept import kept, put
 from benchmarks.kernel import MUSTS
 from benchmarks.latency import Latency
 from benchmarks.tcp import Throughput
@@ -78,7 +79,9 @@ def write(
         f"| {what} (`{name}`) | {spread[name]:.3g} | {WORKER_MUSTS.get(name, '')} |"
         for name, what in WORKER_UNITS.items()
     )
-    (DOCS / "benchmarks.md").write_text(
+    page = DOCS / "benchmarks.md"
+    others = kept(page, "io")  # `make bench-io` writes that
+    page.write_text(
         f"""# Benchmarks
 
 Written by `make bench` (`python -m benchmarks`). Ratios are CPU time of a topology through the public API (counters,
@@ -141,20 +144,12 @@ had the machine to themselves; what others took of it in those that count: {spre
 | | |
 |---|---|
 {rest}
+
+{others}
 """,
         encoding="utf-8",
     )
-    _into_readme(storm_table(ratios, words_per_s))
-
-
-def _into_readme(table: str) -> None:
-    path = DOCS.parent / "README.md"
-    text = path.read_text(encoding="utf-8")
-    begin, end = "<!-- bench:begin -->", "<!-- bench:end -->"
-    head, _, rest = text.partition(begin)
-    _, _, tail = rest.partition(end)
-    if rest:
-        path.write_text(f"{head}{begin}\n\n{table}\n\n{end}{tail}", encoding="utf-8")
+    put(DOCS.parent / "README.md", "bench", f"{storm_table(ratios, words_per_s)}\n")
 
 
 def plot(ratios: dict[str, Ratio]) -> None:

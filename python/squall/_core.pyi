@@ -268,8 +268,9 @@ class Worker:
         """How the worker stands, all of one moment.
 
         Keys: `activity` (grows when something was done) · `in_call` · `moving` · `exhausted` · `only_polls` (what is
-        not exhausted waits for its last poll) · `pending` · `held` · `kept` (held where there is no `drain`) · `due`
-        (s on the worker's clock, or None) · `sent`, `received` (frames that may bring work, by incarnation).
+        not exhausted waits for its last poll) · `pending` · `held` · `kept` (held where there is no `drain`) ·
+        `undrained` (bolts are to be drained again) · `due` (s on the worker's clock, or None) ·
+        `sent`, `received` (frames that may bring work, by incarnation).
         """
         ...
     def add_far_task(
@@ -345,6 +346,8 @@ class Worker:
     def next_due(self) -> float | None:
         """When the next timer, tick, back-off or time-out is due."""
     def monotonic(self) -> float: ...
+    def drained(self, task: int, /, *, again: bool) -> None:
+        """The `drain` of bolt `task` is called now; `again`: and will be for what it executes from now on."""
     def emit_result(self, task: int, result: object, /) -> None:
         """Sends what `open`, `drain` or another call outside a tuple returned; unanchored."""
     def bury(self, task: int, values: tuple[Any, ...], error: BaseException, /) -> None:

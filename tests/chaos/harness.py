@@ -187,7 +187,8 @@ class Run:
             proxy.close()
 
     def note_sizes(self) -> None:
-        """What the processes hold when they are warm, and nothing has struck yet."""
+        """What the processes hold when they are warm, and nothing strikes."""
+        self._wait(lambda: len(self._pids()) == WORKERS + 1, HEAL_S, "all workers")
         self._baseline = {worker: Sizes.of(pid) for worker, pid in self._pids().items()}
 
     def tail(self) -> str:

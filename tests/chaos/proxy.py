@@ -15,6 +15,8 @@ from squall.engines.embedded import sockets
 WITHIN_S = 5.0
 PIECE_BYTES = 1 << 14
 DRIP_EVERY_S = 0.02
+LONGEST_S = (0.02, 0.1, 0.1, 2.0)
+"""Of a time in which pieces are kept: for how long at most, one of these."""
 
 Mangle = Callable[[int, bool, int, bytes], bytes | Iterable[bytes] | None]
 """From the number of the connection, whether it is what the caller says, the bytes before, and some that came: what is
@@ -87,19 +89,20 @@ def _cut(*ends: socket.socket) -> None:
 class Spoiler:
     """A mangle that spoils as it was told last.
 
-    "" passes on, `delay` keeps each piece for 1 to 100 ms, `drip` passes some bytes at a time, `cut` hangs up in the
-    middle of a piece, once, `swallow` passes on nothing more while both ends stay open, `corrupt` changes one bit of a
-    piece, once.
+    "" passes on, `delay` keeps each piece for a time of its own, at most 2 s, `drip` passes some bytes at a time, `cut`
+    hangs up in the middle of a piece, once, `swallow` passes on nothing more while both ends stay open, `corrupt`
+    changes one bit of a piece, once.
     """
 
     def __init__(self, seed: int) -> None:
         self._chance, self._lock, self._spoil = random.Random(seed), Lock(), ""
+        self._longest_s = 0.0
         self._swallowed: set[tuple[int, bool]] = set()
 
     def spoil(self, how: str) -> None:
         """How what comes from now on is spoilt."""
         with self._lock:
-            self._spoil = how
+            self._spoil, self._longest_s = how, self._chance.choice(LONGEST_S)
 
     def __call__(self, number: int, is_caller: bool, before: int, data: bytes) -> bytes | Iterable[bytes]:
         how, way = self._take(), (number, is_caller)
@@ -108,7 +111,7 @@ class Spoiler:
             return b""
         match how:
             case "delay":
-                time.sleep(self._chance.uniform(0.001, 0.1))
+                self._delay(self._chance.uniform(0.001, self._longest_s))
             case "drip":
                 return self._dripped(data)
             case "cut":
@@ -127,6 +130,11 @@ class Spoiler:
             if how in ("cut", "corrupt"):
                 self._spoil = ""
             return how
+
+    def _delay(self, for_s: float) -> None:
+        until_s = time.monotonic() + for_s
+        while (left_s := until_s - time.monotonic()) > 0 and self._spoil == "delay":
+            time.sleep(min(left_s, 0.02))
 
     def _cut_off(self, data: bytes) -> Iterator[bytes]:
         yield data[: self._chance.randrange(len(data))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from pathlib import Path
 
@@ -402,6 +403,96 @@ def test_plain_output_is_a_line_a_second_and_a_summary(squall: Squall) -> None:
     lines = run.out.splitlines()
     assert sum("pending" in line and "/s" in line for line in lines) >= 2
     assert any("emitted" in line and "= acked" in line for line in lines)
+
+
+def test_a_bolt_that_gets_a_tuple_after_its_drain_is_drained_again(squall: Squall) -> None:
+    """Semantics 35. A timer of the bolt above lets go of one when all have drained; a sum that is sent late has it."""
+    run = squall.run(
+        """
+        from squall import Bolt, Topology, Tuple
+
+        def numbers():
+            yield 1
+            yield 2
+            while True:
+                yield None
+
+        class Later(Bolt):
+            manual_ack = True
+            outputs = ("n",)
+
+            def process(self, tup: Tuple):
+                if tup["n"] == 1:
+                    return self.let_go(tup)
+                self.context.after(1.0, self.let_go, tup)
+                print("held")
+
+            def let_go(self, tup: Tuple):
+                self.emit(tup["n"], anchors=[tup])
+                self.ack(tup)
+
+        class Kept(Bolt):
+            manual_ack = True
+
+            def open(self, context):
+                self.kept = []
+
+            def process(self, tup: Tuple):
+                self.kept.append(tup)
+
+            def drain(self):
+                print("drained", sum(tup["n"] for tup in self.kept))
+                for tup in self.kept:
+                    self.ack(tup)
+                self.kept.clear()
+
+        class Sums(Bolt):
+            outputs = ("n",)
+            sum = 0
+
+            def process(self, n: int):
+                self.sum += n
+
+            def drain(self):
+                print("sum", self.sum)
+                return self.sum
+
+        topology = Topology("late")
+        later = topology.bolt("later", Later).shuffle(topology.spout("numbers", numbers, outputs=("n",)))
+        topology.bolt("kept", Kept).shuffle(later)
+        topology.bolt("sums", Sums).shuffle(later)
+        """
+    )
+    wait_until(lambda: "held" in run.err, what="the tuple in the bolt's hands")
+    run.interrupt()
+    assert run.end() == 0, run.err
+    assert re.findall(r"logger=stdout (drained .|sum .)", run.err) == ["drained 1", "sum 1", "drained 2", "sum 3"]
+    assert run.summary()["acked"] == 2
+
+
+def test_a_bolt_in_a_loop_is_drained_once(squall: Squall) -> None:
+    """What its drain sends comes back to it."""
+    run = squall.run(
+        """
+        from squall import Bolt, Topology
+
+        class Sums(Bolt):
+            outputs = ("n",)
+
+            def process(self, n: int):
+                pass
+
+            def drain(self):
+                print("drained")
+                return 7
+
+        topology = Topology("looping")
+        sums = topology.bolt("sums", Sums).shuffle(topology.spout("one", lambda: iter([1]), outputs=("n",)))
+        sums.shuffle(topology.bolt("back", lambda n: n, outputs=("n",)).shuffle(sums))
+        """
+    )
+    assert run.end() == 0, run.err
+    assert run.err.count("logger=stdout drained") == 1
 
 
 def test_drain_waits_for_a_timer_that_will_ack_what_is_held(squall: Squall) -> None:

@@ -70,6 +70,7 @@ NEEDS_THE_WORLD = {
     "seeds_invalid",
     "sending_failed",
     "simulation_law",
+    "sink_unavailable",
     "tap_cut_off",
     "tap_limit",
     "tap_nothing",

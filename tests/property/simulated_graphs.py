@@ -72,10 +72,6 @@ def random_graph(random: Random) -> Graph:
         kind, tasks, copies = random.choice(KINDS), random.randint(1, 3), random.randint(0, 2)
         dies = kind == "plain" and random.random() < 0.15 and not any(part.dies for part in parts)
         parts.append(Part(f"b{number}", kind, tasks, copies, random.choice((0, 0, 7)), dies, inputs))
-    if any(part.kind == "hoarding" for part in parts):
-        # What fails in a drain, or is let go of late in it, is held again by who was drained before.
-        late = ("held", "ticking")
-        parts = [replace(p, fails=0, dies=False, kind="plain" if p.kind in late else p.kind) for p in parts]
     chances = {
         kind: random.choice((0.01, 0.05, 0.15))
         for kind in ("crash", "drop", "slow", "corrupt", "delay")

@@ -45,8 +45,9 @@ def skips_a_row(patch: pytest.MonkeyPatch) -> None:
 
 
 def rests_always(patch: pytest.MonkeyPatch) -> None:
-    """Workers say that they rest, whatever they have to do."""
+    """Workers say that they rest, whatever they have to do, or wait for."""
     patch.setattr(Stages, "_rests", lambda _self, _standing: True)
+    patch.setattr(Stages, "_is_timed", lambda _self, _standing: False)
 
 
 def loses_bytes(patch: pytest.MonkeyPatch) -> None:

@@ -218,3 +218,38 @@ def test_one_worker_is_the_simple_case() -> None:
     state, _ = after(state, Answer(1, 2, True, True))
     assert state.stage == Stage(1, Kind.HELD)
     assert after(state, Quiet(1, 1), Answer(1, 3, True, True), Answer(1, 4, True, True))[0].is_over
+
+
+def held(*order: str) -> Settling:
+    """One worker, all of whose bolts have drained."""
+    state, _ = after(settling([1], order), Joined(1, 1))
+    while state.stage.kind is not Kind.HELD:
+        state, _ = answered(state)
+    return state
+
+
+def answered(state: Settling, **figures: bool) -> tuple[Settling, list[Action]]:
+    """The worker rests, and answers twice."""
+    waves = (state.wave + 1, state.wave + 2)
+    return after(state, *quiet(state, 1), *(Answer(1, wave, True, True, **figures) for wave in waves))
+
+
+def test_bolts_that_executed_tuples_after_their_drain_are_drained_again_and_sources_stay_stopped() -> None:
+    state, actions = answered(held("split", "count"), undrained=True)
+    assert actions[-1] == Begin(Stage(4, Kind.DRAIN, "split"), frozenset({1}))
+    for kind in (Kind.DRAIN, Kind.HELD, Kind.CLOSE):
+        state, _ = answered(state)
+        assert state.stage.kind is kind
+
+
+def test_what_timers_may_let_go_of_is_waited_for() -> None:
+    state, _ = answered(held("count"), timed=True, holds=True)
+    assert (state.stage.kind, state.is_asking) == (Kind.HELD, False)
+    assert answered(state)[0].is_over
+
+
+def test_a_drain_is_not_done_again_while_a_timer_may_let_go_of_more_for_it() -> None:
+    state, _ = answered(held("count"), undrained=True, timed=True, holds=True, keeps=True)
+    assert state.stage.kind is Kind.HELD
+    state, _ = answered(state, undrained=True, timed=True, holds=True)
+    assert state.stage == Stage(3, Kind.DRAIN, "count")

@@ -154,6 +154,19 @@ pub struct Scan {
     pub tail: Tail,
 }
 
+/// Reads a segment whose name says the number of its first record.
+///
+/// Errors: the version, if a newer program has written it.
+pub fn read(segment: &[u8], first: u64) -> Result<(Head, Scan), u32> {
+    let tail = match Head::of(segment) {
+        Ok(head) if head.first == first => return Ok((head, scan(segment, head))),
+        Err(HeadDefect::Version(version)) => return Err(version),
+        Ok(_) | Err(HeadDefect::Corrupt) => Tail::Corrupt,
+        Err(HeadDefect::Torn) => Tail::Torn,
+    };
+    Ok((Head { first, salt: 0 }, Scan { groups: Vec::new(), sound_bytes: 0, next: first, ended: 0, tail }))
+}
+
 /// Reads all groups of a segment, whatever its bytes are.
 ///
 /// Cost: one pass; behind damage one look at each byte more.
@@ -209,6 +222,8 @@ pub struct Joined {
     pub ended: u64,
     /// For each segment, the number from which on its records are void, as the next segment has them.
     pub until: Vec<u64>,
+    /// The newest segment is without a record and has the name of the one that comes next: it goes before that is made.
+    pub newest_is_empty: bool,
 }
 
 /// What is wrong with a segment that holds records which have not ended.
@@ -226,7 +241,9 @@ pub struct Broken {
 ///
 /// A commit that failed is written again into a new segment, and what is left of it in the old one is void.
 pub fn join(segments: &[(Head, Scan)]) -> Result<Joined, Broken> {
-    let Some((oldest, _)) = segments.first() else { return Ok(Joined { next: 0, ended: 0, until: Vec::new() }) };
+    let Some((oldest, _)) = segments.first() else {
+        return Ok(Joined { next: 0, ended: 0, until: Vec::new(), newest_is_empty: false });
+    };
     let ended = segments.iter().map(|(_, scan)| scan.ended).fold(oldest.first, u64::max);
     let ended = ended + u64::from(mutant!(JoinSkipsOne) && segments.iter().any(|(_, scan)| scan.next > ended));
     let mut next = ended;
@@ -247,7 +264,8 @@ pub fn join(segments: &[(Head, Scan)]) -> Result<Joined, Broken> {
             return Err(Broken { segment: i, at: scan.sound_bytes, missing });
         }
     }
-    Ok(Joined { next, ended, until: untils })
+    let newest_is_empty = segments.last().is_some_and(|(head, scan)| (head.first, scan.next) == (next, next));
+    Ok(Joined { next, ended, until: untils, newest_is_empty })
 }
 
 /// What a trim does next.

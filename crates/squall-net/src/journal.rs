@@ -5,7 +5,7 @@
 //! written that are not; the records of that commit are therefore written anew, into another file.
 
 use ring::rand::{SecureRandom, SystemRandom};
-use squall_core::journal::{Group, HEAD_BYTES, Head, HeadDefect, Scan, Tail, Trim, join, scan, trim, write_group};
+use squall_core::journal::{Group, HEAD_BYTES, Head, Tail, Trim, join, read, scan, trim, write_group};
 use std::collections::VecDeque;
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
@@ -136,7 +136,11 @@ impl Journal {
         for (i, first) in firsts.iter().enumerate() {
             let path = path_of(&options.dir, *first);
             let bytes = fs::read(&path)?;
-            let (head, found) = read(&bytes, *first, &path)?;
+            let (head, found) = read(&bytes, *first).map_err(|version| JournalDefect::Corrupt {
+                file: path.clone(),
+                at: 8,
+                what: format!("it is of version {version}, which a newer squall writes"),
+            })?;
             if i + 1 == firsts.len() && found.tail == Tail::Torn {
                 cut_bytes = (bytes.len() - found.sound_bytes) as u64;
                 cut(&path, found.sound_bytes as u64)?;
@@ -152,9 +156,9 @@ impl Journal {
             JournalDefect::Corrupt { file: paths[broken.segment].clone(), at: broken.at, what }
         })?;
         let mut marked = joined.ended;
-        if let (Some((_, newest)), Some(path)) = (segments.last(), paths.last()) {
-            if newest.next == joined.next && Some(&joined.next) == firsts.last() {
-                fs::remove_file(path)?; // without a record: it has the name of the one that comes next
+        if let Some(path) = paths.last() {
+            if joined.newest_is_empty {
+                fs::remove_file(path)?;
                 marked = 0;
                 segments.pop();
                 paths.pop();
@@ -387,22 +391,6 @@ fn listed(dir: &Path) -> io::Result<Vec<u64>> {
     }
     firsts.sort_unstable();
     Ok(firsts)
-}
-
-fn read(bytes: &[u8], first: u64, path: &Path) -> Result<(Head, Scan), JournalDefect> {
-    let unread = |tail| {
-        let scan = Scan { groups: Vec::new(), sound_bytes: 0, next: first, ended: 0, tail };
-        Ok((Head { first, salt: 0 }, scan))
-    };
-    match Head::of(bytes) {
-        Ok(head) if head.first == first => Ok((head, scan(bytes, head))),
-        Ok(_) | Err(HeadDefect::Corrupt) => unread(Tail::Corrupt),
-        Err(HeadDefect::Torn) => unread(Tail::Torn),
-        Err(HeadDefect::Version(version)) => {
-            let what = format!("it is of version {version}, which a newer squall writes");
-            Err(JournalDefect::Corrupt { file: path.to_owned(), at: 8, what })
-        }
-    }
 }
 
 /// Cuts a torn tail off.

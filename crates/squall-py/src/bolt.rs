@@ -52,6 +52,8 @@ pub struct BoltState {
     pub manual_ack: Cell<bool>,
     /// It has a `drain`, which ends what it holds when nothing will come any more.
     pub drains: Cell<bool>,
+    /// What it had executed when that was called; the most there is, where it is called once only.
+    drained_at: Cell<u64>,
     pub hold_ns: Cell<u64>,
     /// 0: one call a tuple.
     pub batch_max: Cell<u32>,
@@ -93,6 +95,7 @@ impl BoltState {
             high_water: Local::new(HighWater::new(capacity, high, low)),
             manual_ack: Cell::new(false),
             drains: Cell::new(false),
+            drained_at: Cell::new(0),
             hold_ns: Cell::new(0),
             batch_max: Cell::new(0),
             batch_wait_ns: Cell::new(0),
@@ -111,6 +114,21 @@ impl BoltState {
         self.bindings.clear();
         drop(self.paused.replace(None));
         drop(self.paused_calls.replace(VecDeque::new()));
+    }
+
+    /// How many tuples it has executed.
+    pub fn executed(&self) -> u64 {
+        self.bindings.get().iter().map(|binding| binding.executed.get()).sum()
+    }
+
+    /// Its `drain` is called now, and `again` for what it executes later.
+    pub fn drained(&self, again: bool) {
+        self.drained_at.set(if again { self.executed() } else { u64::MAX });
+    }
+
+    /// Whether it has executed tuples for which its `drain` is to be called again.
+    pub fn is_undrained(&self) -> bool {
+        self.drains.get() && self.executed() > self.drained_at.get()
     }
 
     /// Whether an inbox so long is over the high-water mark.

@@ -377,6 +377,7 @@ impl Core {
         dict.set_item("pending", of_spouts(SpoutState::outstanding))?;
         dict.set_item("held", held(true) + held(false))?;
         dict.set_item("kept", held(false))?;
+        dict.set_item("undrained", self.order.with(|order| order.iter().any(|task| task.bolt().is_undrained())))?;
         dict.set_item("due", self.next_due_ns().map(|due| due as f64 / 1e9))?;
         let (sent, received) = self.frames_of_work();
         dict.set_item("sent", sent)?;

@@ -100,7 +100,7 @@ pub const WINDOWED: [&str; 6] = ["emitted", "transferred", "executed", "acked", 
 
 fn windows(py: Python<'_>, task: &Task, dict: &Bound<'_, PyDict>) -> PyResult<()> {
     let executed = match &task.role {
-        Role::Bolt(state) => state.bindings.get().iter().map(|binding| binding.executed.get()).sum(),
+        Role::Bolt(state) => state.executed(),
         _ => 0,
     };
     let totals: [u64; 6] = [

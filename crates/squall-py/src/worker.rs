@@ -518,6 +518,12 @@ impl Worker {
         self.core().tick_clock() as f64 / 1e9
     }
 
+    #[pyo3(signature = (task, /, *, again))]
+    fn drained(&self, task: u32, again: bool) -> PyResult<()> {
+        self.task(task)?.bolt().drained(again);
+        Ok(())
+    }
+
     fn emit_result(&self, task: u32, result: Bound<'_, PyAny>) -> PyResult<()> {
         let py = result.py();
         let task = self.task(task)?;

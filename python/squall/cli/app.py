@@ -353,6 +353,30 @@ def metrics(
 
 
 @app.command()
+def connectors(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One of them, shown whole.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    example: Annotated[bool, typer.Option("--example", help="Print only the example of NAME, to be run.")] = False,
+) -> None:
+    """Shows what there is to read from and to write to: what each connector promises, needs, and whether that is there.
+
+    Examples:
+
+      squall connectors
+
+      squall connectors TcpSpout --example > my.py
+    """
+    from squall.cli.connectors import show_all, show_one
+
+    if name is None:
+        if example:
+            raise typer.BadParameter("name the connector whose example is wanted", param_hint="--example")
+        show_all(as_json=as_json)
+    else:
+        show_one(name, as_json=as_json, example_only=example)
+
+
+@app.command()
 def tap(
     edge: Annotated[
         str, typer.Argument(metavar="COMPONENT[:STREAM]", help="Whose tuples; all of its streams if none is named.")

@@ -20,6 +20,9 @@ drain begins anew at once from what it began from. So it does when a link betwee
 stage has a new number, and waves are never numbered twice: whatever comes late from before is known by that and
 dropped. What bounds it all is the time of the drain, which is the run's; a drain that the sources' own end began is
 over when they run again, and has its time anew when they end again.
+
+**What comes late.** A bolt may get tuples when it has drained: retries, or what another one's timers let go of. So a
+drain that has come to its end is done again, its sources stopped as they are, until no such bolt is left.
 """
 
 from __future__ import annotations
@@ -43,7 +46,7 @@ class Kind(Enum):
     DRAIN = "drain"
     """One component's `drain()` is called in all its tasks, and what it emits comes to its end."""
     HELD = "held"
-    """What user code still holds may be let go of by its timers."""
+    """Timers may let go of what user code still holds; what comes of it may lead to another drain."""
     CLOSE = "close"
     """Everything has ended: components are closed."""
     CUT = "cut"
@@ -105,7 +108,9 @@ class Answer:
     """What a worker says in a wave.
 
     `exhausted`: none of its sources will give anything any more. `waits`: trees of its spouts are open. `holds`: bolts
-    with a `drain()` hold tuples; where other bolts hold some, the worker is not quiet while sources run.
+    hold tuples; where some without a `drain()` do (`keeps`), the worker is not quiet while sources run. `timed`: it
+    waits or holds, and a timer of its own is due before the drain's time is over. `undrained`: bolts have executed
+    tuples after their `drain()`.
     """
 
     incarnation: int
@@ -116,6 +121,9 @@ class Answer:
     received: Counts = field(default_factory=dict[int, int])
     waits: bool = False
     holds: bool = False
+    keeps: bool = False
+    timed: bool = False
+    undrained: bool = False
 
     @classmethod
     def of_json(cls, incarnation: int, told: Mapping[str, Any]) -> Answer:
@@ -133,6 +141,9 @@ class Answer:
             counts("received"),
             told["waits"],
             told["holds"],
+            told["keeps"],
+            told["timed"],
+            told["undrained"],
         )
 
 
@@ -300,9 +311,15 @@ def _has_run(state: Settling) -> bool:
 
 
 def _next(state: Settling) -> tuple[Settling, list[Action]]:
-    if not state.left:
-        return _begun(state, Kind.CLOSE if state.stage.kind is Kind.HELD else Kind.HELD)
-    return _begun(replace(state, left=state.left[1:]), Kind.DRAIN, state.left[0])
+    if state.left:
+        return _begun(replace(state, left=state.left[1:]), Kind.DRAIN, state.left[0])
+    if state.stage.kind is not Kind.HELD:
+        return _begun(state, Kind.HELD)
+    answers = state.answers.values()
+    timed = any(one.timed for one in answers)
+    if any(one.undrained for one in answers) and not (timed and any(one.keeps for one in answers)):
+        return _next(replace(state, left=state.order))
+    return _looked(_unasked(state)) if timed else _begun(state, Kind.CLOSE)
 
 
 def _begun(state: Settling, kind: Kind, component: str | None = None) -> tuple[Settling, list[Action]]:

@@ -10,6 +10,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 from typing import ClassVar, Protocol, runtime_checkable
@@ -62,7 +63,8 @@ class Sink(Bolt):
         that is away the batch is kept and tried again after 0.1 s, doubled up to 5 s, in its order; the task takes
         nothing else, and the topology slows down. A batch that fails otherwise is halved until the row that is to
         blame is found: that one fails, the others go through.
-    Metrics: counters `rows` and `batches`, gauge `waiting_s`: for how long the other system has been away.
+    Metrics: counters `rows`, `batches` and `errors` (rows of which a try failed), gauge `waiting_s`: for how long the
+        other system has been away.
     Threading: on a thread of its own. What comes in during a write is the next batch.
     """
 
@@ -87,8 +89,10 @@ class Sink(Bolt):
         """
         raise NotImplementedError
 
-    def write(self, rows: Sequence[Tuple]) -> None:
-        """Writes rows of one stream, in their order; comes back when the other system has confirmed all of them.
+    def write(self, rows: Sequence[Tuple]) -> Sequence[Exception | None] | None:
+        """Writes rows of one stream, in their order; comes back when the other system has confirmed them.
+
+        Returns: None: all of them; else for each row why it failed, or None.
 
         Raises:
             Unavailable: not now; all are written again when it is back.
@@ -98,7 +102,7 @@ class Sink(Bolt):
         raise NotImplementedError
 
     def disconnect(self) -> None:
-        """Closes what `connect` made, as far as it is there; raises nothing that matters."""
+        """Closes what `connect` made, as far as it is there: also after it raised. What this raises is left out."""
         raise NotImplementedError
 
     # -- life ------------------------------------------------------------------------------------------------------
@@ -106,6 +110,7 @@ class Sink(Bolt):
     def open(self, context: TopologyContext) -> None:
         """Connects; where that is not possible for now the run begins and waits with its first row."""
         self._written, self._batches = context.counter("rows"), context.counter("batches")
+        self._errors = context.counter("errors")
         self._backoff = Backoff(None, Random())
         self._is_connected, self._away_since_s = False, None
         context.gauge("waiting_s", self._waiting_s)
@@ -124,7 +129,7 @@ class Sink(Bolt):
             part = parts.popleft()
             try:
                 self._reach(later=True)
-                self.write(tuples[part.start : part.stop])
+                told = self.write(tuples[part.start : part.stop])
             except Unavailable as error:
                 parts.appendleft(part)
                 self._away(error, len(tuples))
@@ -134,15 +139,20 @@ class Sink(Bolt):
                     parts.extendleft((range(middle, part.stop), range(part.start, middle)))
                 else:
                     outcome[part.start] = error
+                    self._errors.add()
             else:
                 self._is_back()
-                self._written.add(len(part))
+                if told is not None:
+                    outcome[part.start : part.stop] = told
+                written = len(part) if told is None else told.count(None)
+                self._written.add(written)
+                self._errors.add(len(part) - written)
                 self._batches.add()
         return outcome if any(outcome) else None
 
     def close(self) -> None:
         """Disconnects."""
-        self.disconnect()
+        self._leave()
 
     # -- while it is away ------------------------------------------------------------------------------------------
 
@@ -156,24 +166,35 @@ class Sink(Bolt):
         except Exception as error:
             if later:
                 raise Unavailable(str(error)) from error
+            self._leave()
             raise
         self._is_connected = True
 
+    def _leave(self) -> None:
+        self._is_connected = False
+        with suppress(Exception):
+            self.disconnect()
+
     def _away(self, error: Unavailable, waiting: int) -> None:
         """Tells of an outage once, and waits a while if rows do."""
-        if self._is_connected:
-            self._is_connected = False
-            self.disconnect()
-        if self._away_since_s is None:
-            self._away_since_s = time.monotonic()
-            facts = (("because", str(error)), ("waiting", f"{waiting} rows, and what comes after them"))
-            fix = "nothing is lost: rows are written when it is back; see that it runs, and that it can be reached"
-            defect = Defect("sink_unavailable", f"{self.where()} is not available", facts, fix)
-            self.context.report_error(ClusterError(defect, retryable=True))
+        self._leave()
+        self.tell_away(error, waiting)
         pause_s = self._backoff.pause_s(time.monotonic())
         assert pause_s is not None, "it never gives up"
         if waiting:
             time.sleep(pause_s)
+
+    def tell_away(self, error: Unavailable, waiting: int) -> None:
+        """Tells of an outage once, until it is over; for a `write` that waits by itself."""
+        if self._away_since_s is None:
+            self._away_since_s = time.monotonic()
+            why = str(error)
+            more = (("because", why),) if "\n" in why else ()
+            facts = (*more, ("waiting", f"{waiting} rows, and what comes after them"))
+            fix = "nothing is lost: rows are written when it is back; see that it runs, and that it can be reached"
+            message = f"{self.where()} is not available: {why.partition(chr(10))[0]}"  # what views show of an error
+            defect = Defect("sink_unavailable", message, facts, fix)
+            self.context.report_error(ClusterError(defect, retryable=True))
 
     def _is_back(self) -> None:
         if self._away_since_s is not None:
@@ -182,7 +203,8 @@ class Sink(Bolt):
             self._backoff.succeeded()
 
     def _waiting_s(self) -> float:
-        return 0.0 if self._away_since_s is None else time.monotonic() - self._away_since_s
+        since_s = self._away_since_s  # read once: the loop asks while the sink's thread goes on
+        return 0.0 if since_s is None else time.monotonic() - since_s
 
 
 @runtime_checkable

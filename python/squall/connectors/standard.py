@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from squall._core import Tuple
 from squall.api.components import Bolt, OnError
+from squall.connectors.contract import Delivery
 from squall.errors import RetryTuple
 from squall.runtime import output
 
@@ -22,6 +23,12 @@ class Print(Bolt):
     Threading: on a thread of its own, so that a slow reader holds up nothing else.
     """
 
+    delivery: ClassVar[Delivery] = Delivery(
+        "at least once",
+        "as given",
+        "repeats lines that were not acked",
+        "terminals, pipes and files of Linux",
+    )
     blocking = True
     prints = True
     on_error: ClassVar[OnError] = "retry"

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple, cast
 
 from squall.api.components import Spout
 from squall.api.context import TopologyContext
+from squall.connectors.contract import Delivery
 from squall.connectors.files.formats.checks import check_read
 from squall.connectors.files.formats.json_lines import JsonLines
 from squall.connectors.files.formats.text import Text
@@ -41,6 +42,12 @@ class StdinSpout(Spout):
     One spout of a topology reads standard input; of several tasks the first one does.
     """
 
+    delivery: ClassVar[Delivery] = Delivery(
+        "at least once in a run",
+        "lines in theirs; what failed comes again later",
+        "of a worker: nothing; of the run: what it had read, since a pipe cannot be read twice",
+        "pipes and files of Linux",
+    )
     reads_stdin = True
     idle_wait = 0.005
     outputs: ClassVar[Any] = ()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import Any
+from typing import Any, ClassVar
 
 from squall import _core
 from squall.connectors.addresses import bound, parse_address
+from squall.connectors.contract import Delivery
 from squall.connectors.decoders import Decoder, Decoding, Json, MessagePack
 from squall.connectors.framing import Delimiter, Fixed, Framing, LengthPrefix, Lines
 from squall.connectors.journal import DEFAULT_JOURNAL_MAX, journal_of
@@ -64,6 +65,13 @@ class TcpSpout(SocketSpout):
         `decoder` runs on the loop's thread.
     Cost: with a journal a record waits for the disk, 1 to 10 ms, together with all that came meanwhile.
     """
+
+    delivery: ClassVar[Delivery] = Delivery(
+        "at least once while the worker lives; with `receipts` or `journal` across crashes too",
+        "records of a connection in theirs; what failed comes again later",
+        "loses what was pending; with `receipts` the sender sends it again, with `journal` it is read from disk",
+        "clients over IPv4 and IPv6, with and without TLS",
+    )
 
     def __init__(self, origin: Listening | Calling, streams: Streams, decoding: Decoding) -> None:
         super().__init__(decoding)

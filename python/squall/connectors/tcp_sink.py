@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
+from typing import Any, ClassVar
 
 from squall._core import Tuple
 from squall.api.components import Bolt
+from squall.connectors.contract import Delivery
 from squall.connectors.framing import Framing, Lines
 from squall.connectors.record_encoders import Encoder, encoder_of
 from squall.connectors.sending import errors
@@ -45,6 +46,12 @@ class TcpSink(Bolt):
         TopologyError: `tcp_address`, `tcp_framing`, `tcp_limit`, `tls_invalid` or `encoder_unknown`.
     """
 
+    delivery: ClassVar[Delivery] = Delivery(
+        "with `receipts=True` at least once; else what was on its way when the connection broke is lost",
+        "as given; after a break with `receipts` from the oldest record that was not receipted",
+        "repeats records that were not acked",
+        "`TcpSpout`, and receivers of Python; with and without TLS; Unix sockets",
+    )
     manual_ack = True
     hold_max = FOR_EVER_S  # an outage of the receiver slows and does not fail (semantics 16)
     tick_every = 1.0

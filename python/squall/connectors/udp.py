@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import socket
-from typing import Any
+from typing import Any, ClassVar
 
 from squall import _core
 from squall.connectors.addresses import bound, parse_address
+from squall.connectors.contract import Delivery
 from squall.connectors.decoders import Decoder, Decoding
 from squall.connectors.sockets import (
     LONGEST_DATAGRAM,
@@ -34,6 +35,13 @@ class UdpSpout(SocketSpout):
     Bound: when the topology cannot take more the socket is not read, and the kernel's buffer, `receive_buffer`, fills.
     Threading: one native thread reads the socket; a `decoder` runs on the loop's thread.
     """
+
+    delivery: ClassVar[Delivery] = Delivery(
+        "at most once up to this spout, since UDP loses datagrams; from there on at least once",
+        "as they come; what failed comes again later",
+        "loses what was pending, and what comes until the new worker reads beyond the kernel's buffer",
+        "Linux, IPv4 and IPv6",
+    )
 
     figures = ("records", "bytes", "oversize", "dropped")
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import socket
-from typing import Any
+from typing import Any, ClassVar
 
 from squall._core import Tuple
 from squall.api.components import Bolt
 from squall.connectors.addresses import parse_address
+from squall.connectors.contract import Delivery
 from squall.connectors.record_encoders import Encoder, encoder_of
 from squall.connectors.sending.wire import bytes_of
 from squall.errors import DeadLetter, RetryTuple
@@ -32,6 +33,13 @@ class UdpSink(Bolt):
     Raises:
         TopologyError: `tcp_address` or `encoder_unknown`.
     """
+
+    delivery: ClassVar[Delivery] = Delivery(
+        "at most once",
+        "as given; the network may change it",
+        "repeats datagrams that were not acked",
+        "Linux, IPv4 and IPv6",
+    )
 
     def __init__(self, address: str, /, *, encoder: Encoder = "text") -> None:
         self._host, self._port = parse_address(address)

@@ -7,10 +7,11 @@ import os
 import socket
 import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from squall import _core
 from squall.connectors.addresses import BACKLOG, cannot_bind
+from squall.connectors.contract import Delivery
 from squall.connectors.decoders import Decoder, Decoding
 from squall.connectors.framing import Framing, Lines
 from squall.connectors.journal import DEFAULT_JOURNAL_MAX, journal_of
@@ -42,6 +43,13 @@ class UnixSpout(SocketSpout):
     Only the user who started the run may connect (mode 0600). A socket that is left over from a run that was killed is
     replaced, if nobody listens on it; at the end of the run the socket is removed.
     """
+
+    delivery: ClassVar[Delivery] = Delivery(
+        "at least once while the worker lives; with `receipts` or `journal` across crashes too",
+        "records of a connection, or datagrams, in theirs; what failed comes again later",
+        "loses what was pending; with `receipts` the sender sends it again, with `journal` it is read from disk",
+        "Linux",
+    )
 
     def __init__(self, path: str | os.PathLike[str], records: Streams | Datagrams, decoding: Decoding) -> None:
         super().__init__(decoding)

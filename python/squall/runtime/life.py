@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from squall import _core
-from squall.model.graph import Kind
+from squall.model.graph import Kind, Mode
+from squall.planner.order import reached
 from squall.runtime.build import Built, Task
 from squall.runtime.running import living
 
@@ -16,6 +17,8 @@ log = logging.getLogger("squall.worker")
 LOOK_EVERY_S = 0.05
 POLL_GRACE_S = 2.0
 """How long a drain waits for a blocking spout's last poll: it may wait for ever for what will not come any more."""
+CALL_GRACE_S = 2.0
+"""How long the end waits for the last calls of blocking bolts: that of a sink may wait for its other system."""
 
 
 @dataclass
@@ -111,12 +114,20 @@ class Drain:
 
     def component(self, name: str) -> None:
         """Calls `drain` of a component's tasks, and sends what they give."""
+        again = not _is_in_loop(self.built, name)
         for task in self.built.of(name):
+            self.worker.drained(task.index, again=again)
             if (result := _attempt(self.failures, task, "drain")) is not None:
                 try:
                     self.worker.emit_result(task.index, result)
                 except Exception as error:
                     self.failures.append((task, "drain", error))
+
+
+def _is_in_loop(built: Built, name: str) -> bool:
+    """Whether what a component sends may lead back to it: what comes of its drain is no reason for another."""
+    edges = [(one.source.component, spec.name) for spec in built.plan.graph.components.values() for one in spec.inputs]
+    return name in reached([target for source, target in edges if source == name], edges)
 
 
 def drains(built: Built) -> list[str]:
@@ -131,14 +142,27 @@ def polling(built: Built) -> set[int]:
     return in_hands & {task.index for task in _spouts(built)}
 
 
+def in_calls(built: Built) -> set[int]:
+    """Tasks on threads of their own whose call has not returned: a poll, or a sink that waits for its other system."""
+    in_hands = {index for index, _, count in built.worker.busy() if count}
+    return in_hands & {
+        task.index
+        for task in built.tasks
+        if task.spec.kind is Kind.SPOUT
+        or (task.spec.mode is Mode.BLOCKING and not getattr(task.instance, "manual_ack", False))
+    }
+
+
 def close_all(built: Built) -> list[tuple[Task, str, BaseException]]:
     """Closes every task, spouts first; not those whose thread still waits for a call to return."""
     built.worker.end_emission()
     failures: list[tuple[Task, str, BaseException]] = []
-    waiting = polling(built)
+    until = built.worker.monotonic() + CALL_GRACE_S
+    while (waiting := in_calls(built)) - polling(built) and (now := built.worker.monotonic()) < until:
+        built.worker.run(until_idle=True, deadline=min(until, now + LOOK_EVERY_S))
     for task in built.tasks:
         if task.index in waiting:
-            log.warning("event=not_closed reason=its_poll_has_not_returned", extra={"component": task.spec.name})
+            log.warning("event=not_closed reason=its_call_has_not_returned", extra={"component": task.spec.name})
             continue
         _attempt(failures, task, "close")
     return failures

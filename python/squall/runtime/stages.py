@@ -13,7 +13,7 @@ from typing import Any
 
 from squall import _core
 
-RUN, DRAIN, HELD, CLOSE, CUT = "run", "drain", "held", "close", "cut"
+RUN, CLOSE, CUT = "run", "close", "cut"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,9 @@ class Stages:
             "exhausted": standing["exhausted"],
             "waits": standing["pending"] > 0,
             "holds": standing["held"] > 0,
+            "keeps": standing["kept"] > 0,
+            "timed": self._is_timed(standing),
+            "undrained": standing["undrained"],
             "sent": standing["sent"],
             "received": standing["received"],
         }
@@ -98,9 +101,8 @@ class Stages:
             return False
         if self.stage.kind == RUN:
             return standing["exhausted"] and not standing["kept"]
-        if not standing["exhausted"] and not (standing["only_polls"] and self._worker.monotonic() >= self.polls_until):
-            return False
-        if self.stage.kind != HELD:
-            return True
-        nothing_due = standing["due"] is None or standing["due"] > self.deadline
-        return nothing_due or not (standing["pending"] or standing["held"])
+        return standing["exhausted"] or (standing["only_polls"] and self._worker.monotonic() >= self.polls_until)
+
+    def _is_timed(self, standing: Mapping[str, Any]) -> bool:
+        is_due = standing["due"] is not None and standing["due"] <= self.deadline
+        return is_due and bool(standing["pending"] or standing["held"])

@@ -279,7 +279,19 @@ class LocalCluster:
     def position(self, spout: str, index: int = 0) -> bytes:
         """What the `position` of a spout's task says now."""
         self.open()
-        return position_of(self._tasks(spout)[index])
+        return self._position(self._tasks(spout)[index])
+
+    def commit(self, spout: str, index: int = 0) -> bytes:
+        """What the `position` of a spout's task says now; its `commit` is told that this is kept, as in a run."""
+        self.open()
+        task = self._tasks(spout)[index]
+        position = self._position(task)
+        life.call(task, "commit", position)
+        return position
+
+    @staticmethod
+    def _position(task: Task) -> bytes:
+        return life.run_as(task, position_of, task)  # where its code runs: not while it polls
 
     def emitted(self, component: str, stream: str = DEFAULT_STREAM) -> list[tuple[Any, ...]]:
         """Every row that the component emitted on the stream, in order; each try of a root again."""

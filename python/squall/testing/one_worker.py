@@ -197,11 +197,16 @@ class OneWorker:
             drain = life.Drain(self.worker, self.built)
             drain.stop_sources()
             settle()
-            for name in life.drains(self.built):
-                drain.component(name)
-                settle()
+            self._drain_bolts(drain, settle)
+            while self.worker.standing()["undrained"]:
+                self._drain_bolts(drain, settle)
             for task, place, error in drain.failures:
                 self.hooks.error(task.index, place, error)
+
+    def _drain_bolts(self, drain: life.Drain, settle: Callable[[], None]) -> None:
+        for name in life.drains(self.built):
+            drain.component(name)
+            settle()
 
     def finish(self) -> None:
         """Moves time until all that was fed has ended and the other spouts are exhausted; then drains.

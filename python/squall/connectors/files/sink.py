@@ -7,10 +7,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from squall._core import Tuple
 from squall.api.components import Bolt
+from squall.connectors.contract import Delivery
 from squall.connectors.extras import need
 from squall.connectors.files.compression import Compression, is_compression, packing_of, suffix_for
 from squall.connectors.files.formats.text import Text
@@ -58,6 +59,12 @@ class FileSink(Bolt):
         TopologyError: `file_option`, `file_format` or `extra_missing`.
     """
 
+    delivery: ClassVar[Delivery] = Delivery(
+        "at least once",
+        "as given, in each file",
+        "nothing is lost; rows that were not acked are written again",
+        "local file systems of Linux; text, CSV, JSON lines, Parquet; gzip, zstd",
+    )
     blocking = True
     batch_max = 1024  # no wait: what comes in during a sync is the next batch
     hold_max = 3600.0  # a slow disk slows, it does not fail

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from squall.api.components import Spout
 from squall.api.context import TopologyContext
+from squall.connectors.contract import Delivery
 from squall.connectors.files.compression import Compression, is_compression
 from squall.connectors.files.formats.text import Text
 from squall.connectors.files.reading.format import Opening, ReadFormat
@@ -54,6 +55,12 @@ class FileSpout(Spout):
         StateError: `file_not_found`, `file_not_regular` or `file_unreadable`, when it is opened.
     """
 
+    delivery: ClassVar[Delivery] = Delivery(
+        "at least once",
+        "files one after the other, records in theirs; followed files as they grow",
+        "nothing is lost; what had ended behind a record that had not comes again",
+        "local file systems of Linux; text, CSV, JSON lines, Parquet; gzip, zstd",
+    )
     outputs: ClassVar[Any] = ()
 
     def __init__(

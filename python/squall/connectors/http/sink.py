@@ -7,11 +7,12 @@ import logging
 from collections.abc import Mapping
 from importlib import import_module
 from string import Formatter
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 from urllib.parse import quote, urlsplit
 
 from squall._core import Tuple
 from squall.api.components import Bolt
+from squall.connectors.contract import Delivery
 from squall.connectors.extras import need
 from squall.connectors.http.answers import WAIT_S, Failed, Refused, Taken, Wait, meaning, shown
 from squall.connectors.http.options import check_count, check_one_of, refused
@@ -54,6 +55,13 @@ class HttpSink(Bolt):
     Raises:
         TopologyError: `http_option` or `extra_missing`.
     """
+
+    delivery: ClassVar[Delivery] = Delivery(
+        "at least once",
+        "none: up to `max_in_flight` requests at a time; with `max_in_flight=1` as given while nothing fails",
+        "repeats rows that were not acked",
+        "uvicorn; HTTP/1.1, HTTPS",
+    )
 
     def __init__(
         self,
