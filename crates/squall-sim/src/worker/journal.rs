@@ -3,7 +3,7 @@
 
 use crate::disk::Disk;
 use crate::host::Host;
-use squall_core::journal::{Broken, Group, HEAD_BYTES, Head, Scan, Tail, Trim, join, read, scan, trim, write_group};
+use squall_core::journal::{Broken, Group, HEAD_BYTES, Head, Scan, Tail, Trim, join, read, trim, write_group};
 use std::collections::VecDeque;
 
 /// A segment that is not written any more.
