@@ -12,7 +12,7 @@ from textwrap import dedent
 from typing import Any
 
 from component.conftest import Running, Squall, wait_until
-from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from servers import KafkaAddress
 
 NOTED = """
@@ -134,9 +134,14 @@ def values(kafka: KafkaAddress, topic: str) -> list[str]:
 
 
 def committed(kafka: KafkaAddress, group: str, topic: str, partitions: int = 1) -> dict[int, int]:
-    """The offsets of a group that are there."""
+    """The offsets of a group that are there; none, while its broker has just begun again."""
     with consumer(kafka, group) as reader:
-        found = reader.committed([TopicPartition(topic, number) for number in range(partitions)], timeout=10)
+        try:
+            found = reader.committed([TopicPartition(topic, number) for number in range(partitions)], timeout=10)
+        except KafkaException as error:
+            if error.args[0].code() not in (KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS):
+                raise
+            return {}
     return {one.partition: one.offset for one in found if one.offset >= 0}
 
 
