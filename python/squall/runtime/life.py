@@ -153,16 +153,25 @@ def in_calls(built: Built) -> set[int]:
     }
 
 
-def close_all(built: Built) -> list[tuple[Task, str, BaseException]]:
-    """Closes every task, spouts first; not those whose thread still waits for a call to return."""
+def close_all(built: Built, *, waits: bool = True) -> list[tuple[Task, str, BaseException]]:
+    """Closes every task, spouts first; not those whose thread still waits for a call to return.
+
+    Args:
+        waits: for calls that are about to return. Where a run is cut they are let go, and what they failed of is not
+            told: nobody reads any more.
+    """
     built.worker.end_emission()
     failures: list[tuple[Task, str, BaseException]] = []
-    until = built.worker.monotonic() + CALL_GRACE_S
+    until = built.worker.monotonic() + (CALL_GRACE_S if waits else 0.0)
     while (waiting := in_calls(built)) - polling(built) and (now := built.worker.monotonic()) < until:
         built.worker.run(until_idle=True, deadline=min(until, now + LOOK_EVERY_S))
     for task in built.tasks:
         if task.index in waiting:
-            log.warning("event=not_closed reason=its_call_has_not_returned", extra={"component": task.spec.name})
+            log.log(
+                logging.WARNING if waits else logging.DEBUG,
+                "event=not_closed reason=its_call_has_not_returned",
+                extra={"component": task.spec.name},
+            )
             continue
         _attempt(failures, task, "close")
     return failures

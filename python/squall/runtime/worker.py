@@ -218,7 +218,7 @@ class WorkerProcess:
         drained = self._is_cut or (self.stages.stage.kind == stages.CLOSE and not self.worker.pending())
         failures = self._reported(drain.failures)
         self.positions.finish()
-        failures += self._reported(life.close_all(self.built))
+        failures += self._reported(life.close_all(self.built, waits=not self._is_cut))
         failures += [Failure(name, "its spout", summary(error)) for name, error in self.hooks.ended_spouts.items()]
         if self.dead_letters is not None:
             self.dead_letters.close()
