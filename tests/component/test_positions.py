@@ -194,6 +194,7 @@ def test_31_a_position_that_cannot_be_stored_is_said_once_and_stored_when_it_can
     folder.rename(aside)
     folder.touch()
     wait_until(lambda: 'position of "numbers" cannot be stored' in run.err, what="the news")
+    wait_until(lambda: run.events("progress"), what="figures")
     emitted = run.events("progress")[-1]["emitted"]
     wait_until(lambda: run.events("progress")[-1]["emitted"] > emitted + 800, what="two more seconds")
     assert run.err.count("cannot be stored") == 1

@@ -1,4 +1,4 @@
-"""Positions of a worker's spouts (semantics 31): each second asked for, made durable by the parent, then committed.
+"""Positions of a worker's spouts (semantics 31): asked for again and again, made durable by the parent, then committed.
 
 The worker only asks and tells; where positions lie is the parent's business. All calls of a spout's `position`, `seek`
 and `commit` run on its task's own executor, between tuples.
@@ -20,7 +20,9 @@ from squall.runtime import life
 from squall.runtime.build import Built, Task
 
 log = logging.getLogger("squall.worker")
-ASK_EVERY_S = 1.0
+FIRST_ASK_S, ASK_EVERY_S = 0.05, 1.0
+"""A life asks for them soon after its begin, then at twice the time each, up to once a second. So also lives that end
+early get on: each replays at most about half of what the one before did."""
 STORED_WITHIN_S = 10.0
 """A position whose storing was not heard of for so long is sent again."""
 LAST_WITHIN_S = 5.0
@@ -117,7 +119,7 @@ class Positions:
     def begin(self) -> None:
         """Has the positions asked for from now on."""
         for tracked in self._tracked.values():
-            self._built.worker.every(tracked.task.index, ASK_EVERY_S, self._ask, (tracked,))
+            self._ask_after(FIRST_ASK_S, tracked)
 
     def stored(self, component: str, task: int, number: int, *, done: bool) -> None:
         """The parent's news of a position: it is durable, or could not be stored now. Any thread."""
@@ -147,6 +149,13 @@ class Positions:
     def _wait_for(self, asked: Sequence[_Tracked]) -> None:
         with self._changed:
             self._changed.wait_for(lambda: not any(tracked.is_under_way for tracked in asked), LAST_WITHIN_S)
+
+    def _ask_after(self, delay_s: float, tracked: _Tracked) -> None:
+        self._built.worker.after(tracked.task.index, delay_s, self._ask_again, (delay_s, tracked))
+
+    def _ask_again(self, delay_s: float, tracked: _Tracked) -> None:
+        self._ask(tracked)
+        self._ask_after(min(2 * delay_s, ASK_EVERY_S), tracked)
 
     def _ask(self, tracked: _Tracked) -> None:
         with self._changed:
