@@ -19,6 +19,8 @@ from benchmarks.files import settle
 from benchmarks.harness import Hooks
 
 timed = Timed()
+INBOX = 8192
+"""Room for two batches of the sink, so that one is there when the other is confirmed."""
 
 
 class Count(Bolt):
@@ -56,7 +58,7 @@ class Target(KafkaSink):
 
 
 def topology(order: Order) -> Topology:
-    made = Topology("words")
+    made = Topology("words", settings={"topology.executor.receive.buffer.size": INBOX})
     sentences = made.spout(
         "sentences",
         Source(

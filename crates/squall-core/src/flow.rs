@@ -10,10 +10,13 @@ const SHRINK_EVERY: u32 = 16;
 /// How many roots a spout's task may have pending (semantics 17).
 ///
 /// A fixed limit is obeyed. Otherwise it adapts: down while mailboxes are over their high-water marks, doubled when
-/// it is reached while all mailboxes are empty; else a join or a count window could wait for ever for its next input.
+/// it has been reached and all mailboxes are empty; else a join or a count window could wait for ever for its next input.
+/// Not only when both are true at once: a sink that confirms a batch as a whole empties its mailbox into its next call
+/// just when what it confirmed is no longer pending, and would be fed ever smaller batches.
 pub struct PendingLimit {
     limit: u32,
     fixed: bool,
+    reached: bool,
     since_shrunk: u32,
 }
 
@@ -21,7 +24,7 @@ impl PendingLimit {
     /// A fixed limit, or one that adapts.
     pub fn new(fixed: Option<u32>) -> Self {
         let limit = fixed.unwrap_or(FIRST_LIMIT).clamp(1, MAX_SLOTS / 2);
-        PendingLimit { limit, fixed: fixed.is_some(), since_shrunk: 0 }
+        PendingLimit { limit, fixed: fixed.is_some(), reached: false, since_shrunk: 0 }
     }
 
     /// How many more roots may be opened.
@@ -47,11 +50,14 @@ impl PendingLimit {
             return;
         }
         self.since_shrunk = self.since_shrunk.saturating_add(1);
+        self.reached |= pending >= self.limit;
         if over_high_water && self.since_shrunk > SHRINK_EVERY {
             self.limit = (self.limit / 4 * 3).max(LEAST_LIMIT);
             self.since_shrunk = 0;
-        } else if all_empty && pending >= self.limit {
+            self.reached = false;
+        } else if all_empty && self.reached {
             self.limit = (self.limit * 2).min(MAX_SLOTS / 2);
+            self.reached = false;
         }
     }
 }
@@ -204,6 +210,19 @@ mod tests {
         assert_eq!(limit.limit(), before * 2);
         (0..100).for_each(|_| limit.observe(u32::MAX, false, true));
         assert_eq!(limit.limit(), MAX_SLOTS / 2);
+    }
+
+    // semantics 17
+    #[test]
+    fn an_adaptive_limit_doubles_when_mailboxes_are_empty_only_after_what_filled_them_has_ended() {
+        let mut limit = PendingLimit::new(None);
+        let before = limit.limit();
+        limit.observe(before, false, false); // one batch is written, another one waits
+        assert_eq!(limit.limit(), before);
+        limit.observe(before / 2, false, true); // the other one is written
+        assert_eq!(limit.limit(), before * 2);
+        limit.observe(before / 2, false, true);
+        assert_eq!(limit.limit(), before * 2);
     }
 
     // semantics 17

@@ -100,9 +100,10 @@ class Records:
         try:
             if mapping.value in ("text", "raw") and len(rows[0]) == 1:
                 values = [row[0] for row in rows]
-                if not {*map(type, values)} <= {str, bytes, type(None)}:
-                    return None
-                if mapping.value == "text" and not {*map(type, values)} <= {str}:
+                kinds = {*map(type, values)}
+                if mapping.value == "text" and kinds <= {str, int, float}:
+                    values = [*map(str, values)]
+                elif mapping.value == "text" or not kinds <= {str, bytes, type(None)}:
                     return None
             else:
                 encode = self._encode
