@@ -23,6 +23,13 @@ def test_a_spout_with_positions_counts_from_where_the_life_began() -> None:
     assert legacy.suspects(["lines/1"]) == {"lines/1": {5: 2}}
 
 
+def test_a_death_on_several_outputs_of_a_record_is_one_death() -> None:
+    """What a journal gives again is known by its record, of which a decoder may make any number of outputs."""
+    legacy = Legacy()
+    legacy.life_ended({"numbers/0": 0}, [("numbers/0", 3), ("numbers/0", 3), ("numbers/0", 4)])
+    assert legacy.suspects(["numbers/0"]) == {"numbers/0": {3: 1, 4: 1}}
+
+
 def test_a_death_of_another_worker_moves_nothing() -> None:
     """Its own life goes on: what it has stored since it began counts when that ends."""
     legacy = Legacy()

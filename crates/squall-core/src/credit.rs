@@ -138,9 +138,9 @@ impl Inflow {
         let taken = waiting + if mutant!(AsideNotCounted) { 0 } else { aside };
         let more = if mutant!(GrantBeyondWindow) { self.window } else { 0 };
         let total = (self.received + self.window + more).saturating_sub(taken);
-        let enough = if is_empty { 1 } else { (self.window / 4).max(1) };
+        let enough = if is_empty && !mutant!(LastTakenUntold) { 1 } else { (self.window / 4).max(1) };
         (total >= self.granted + enough).then(|| {
-            self.granted = total;
+            self.granted = if mutant!(GrantNotNoted) { self.granted } else { total };
             total
         })
     }

@@ -26,6 +26,7 @@ pub mod redial;
 pub mod retry;
 pub mod route;
 pub mod spin;
+pub mod suspects;
 pub mod tally;
 pub mod tap;
 pub mod timers;

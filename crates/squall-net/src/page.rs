@@ -5,7 +5,7 @@
 //! how far the run and each spout had come.
 
 use crate::sys;
-use std::collections::BTreeSet;
+use squall_core::suspects;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
@@ -141,10 +141,10 @@ impl Page {
         }
     }
 
-    /// The roots of the tuples that the last call worked on, each once: several of its tuples may be of one root.
-    pub fn suspects(&self) -> BTreeSet<u64> {
+    /// The roots of the tuples that the last call worked on, each once.
+    pub fn suspects(&self) -> Vec<u64> {
         let roots = self.layout().suspects.iter().map(|root| root.load(Ordering::Relaxed));
-        roots.take_while(|root| *root != 0).collect()
+        suspects::each_once(roots.take_while(|root| *root != 0))
     }
 
     /// User code reads a record from which outputs of this origin will come, by spout's task and place; None: it has.
@@ -170,8 +170,8 @@ impl Page {
     }
 
     /// The roots that calls work on away from the loop, each once.
-    pub fn suspects_away(&self) -> BTreeSet<u64> {
-        self.away().iter().map(|place| place.load(Ordering::Relaxed)).filter(|root| *root != 0).collect()
+    pub fn suspects_away(&self) -> Vec<u64> {
+        suspects::each_once(self.away().iter().map(|place| place.load(Ordering::Relaxed)).filter(|root| *root != 0))
     }
 
     #[inline(always)]
@@ -195,6 +195,11 @@ impl Page {
     #[inline(always)]
     pub fn set_origin(&self, slot: u32, spout: u32, place: u32) {
         self.origin(slot).store(u64::from(spout) << 32 | u64::from(place), Ordering::Relaxed);
+    }
+
+    /// The tree in this slot has failed: no death is held against what it began with.
+    pub fn forget_origin(&self, slot: u32) {
+        self.set_origin(slot, u32::MAX, 0); // no task has that number
     }
 
     /// Which output of which spout's task the tree in this slot began with.
@@ -275,13 +280,13 @@ mod tests {
     #[test]
     fn suspects_are_those_of_the_last_call() {
         let (page, _fd) = Page::create().unwrap();
-        assert_eq!(page.suspects(), BTreeSet::new());
+        assert_eq!(page.suspects(), []);
         page.suspect_all(1..=100);
-        assert_eq!(page.suspects(), (1..=SUSPECTS as u64).collect());
+        assert!(page.suspects().into_iter().eq(1..=SUSPECTS as u64));
         page.suspect_all([8, 7, 8].into_iter());
-        assert_eq!(page.suspects(), BTreeSet::from([7, 8]));
+        assert_eq!(page.suspects(), [7, 8]);
         page.suspect(9);
-        assert_eq!(page.suspects(), BTreeSet::from([9]));
+        assert_eq!(page.suspects(), [9]);
     }
 
     #[test]
@@ -291,9 +296,9 @@ mod tests {
         theirs.work_away(0, 7);
         theirs.work_away(1, 7);
         theirs.work_away(AWAY - 1, u64::MAX);
-        assert_eq!(page.suspects_away(), BTreeSet::from([7, u64::MAX]));
+        assert_eq!(page.suspects_away(), [7, u64::MAX]);
         (0..2).for_each(|place| theirs.work_away(place, 0));
-        assert_eq!(page.suspects_away(), BTreeSet::from([u64::MAX]));
+        assert_eq!(page.suspects_away(), [u64::MAX]);
         assert_eq!(page.origin_of(SLOTS as u32 - 1), (0, 0));
     }
 
@@ -312,6 +317,16 @@ mod tests {
         let (page, fd) = Page::create().unwrap();
         Page::open(fd).unwrap().set_origin(SLOTS as u32 - 1, 3, u32::MAX);
         assert_eq!((page.origin_of(SLOTS as u32 - 1), page.origin_of(0)), ((3, u32::MAX), (0, 0)));
+    }
+
+    // semantics 9
+    #[test]
+    fn a_tree_that_failed_has_no_origin_that_a_death_is_held_against() {
+        let (page, fd) = Page::create().unwrap();
+        let theirs = Page::open(fd).unwrap();
+        [(5, 9), (6, 10)].into_iter().for_each(|(slot, place)| theirs.set_origin(slot, 2, place));
+        theirs.forget_origin(5);
+        assert_eq!((page.origin_of(5), page.origin_of(6)), ((u32::MAX, 0), (2, 10)));
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 use crate::core::UNDECODED;
 use crate::fault;
-use crate::links::DEAD_FROM;
 use crate::method::Method;
 use crate::row::PyRow;
 use crate::task::Task;
@@ -11,6 +10,7 @@ use pyo3::ffi::*;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use squall_core::retry::Action;
+use squall_core::suspects::DEAD_FROM;
 use squall_core::tally::Outputs;
 use std::ptr::{null, null_mut};
 

@@ -31,9 +31,6 @@ use std::rc::Rc;
 pub const WINDOW: u64 = 8192;
 /// The assignment of an embedded run.
 const EPOCH: u64 = 1;
-/// Deaths of workers on a root's tuples from which it is tried alone, and from which it is given up.
-pub const ALONE_FROM: u8 = 2;
-pub const DEAD_FROM: u8 = 3;
 
 /// What the parent has told of another worker, for the loop to act on.
 pub enum News {

@@ -4,7 +4,6 @@ use crate::core::Replay;
 use crate::emit::Anchor;
 use crate::failures::Failure;
 use crate::fault;
-use crate::links::{ALONE_FROM, DEAD_FROM};
 use crate::raised::{Raised, raised};
 use crate::row::PyRow;
 use crate::task::{Cur, OutStream, Task};
@@ -15,6 +14,7 @@ use pyo3::prelude::*;
 use squall_core::ids::RootId;
 use squall_core::retry::{self, Action};
 use squall_core::route::Payload;
+use squall_core::suspects::{ALONE_FROM, DEAD_FROM};
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
 
@@ -193,7 +193,7 @@ impl Task {
             let state = self.spout();
             match state.origin(place) {
                 Some(origin) => page.set_origin(root.slot(), state.number.get(), origin),
-                None => page.set_origin(root.slot(), u32::MAX, 0),
+                None => page.forget_origin(root.slot()),
             }
         }
     }

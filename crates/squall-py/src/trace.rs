@@ -5,12 +5,12 @@
 //! `look_closer`, ends by `tell_of_end`. What goes over links, and the ledger, are as ever.
 
 use crate::core::Core;
-use crate::links::ALONE_FROM;
 use crate::roots::Pending;
 use crate::task::{Cur, OutStream, Task};
 use pyo3::prelude::*;
 use squall_core::cell::Local;
 use squall_core::ids::RootId;
+use squall_core::suspects::ALONE_FROM;
 use squall_core::trace::{
     ASKED, BLOCK_HEAD_BYTES, CUT_AT, Cut, HEAD_BYTES, Note, ORDERED, REPLAY, SOLO, Step, finish_block, head,
 };

@@ -119,7 +119,11 @@ impl Host {
         let other = &self.gates.gates[peer];
         let lets_in = |theirs: &Sought| Some(theirs.life) == own && theirs.session == sought.session;
         let is_found = other.own == Some(sought.life) && !other.is_paused && other.sought.get(&at).is_some_and(lets_in);
-        let (Some(own), true) = (own, is_found && !self.strikes(self.plan.faults.unreachable)) else {
+        let is_unreachable = is_found && self.strikes(self.plan.faults.unreachable);
+        if is_unreachable {
+            self.hindrances.note(at, peer, self.now_ns);
+        }
+        let (Some(own), true) = (own, is_found && !is_unreachable) else {
             let pause_ns = self.chance.between(10 * MS, 200 * MS);
             return self.after(pause_ns, Event::Call { at, search });
         };

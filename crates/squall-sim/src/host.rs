@@ -3,6 +3,7 @@
 use crate::chance::Chance;
 use crate::disk::Disk;
 use crate::gate::Gates;
+use crate::hindrance::Hindrances;
 use crate::mutant::Mutant;
 use crate::nature::Nature;
 use crate::network::{Network, StreamId, Way};
@@ -60,6 +61,8 @@ pub enum Event {
     Send(usize),
     /// A worker dies.
     Crash(Place),
+    /// The next call of user code there is the last of its worker.
+    Doom(Place),
     /// A new life begins.
     Boot(Place),
     /// A worker stands still.
@@ -180,6 +183,8 @@ pub struct Host {
     pub places: Vec<(Incarnation, Place)>,
     /// The streams.
     pub network: Network,
+    /// What was in the way of whom.
+    pub hindrances: Hindrances,
     /// Who seeks whom.
     pub gates: Gates,
     /// The disk of each spout's journal.
@@ -204,10 +209,11 @@ impl Host {
         let check_edges = mutant != Some(Mutant::FourBitIds);
         Host {
             committed: vec![0; plan.spouts.len()],
-            truth: Truth::new(check_edges),
+            truth: Truth::new(plan.max_pending, check_edges),
             timers: Timers::new(),
             places: Vec::new(),
             network: Network::default(),
+            hindrances: Hindrances::default(),
             gates: Gates::new(plan.places),
             disks: plan.spouts.iter().map(|_| Disk::default()).collect(),
             senders: Senders::new(&plan),

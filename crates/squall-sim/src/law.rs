@@ -9,9 +9,9 @@ pub enum Law {
     NothingUnendedIsCommitted,
     /// A3: each try ends once.
     TriesEndOnce,
-    /// A4: no more tries are open than the spout may have.
+    /// A4: no spout has more tries open than it may have.
     LimitKept,
-    /// A5: a ledger has open what the truth has open.
+    /// A5: a ledger, and each spout, has open what the truth has open.
     NothingOutlivesItsTree,
     /// A6: no two edges have the same id.
     EdgesAreUnique,
@@ -21,7 +21,7 @@ pub enum Law {
     LinksDeliverOnce,
     /// A9: when the faults are over, everything ends.
     EverythingEnds,
-    /// B1: who waits for credit gets some when the task has nothing to do.
+    /// B1: who waits for credit gets some when nothing of it waits for the task, and hears of it when all was taken.
     NobodyStarves,
     /// B2: of each worker no more waits in a mailbox than credit says, and no more frames than its link may keep.
     QueuesAreBounded,
@@ -29,7 +29,8 @@ pub enum Law {
     ChannelsKeepOrder,
     /// S1: a task acts in one life at a time: nothing of an earlier one is taken in.
     OneLifeActs,
-    /// L1: a link between living workers is not given up when streams only break.
+    /// L1: streams that break are resumed: a link between living workers is given up only when something has kept them
+    /// apart for longer than they wait, and a stream only when it is closed, spoilt, or silent.
     LinksResume,
     /// L2: what was receipted as stored comes again from the journal, until it has ended.
     StoredIsThere,
@@ -37,8 +38,9 @@ pub enum Law {
     NothingIsLeftOver,
     /// I1: a journal gives only what was stored in it.
     NothingIsInvented,
-    /// K1: what kills its worker again and again is given up, and nothing else is.
-    OnlyKillersAreGivenUp,
+    /// K1: a message on which workers died is given up when three deaths are known, not before and not later, and runs
+    /// alone from the second on.
+    KillersAreGivenUp,
 }
 
 impl Law {
@@ -61,7 +63,7 @@ impl Law {
         Law::StoredIsThere,
         Law::NothingIsLeftOver,
         Law::NothingIsInvented,
-        Law::OnlyKillersAreGivenUp,
+        Law::KillersAreGivenUp,
     ];
 
     /// Its short name.

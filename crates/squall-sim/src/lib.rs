@@ -16,6 +16,7 @@ pub mod defect;
 pub mod disk;
 pub mod faults;
 pub mod gate;
+pub mod hindrance;
 pub mod host;
 pub mod law;
 pub mod mutant;

@@ -35,6 +35,12 @@ impl Nature {
         self.drawn(message, 2) % 1000 < self.killer
     }
 
+    /// Whether a message may be given up for deaths without one by chance: it kills, or is one of several outputs of
+    /// a record, which are known as one over lives: each may have been called with killers before it ran alone.
+    pub fn may_be_blamed(&self, message: Message) -> bool {
+        self.is_killer(message) || self.messages_at(message.spout, message.position).count() > 1
+    }
+
     /// Whether a record of senders is no record: it is skipped.
     pub fn is_junk(&self, spout: usize, position: u64) -> bool {
         self.drawn(Message { spout, position, nth: 0 }, 4) % 1000 < JUNK

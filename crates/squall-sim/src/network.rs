@@ -1,5 +1,6 @@
 //! Streams between workers: bytes in order, in pieces, as late and as far as the faults let them.
 
+use crate::chance::Chance;
 use crate::host::{Event, Host};
 use crate::plan::{MS, Place, US};
 use squall_core::ids::Incarnation;
@@ -11,6 +12,8 @@ pub type Way = usize;
 
 /// By when a dead stream is found by an end whose other end has let go of it.
 const PROBED_NS: u64 = 10_000 * MS;
+/// Who hears so late that a stream is closed may seek the other too late.
+const LATE_NS: u64 = 300 * MS;
 /// How much of a stream is kept to be delivered again on a later one.
 const KEPT_BYTES: usize = 600;
 
@@ -33,6 +36,8 @@ struct Stream {
     places: [(Place, Incarnation); 2],
     ways: [OneWay; 2],
     is_open: [bool; 2],
+    /// It does not bring what was written on it, and only that.
+    is_spoilt: bool,
 }
 
 /// The other end has closed the stream, or it is cut.
@@ -55,8 +60,13 @@ impl Network {
         self.streams.len()
     }
 
-    /// The first bytes of an earlier stream from one place to another.
-    fn stale(&self, from: Place, to: Place, which: u64) -> Option<Vec<u8>> {
+    /// Whether a stream has brought something else than was written on it, or swallowed it.
+    pub fn is_spoilt(&self, id: StreamId) -> bool {
+        self.streams[id].is_spoilt
+    }
+
+    /// The first bytes of an earlier stream from one place to another: of the last one, or any.
+    fn stale(&self, from: Place, to: Place, chance: &Chance) -> Option<Vec<u8>> {
         let of = |stream: &Stream, way: Way| stream.places[way].0 == from && stream.places[1 - way].0 == to;
         let both = self.streams.iter().flat_map(|stream| (0..2).map(move |way| (stream, way)));
         let firsts: Vec<&Vec<u8>> = both
@@ -64,7 +74,9 @@ impl Network {
             .map(|(stream, way)| &stream.ways[way].first)
             .filter(|first| !first.is_empty())
             .collect();
-        (!firsts.is_empty()).then(|| firsts[(which % firsts.len() as u64) as usize].clone())
+        let last = firsts.len().checked_sub(1)?;
+        let which = if chance.permille(500) { last } else { chance.below(firsts.len() as u64) as usize };
+        Some(firsts[which].clone())
     }
 }
 
@@ -72,14 +84,17 @@ impl Host {
     /// A new stream between two lives; the caller's end is 0.
     pub fn connect(&mut self, caller: (Place, Incarnation), called: (Place, Incarnation)) -> StreamId {
         let id = self.network.streams.len();
-        let stream = Stream { places: [caller, called], ways: Default::default(), is_open: [true; 2] };
+        let stream =
+            Stream { places: [caller, called], ways: Default::default(), is_open: [true; 2], is_spoilt: false };
         self.network.streams.push(stream);
         self.trace.note(self.now_ns, || format!("stream {id} joins worker {} and {}", caller.0, called.0));
         for way in 0..2 {
             if self.strikes(self.plan.faults.stale) {
                 let (from, to) = ([caller, called][way].0, [called, caller][way].0);
-                if let Some(bytes) = self.network.stale(from, to, self.chance.bits()) {
+                if let Some(bytes) = self.network.stale(from, to, &self.chance) {
                     self.network.streams[id].ways[way].held += bytes.len();
+                    self.network.streams[id].is_spoilt = true;
+                    self.hindrances.note(from, to, self.now_ns);
                     self.trace.note(self.now_ns, || format!("stream {id} begins with old bytes of {from} to {to}"));
                     self.deliver(id, way, bytes, 0);
                 }
@@ -107,10 +122,12 @@ impl Host {
         if self.strikes(self.plan.faults.corrupt) {
             let bit = self.chance.below(taken as u64 * 8) as usize;
             bytes[bit / 8] ^= 1 << (bit % 8);
+            self.network.streams[id].is_spoilt = true;
             self.trace.note(self.now_ns, || format!("stream {id} changes a bit"));
         }
         if self.strikes(self.plan.faults.swallow) {
             let both = self.chance.permille(500);
+            self.network.streams[id].is_spoilt = true;
             self.network.streams[id].ways[way].is_swallowed = true;
             self.network.streams[id].ways[1 - way].is_swallowed |= both;
             self.trace.note(self.now_ns, || format!("stream {id} swallows{}", if both { " all" } else { "" }));
@@ -164,6 +181,10 @@ impl Host {
     fn close_way(&mut self, id: StreamId, way: Way) {
         let delay_ns = if self.network.streams[id].ways[way].is_swallowed { PROBED_NS } else { 0 };
         let closes_ns = self.arrival(id, way, 0) + delay_ns;
+        if closes_ns > self.now_ns + LATE_NS {
+            let [(one, _), (other, _)] = self.network.streams[id].places;
+            self.hindrances.note(one, other, closes_ns);
+        }
         self.timers.at(closes_ns, Event::Closed { stream: id, way });
     }
 

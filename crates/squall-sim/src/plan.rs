@@ -8,10 +8,6 @@ use crate::faults::Faults;
 
 /// How often a message is tried again after failures that count.
 pub const RETRIES: u32 = 3;
-/// Deaths of workers on a root's tuples from which it is tried alone, and from which it is given up (semantics 9).
-pub const ALONE_FROM: u8 = 2;
-/// See [`ALONE_FROM`].
-pub const DEAD_FROM: u8 = 3;
 
 /// A millisecond of virtual time.
 pub const MS: u64 = 1_000_000;
@@ -67,6 +63,8 @@ pub struct Plan {
     pub messages: u64,
     /// Bolts' tasks: what they do and where.
     pub bolts: Vec<(Component, Place)>,
+    /// How many rows of a root a spout sends to splits at most.
+    pub split_rows: u64,
     /// How many children a split sends to counts.
     pub fan_out: u64,
     /// How often a count sends a tuple round again, in a thousand, and how often at most.
@@ -120,6 +118,7 @@ impl Plan {
             spouts,
             messages: chance.between(5, 25),
             bolts,
+            split_rows: if chance.permille(300) { chance.between(2, 4) } else { 1 },
             fan_out: chance.between(0, 3),
             again: if chance.permille(500) { (chance.between(50, 400), chance.between(1, 4) as u8) } else { (0, 0) },
             join_of: chance.between(1, 4) as usize,
@@ -131,7 +130,8 @@ impl Plan {
             loop_max: chance.between(4, 40) as usize,
             row_bytes,
             buffer_bytes: (chance.between(40, 3_000) + row_bytes / 4) as usize,
-            journal_bytes: chance.between(800, 5_000) as usize,
+            journal_bytes: (if chance.permille(500) { chance.between(500, 1_200) } else { chance.between(800, 5_000) })
+                as usize,
             slow_emission: chance.permille(500),
             faults: Faults::draw(chance),
             calm_at_ns: chance.between(MS, longest_ns),

@@ -3,11 +3,13 @@
 //! The ledger knows a tree by one sum. The truth knows each tuple: which tries of which messages it descends from, in
 //! which channel it went, and whether it was processed.
 
+mod deaths;
 mod records;
 mod ways;
 
 use crate::law::{Law, Violation};
 use crate::plan::RETRIES;
+use deaths::Deaths;
 use records::Records;
 use squall_core::ids::Incarnation;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -27,6 +29,13 @@ pub struct Message {
     pub position: u64,
     /// Which of the record's outputs.
     pub nth: u8,
+}
+
+impl Message {
+    /// What it is known by over all lives of its spout's worker: all outputs of a record by the first one's name.
+    pub fn origin(self) -> Message {
+        Message { nth: 0, ..self }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +67,8 @@ struct TryState {
     life: Incarnation,
     unprocessed: u32,
     standing: Standing,
+    /// Workers died on the message, so that it is to run alone.
+    alone: bool,
 }
 
 struct TupleState {
@@ -76,17 +87,21 @@ pub struct Truth {
     /// Counted failures of the tries that follow each other.
     failures: BTreeMap<u64, u32>,
     chains: u64,
-    open: BTreeMap<Incarnation, u32>,
+    /// Of each spout of each life.
+    open: BTreeMap<(Incarnation, usize), u32>,
+    open_most: u32,
     violation: Option<Violation>,
     check_edges: bool,
     ways: Ways,
     records: Records,
+    deaths: Deaths,
 }
 
 impl Truth {
-    /// Nothing has happened. `check_edges`: whether A6 is watched; a mutant of ids is to be caught by what it does.
-    pub fn new(check_edges: bool) -> Self {
-        Truth { check_edges, ..Truth::default() }
+    /// Nothing has happened. `open_most`: how many tries a spout may have open. `check_edges`: whether A6 is watched; a
+    /// mutant of ids is to be caught by what it does.
+    pub fn new(open_most: u32, check_edges: bool) -> Self {
+        Truth { open_most, check_edges, ..Truth::default() }
     }
 
     /// The first law that was broken.
@@ -109,8 +124,14 @@ impl Truth {
 
     /// A spout opened a tree for a try of `message`.
     pub fn opened(&mut self, message: Message, chain: u64, life: Incarnation) -> Try {
-        self.tries.push(TryState { message, chain, life, unprocessed: 0, standing: Standing::Open });
-        *self.open.entry(life).or_default() += 1;
+        let alone = self.deaths.call_for_alone(message, chain);
+        self.tries.push(TryState { message, chain, life, unprocessed: 0, standing: Standing::Open, alone });
+        let open = self.open.entry((life, message.spout)).or_default();
+        *open += 1;
+        let (open, most) = (*open, self.open_most);
+        if open > most {
+            self.broken(Law::LimitKept, || format!("spout {} has {open} trees open, {most} may be", message.spout));
+        }
         self.tries.len() - 1
     }
 
@@ -177,18 +198,16 @@ impl Truth {
         self.close(of);
     }
 
-    /// The message of a failed try was given up. `may_kill`: it kills its worker.
-    pub fn dead(&mut self, of: Try, because: Because, may_kill: bool) {
+    /// The message of a failed try was given up. `may_be_blamed`: for deaths that chance had no part in.
+    pub fn dead(&mut self, of: Try, because: Because, may_be_blamed: bool) {
         let (message, chain) = (self.tries[of].message, self.tries[of].chain);
         let failures = self.failures.get(&chain).copied().unwrap_or(0);
         match because {
             Because::Failures if failures != RETRIES + 1 => {
                 self.broken(Law::OnlyFailuresCount, || format!("{message:?} was given up after {failures} failures"));
             }
-            Because::Deaths if !may_kill => {
-                self.broken(Law::OnlyKillersAreGivenUp, || format!("{message:?} was given up and kills nobody"));
-            }
-            _ => {}
+            Because::Failures => {}
+            Because::Deaths => self.given_up_for_deaths(message, may_be_blamed),
         }
         self.ended.insert(message, End::Dead);
     }
@@ -208,12 +227,12 @@ impl Truth {
         for state in self.tries.iter_mut().filter(|state| state.life == life && state.standing == Standing::Open) {
             state.standing = Standing::Lost;
         }
-        self.open.remove(&life);
+        self.open.retain(|(of, _), _| *of != life);
     }
 
-    /// How many tries of a living worker's spouts are open.
-    pub fn open_of(&self, life: Incarnation) -> u32 {
-        self.open.get(&life).copied().unwrap_or(0)
+    /// How many tries of a spout of a living worker are open.
+    pub fn open_of(&self, life: Incarnation, spout: usize) -> u32 {
+        self.open.get(&(life, spout)).copied().unwrap_or(0)
     }
 
     /// Whether a message was acked or given up.
@@ -237,7 +256,7 @@ impl Truth {
         let (message, standing, life) = (state.message, state.standing, state.life);
         state.standing = Standing::Ended;
         if standing == Standing::Open {
-            *self.open.entry(life).or_default() -= 1;
+            *self.open.entry((life, message.spout)).or_default() -= 1;
         } else {
             self.broken(Law::TriesEndOnce, || format!("a try of {message:?} ended, which was {standing:?}"));
         }

@@ -120,7 +120,9 @@ pub struct Worker {
     look_due: bool,
     /// The parent's orders, for the loop's next turn.
     orders: Vec<Due>,
-    /// User code has just killed the process.
+    /// The process ends in the next call of user code.
+    is_doomed: bool,
+    /// It has just ended in one.
     is_dying: bool,
 }
 
@@ -161,6 +163,7 @@ impl Worker {
             turn_due: false,
             look_due: false,
             orders: Vec::new(),
+            is_doomed: false,
             is_dying: false,
         }
     }
@@ -196,9 +199,14 @@ impl Worker {
         self.acker.pending()
     }
 
-    /// How many spouts live here.
-    pub fn spouts(&self) -> u32 {
-        self.spouts.len() as u32
+    /// The spouts that live here, and how many trees each has open.
+    pub fn spouts(&self) -> impl Iterator<Item = (usize, u32)> {
+        self.spouts.iter().map(|spout| (spout.number, spout.pending()))
+    }
+
+    /// Whether it does nothing until something happens to it.
+    pub fn is_at_rest(&self) -> bool {
+        !self.turn_due
     }
 
     /// Has the loop take a turn soon.

@@ -3,22 +3,22 @@
 //! The parent is reliable, as the shipping one is to its workers. It notices a death, tells the living and starts the
 //! next life when the last one is reaped. What it tells a worker arrives in order, and at each worker at another time.
 
+mod laws;
+mod lives;
+
 use crate::defect::Defect;
-use crate::host::{Due, Event, Host, Word};
+use crate::host::{Due, Event, Host};
 use crate::law::{Law, Violation};
 use crate::mutant::Mutant;
-use crate::parent::{Order, Parent};
-use crate::plan::{MS, Place, US};
+use crate::parent::Parent;
+use crate::plan::{MS, Place};
 use crate::trace::Trace;
 use crate::truth::Message;
 use crate::worker::{FIRST_LIFE, Worker};
-use squall_core::ids::{Incarnation, RootId};
 use std::collections::BTreeMap;
 
 /// No history of ours needs so many events.
 const MOST_EVENTS: u64 = 600_000;
-/// News of deaths and lives take up to this long, which is long beside a tuple's way through the topology.
-const SLOWEST_NEWS_NS: u64 = 800 * US;
 
 /// What came of a seed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,8 +70,12 @@ fn live(seed: u64, mutant: Option<Mutant>, trace: Trace) -> (History, Trace) {
         let Some((_, event)) = world.host.timers.pop_due(due_ns) else { break };
         world.host.now_ns = due_ns;
         world.events += 1;
+        let is_turn = matches!(event, Event::Worker { what: Due::Turn, .. });
         world.handle(event);
         world.check();
+        if is_turn {
+            world.check_credit();
+        }
         if world.host.truth.violation().is_some() {
             break;
         }
@@ -93,7 +97,7 @@ struct Seat {
     missed: Vec<Event>,
     /// When the last order to the worker arrives; orders do not overtake each other.
     last_order_ns: u64,
-    /// On which messages of its spouts workers died, as its next life is to know.
+    /// How often workers died on messages of its spouts, as its next life is to know (`python/squall/cluster/legacy.py`).
     deaths: BTreeMap<Message, u8>,
 }
 
@@ -131,8 +135,9 @@ impl World {
         let host = &mut self.host;
         let (calm_at_ns, places) = (host.plan.calm_at_ns, host.plan.places as u64);
         for _ in 0..host.plan.faults.crashes {
-            let (at_ns, place) = (host.chance.below(calm_at_ns), host.chance.below(places));
-            host.after(at_ns, Event::Crash(place as Place));
+            let (at_ns, place) = (host.chance.below(calm_at_ns), host.chance.below(places) as Place);
+            let in_call = host.chance.permille(host.plan.faults.mid_call);
+            host.after(at_ns, if in_call { Event::Doom(place) } else { Event::Crash(place) });
         }
         for _ in 0..host.plan.faults.pauses {
             let (at_ns, place) = (host.chance.below(calm_at_ns), host.chance.below(places) as Place);
@@ -170,6 +175,11 @@ impl World {
             }
             Event::Send(spout) => self.send(spout),
             Event::Crash(place) => self.crash(place, &[]),
+            Event::Doom(place) => {
+                if let Some(worker) = &mut self.seats[place].worker {
+                    worker.doom();
+                }
+            }
             Event::Boot(place) => self.boot(place),
             Event::Pause { place, for_ns } => self.pause(place, for_ns),
             Event::Wake(place) => self.go_on(place),
@@ -193,6 +203,7 @@ impl World {
         let (now_ns, seat) = (self.host.now_ns, &mut self.seats[place]);
         seat.paused_until_ns = seat.paused_until_ns.max(now_ns + for_ns);
         let until_ns = seat.paused_until_ns;
+        (0..self.seats.len()).for_each(|other| self.host.hindrances.note(place, other, until_ns));
         self.host.trace.note(now_ns, || format!("worker {place} stands still for {} ms", for_ns / MS));
         self.host.gates.pause(place, true);
         self.host.timers.at(until_ns, Event::Wake(place));
@@ -218,127 +229,6 @@ impl World {
         }
         let chunks = self.host.sent_to(spout);
         worker.take_chunks(&mut self.host, spout, chunks);
-    }
-
-    /// Hears what workers have to say.
-    fn listen(&mut self) {
-        for word in std::mem::take(&mut self.host.words) {
-            match word {
-                Word::LinkLost { by, life, session } => {
-                    self.parted += 1;
-                    let orders = self.parent.link_lost(by, life, session);
-                    self.tell(orders, &[]);
-                }
-                Word::Died { place, suspects } => self.crash(place, &suspects),
-            }
-        }
-    }
-
-    fn crash(&mut self, place: Place, suspects: &[RootId]) {
-        let Some(worker) = self.seats[place].worker.take() else { return };
-        self.crashes += 1;
-        let (now_ns, life) = (self.host.now_ns, worker.life);
-        self.host.trace.note(now_ns, || format!("worker {place}.{} dies", life.0));
-        self.host.truth.crashed(life);
-        for (message, deaths) in worker.deaths(&self.host, suspects) {
-            self.seats[place].deaths.insert(message, deaths);
-        }
-        (self.seats[place].paused_until_ns, self.seats[place].missed) = (0, Vec::new());
-        worker.die(&mut self.host);
-        let orders = self.parent.lost(place, life);
-        self.tell(orders, suspects);
-        let boot_ns = self.host.chance.between(10 * US, 60 * MS);
-        self.host.after(boot_ns, Event::Boot(place));
-    }
-
-    fn boot(&mut self, place: Place) {
-        let life = Incarnation(self.next_life);
-        self.next_life += 1;
-        let now_ns = self.host.now_ns;
-        self.host.trace.note(now_ns, || format!("worker {place}.{} begins", life.0));
-        self.host.places.push((life, place));
-        let deaths = std::mem::take(&mut self.seats[place].deaths);
-        let mut worker = Worker::boot(&mut self.host, place, life, &deaths);
-        worker.wake(&mut self.host);
-        self.seats[place] = Seat { worker: Some(worker), deaths, ..Seat::default() };
-        let orders = self.parent.ready(place, life);
-        self.tell(orders, &[]);
-    }
-
-    fn tell(&mut self, orders: Vec<Order>, suspects: &[RootId]) {
-        for order in orders {
-            match order {
-                Order::Meet { to, of, life, session } => self.order(to, Due::Meet { place: of, life, session }),
-                Order::Part { to, of, life } => {
-                    let (at_ns, suspects) = (self.host.now_ns, suspects.to_vec());
-                    self.order(to, Due::Part { place: of, life, at_ns, suspects });
-                }
-            }
-        }
-    }
-
-    fn order(&mut self, to: Place, what: Due) {
-        let Some(life) = self.seats[to].worker.as_ref().map(|worker| worker.life) else { return };
-        let arrives_ns = self.host.now_ns + self.host.chance.between(US, SLOWEST_NEWS_NS);
-        let arrives_ns = arrives_ns.max(self.seats[to].last_order_ns);
-        self.seats[to].last_order_ns = arrives_ns;
-        self.host.timers.at(arrives_ns, Event::Worker { at: to, life, what });
-    }
-
-    /// The laws that must hold after every event.
-    fn check(&mut self) {
-        for worker in self.seats.iter().filter_map(|seat| seat.worker.as_ref()) {
-            let (open, truly_open) = (worker.pending(), self.host.truth.open_of(worker.life));
-            if open != truly_open {
-                self.host.truth.broken(Law::NothingOutlivesItsTree, || {
-                    format!("worker {} has {open} trees open, but {truly_open} are", worker.place)
-                });
-            }
-            let most = self.host.plan.max_pending * worker.spouts();
-            if open > most {
-                self.host.truth.broken(Law::LimitKept, || format!("{open} trees are open, {most} may be"));
-            }
-            if let Some(overfull) = worker.overfull(&self.host) {
-                self.host.truth.broken(Law::QueuesAreBounded, || overfull);
-            }
-        }
-    }
-
-    fn workers(&self) -> impl Iterator<Item = &Worker> {
-        self.seats.iter().filter_map(|seat| seat.worker.as_ref())
-    }
-
-    /// The laws that must hold when nothing more happens.
-    fn check_end(&mut self) {
-        let waits_there = |from, task| self.workers().map(|worker| worker.waits_here(from, task)).sum::<u64>();
-        let starved = self.workers().find_map(|worker| worker.starved(waits_there, &self.host));
-        if let Some(starved) = starved {
-            self.host.truth.broken(Law::NobodyStarves, || starved);
-        }
-        let nature = self.host.nature.clone();
-        if let Some(message) = nature.messages().find(|message| !self.host.truth.has_ended(*message)) {
-            self.host.truth.broken(Law::EverythingEnds, || format!("{message:?} never ended"));
-        }
-        let messages = self.host.plan.messages;
-        for spout in 0..self.host.plan.spouts.len() {
-            let is_done = match self.host.senders.has(spout) {
-                true => self.host.senders.is_done(spout, messages),
-                false => self.host.committed[spout] == messages,
-            };
-            if !is_done {
-                self.host.truth.broken(Law::EverythingEnds, || format!("spout {spout} has not told its source"));
-            }
-        }
-        let left: Vec<String> = self.workers().filter_map(Worker::leftovers).collect();
-        let left = (!left.is_empty()).then(|| left.join("; "));
-        let (streams, places) = (self.host.network.open(), self.seats.len());
-        let files = self.host.disks.iter().map(|disk| disk.names().len()).max().unwrap_or(0);
-        let left = left
-            .or_else(|| (streams > places * (places - 1) / 2).then(|| format!("{streams} streams of {places} workers")))
-            .or_else(|| (files > 2).then(|| format!("{files} files of a journal of ended records")));
-        if let Some(left) = left {
-            self.host.truth.broken(Law::NothingIsLeftOver, || left);
-        }
     }
 
     fn finish(mut self, seed: u64) -> (History, Trace) {

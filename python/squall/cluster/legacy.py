@@ -37,9 +37,10 @@ class Legacy:
         Args:
             prefixes: for each of its tasks, how many outputs have ended with all before them, if the next life is not
                 to make them again; 0 where its own position says where it goes on.
-            died_on: outputs on which it died, by their places in this life.
+            died_on: outputs on which it died, by their places in this life. The outputs of a record have one place, and
+                die one death, however many of them were there.
         """
-        for key, place in died_on:
+        for key, place in set(died_on):
             self._deaths.setdefault(key, Counter())[self._bases[key] + place] += 1
         for key, prefix in prefixes.items():
             self._bases[key] += prefix + self._positions.pop(key, 0)

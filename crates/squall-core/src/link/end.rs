@@ -125,7 +125,7 @@ impl LinkEnd {
             }
             (Event::Found { .. }, _) => self.attach(),
             // It was found before the time began that is over now, and that was only heard since.
-            (Event::NotFound { .. }, Way::Up) => Action::LetIn,
+            (Event::NotFound { .. }, Way::Up) if !mutant!(GivenUpWhileUp) => Action::LetIn,
             (Event::NotFound { .. }, _) => self.give_up(),
             (Event::Broken(_), _) if mutant!(BrokenIsFinal) => self.give_up(),
             (Event::Broken(Some(violation)), _) if violation.is_lasting() => self.give_up(),

@@ -150,7 +150,8 @@ impl LinkOut {
     /// The stream is gone. What was not receipted will be given out again.
     pub fn detach(&mut self) {
         self.stream = Stream::None;
-        (self.written, self.receipt_written, self.later) = (0, 0, None);
+        let written = if mutant!(PartialFrameKept) { self.written } else { 0 };
+        (self.written, self.receipt_written, self.later) = (written, 0, None);
         self.receipt.clear();
     }
 
@@ -191,6 +192,9 @@ impl LinkOut {
                 next = self.kept.after(next);
             }
             (self.next, self.stream) = (next, Stream::Open);
+            if mutant!(PartialFrameKept) {
+                self.written = 0; // of another frame than this
+            }
         }
         if expected > kept {
             let more = mutant!(ReceiptReleasesMore) && expected < self.next.sequence;
@@ -243,7 +247,7 @@ impl LinkOut {
         } else {
             (*bytes, self.written) = (*bytes - rest, 0);
             self.next = self.kept.after(self.next);
-            self.reached = self.reached.max(self.next.sequence);
+            self.reached = if mutant!(ReachedForgotten) { 0 } else { self.reached }.max(self.next.sequence);
         }
     }
 }

@@ -2,12 +2,11 @@
 
 use super::spouts::pick;
 use super::{Input, Worker, ends};
-use crate::host::{Due, Host, Word};
+use crate::host::{Due, Host};
 use crate::mutant::Mutant;
 use crate::plan::{Component, MS, TaskId, US};
-use crate::truth::Message;
+use crate::truth::TupleId;
 use squall_core::ids::RootId;
-use std::collections::BTreeSet;
 
 const HOLD_MAX_NS: u64 = 50 * MS;
 
@@ -66,14 +65,12 @@ impl Worker {
             self.hold_channel(host, task);
         }
         let inputs: Vec<Input> = self.take_batch(host, task).into_iter().map(|(_, input)| input).collect();
-        if host.plan.bolts[task].0 == Component::Split && inputs.iter().any(|input| kills(host, input)) {
-            let suspects: BTreeSet<RootId> =
-                inputs.iter().flat_map(|input| input.pairs.iter().map(|(root, _)| *root)).collect();
-            let suspects = suspects.into_iter().collect(); // a death counts once, however many tuples a root had there
-            self.is_dying = true;
-            let (place, messages) = (self.place, messages_of(host, &inputs));
-            host.trace.note(host.now_ns, || format!("worker {place} is killed among {messages:?}"));
-            return host.words.push(Word::Died { place: self.place, suspects });
+        let tuples: Vec<TupleId> = inputs.iter().map(|input| input.tuple).collect();
+        host.truth.called_together(&tuples);
+        let is_killed = host.plan.bolts[task].0 == Component::Split && inputs.iter().any(|input| kills(host, input));
+        let is_struck = self.is_doomed && !host.calm && !inputs.is_empty();
+        if is_killed || is_struck {
+            return self.die_on(host, &inputs, is_struck);
         }
         inputs.into_iter().for_each(|input| self.process(host, task, input));
     }
@@ -170,10 +167,6 @@ impl Worker {
             self.finish(host, task, inputs, &[target]);
         }
     }
-}
-
-fn messages_of(host: &Host, inputs: &[Input]) -> Vec<Message> {
-    inputs.iter().flat_map(|input| host.truth.messages_of(input.tuple)).collect()
 }
 
 /// Whether user code kills its worker on an input.

@@ -64,8 +64,8 @@ impl Worker {
                 host.later(self.place, self.life, after_ns, Due::Backoff { spout: entry.spout, retry });
             }
             Verdict::Dead => {
-                let may_kill = host.nature.is_killer(entry.retry.message);
-                host.truth.dead(entry.of, because, may_kill);
+                let may_be_blamed = host.nature.may_be_blamed(entry.retry.message);
+                host.truth.dead(entry.of, because, may_be_blamed);
                 self.end(host, entry);
             }
             Verdict::Drop | Verdict::Die => unreachable!("no component here asks for it"),

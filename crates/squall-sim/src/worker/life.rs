@@ -27,7 +27,7 @@ impl Worker {
         match order {
             Due::Meet { place, life, session } => self.meet(host, place, life, session),
             Due::Part { place, life, at_ns, suspects } => {
-                suspects.iter().for_each(|root| self.suspect(host, *root));
+                suspects.iter().for_each(|root| self.suspect(host, *root, life));
                 self.lose(host, place, life, at_ns);
             }
             other => unreachable!("the parent does not say {other:?}"),
@@ -86,35 +86,45 @@ impl Worker {
     /// Something has happened to the link to a peer: does what follows.
     pub(super) fn step_link(&mut self, host: &mut Host, peer: Place, event: Event) {
         let (own, now_ns) = (self.place, host.now_ns);
-        match self.step(host, peer, event) {
+        let action = self.step(host, peer, event);
+        self.judge_link(host, peer, event, action);
+        match action {
             Action::Nothing | Action::Use { .. } | Action::Miss { .. } => {}
             Action::Seek { within_ns } => {
                 host.trace.note(now_ns, || format!("worker {own} seeks {peer} again"));
-                if matches!(event, Event::Look)
-                    && !host.plan.faults.may_be_silent()
-                    && host.gates.lives(peer) == self.peers[peer].life
-                {
-                    host.truth
-                        .broken(Law::LinksResume, || format!("worker {own} gave a stream to {peer} up that works"));
-                }
                 self.drop_socket(host, peer);
                 self.seek(host, peer, within_ns);
             }
             Action::LetIn => self.seek(host, peer, None),
             Action::GiveUp => {
                 host.trace.note(now_ns, || format!("worker {own} gives the link to {peer} up: {event:?}"));
-                if !host.plan.faults.may_part_links() {
-                    let both_live = host.gates.lives(peer) == self.peers[peer].life;
-                    if both_live {
-                        host.truth.broken(Law::LinksResume, || format!("worker {own} gave {peer} up: {event:?}"));
-                    }
-                }
                 self.drop_socket(host, peer);
                 host.gates.forget(own, peer);
                 if let (Some(life), Some(link)) = (self.peers[peer].life, &self.peers[peer].link) {
                     host.words.push(Word::LinkLost { by: own, life, session: link.session() });
                 }
             }
+        }
+    }
+
+    /// Whether there was a reason for what is done to the link between two that live.
+    // semantics 20
+    fn judge_link(&self, host: &mut Host, peer: Place, event: Event, action: Action) {
+        let (own, now_ns) = (self.place, host.now_ns);
+        if host.gates.lives(peer) != self.peers[peer].life {
+            return;
+        }
+        let is_spoilt = self.peers[peer].socket.as_ref().is_some_and(|socket| host.network.is_spoilt(socket.stream));
+        let has_reason = match (action, event) {
+            (Action::Seek { .. }, Event::Look) => is_spoilt || host.hindrances.may_silence(own, peer, now_ns),
+            // What was refused is judged where it was.
+            (Action::GiveUp, Event::Broken(Some(_))) => true,
+            (Action::GiveUp, _) => host.hindrances.may_part(own, peer, now_ns),
+            _ => true,
+        };
+        if !has_reason {
+            let what = || format!("worker {own} gave its link, or a stream, to {peer} up without a reason: {event:?}");
+            host.truth.broken(Law::LinksResume, what);
         }
     }
 
@@ -201,7 +211,7 @@ impl Worker {
         for spout in &self.spouts {
             if host.senders.has(spout.number) {
                 host.senders.hang_up(spout.number);
-                if host.strikes(host.plan.faults.power) {
+                if host.chance.permille(host.plan.faults.power) {
                     host.disks[spout.number].lose_power(&host.chance);
                 }
             }

@@ -3,7 +3,7 @@
 use super::Worker;
 use super::socket::Socket;
 use crate::host::Host;
-use crate::plan::{Place, TaskId};
+use crate::plan::{Place, Plan, TaskId};
 use squall_core::ack::Acks;
 use squall_core::credit::Inflow;
 use squall_core::frame::Body;
@@ -94,31 +94,39 @@ impl Worker {
         (!left.is_empty()).then(|| format!("worker {} has {} left", self.place, left.join(", ")))
     }
 
-    /// A task for which rows wait without credit although nothing of this worker's waits there: in words.
-    pub fn starved(&self, waits_there: impl Fn(Place, TaskId) -> u64, host: &Host) -> Option<String> {
-        let starved = self.fars.iter().find(|(task, far)| {
-            let place = host.plan.bolts[**task].1;
-            let is_up = self.peers[place].link.as_ref().is_some_and(LinkEnd::is_up);
-            is_up && !far.rows.is_empty() && far.credit.room() == 0 && waits_there(self.place, **task) == 0
+    /// A task of a worker that was sent all, and has sent all, for which rows wait without credit although none of this
+    /// worker's waits there, or which has taken all without saying so: in words.
+    // semantics 25
+    pub fn starved(&self, plan: &Plan, there: &Worker) -> Option<String> {
+        let of_there = self.fars.iter().filter(|(task, _)| plan.bolts[**task].1 == there.place);
+        let starved = of_there.filter(|(task, _)| there.bolts[task].waiting[self.place].0 == 0).find(|(task, far)| {
+            let waits = !far.rows.is_empty() && far.credit.room() == 0;
+            waits || far.credit.under_way() > 0 && there.bolts[task].inbox.is_empty()
         });
-        starved.map(|(task, far)| {
-            format!("worker {} has {} rows and no credit for the idle task {task}", self.place, far.rows.len())
-        })
+        let (task, far) = starved.filter(|_| self.has_told(there) && there.has_told(self))?;
+        let (place, rows, under_way) = (self.place, far.rows.len(), far.credit.under_way());
+        Some(format!(
+            "worker {place} has {rows} rows without credit for task {task}, which should have taken {under_way} more"
+        ))
     }
 
-    /// How many rows of a place wait for a task here.
-    pub fn waits_here(&self, from: Place, task: TaskId) -> u64 {
-        self.bolts.get(&task).map_or(0, |bolt| bolt.waiting[from].0)
+    /// Whether all frames to the other one have come there.
+    fn has_told(&self, other: &Worker) -> bool {
+        let (Some(ours), Some(theirs)) = (&self.peers[other.place].link, &other.peers[self.place].link) else {
+            return false;
+        };
+        let pushed = ours.out.receipted() + ours.out.unreceipted();
+        ours.is_up() && theirs.is_up() && ours.session() == theirs.session() && pushed == theirs.taken.expected()
     }
 
     /// A queue that is longer than credit says, in words.
     // semantics 25
-    pub fn overfull(&self, host: &Host) -> Option<String> {
-        let window = host.plan.window;
+    pub fn overfull(&self, plan: &Plan) -> Option<String> {
+        let window = plan.window;
         // A window of their bytes, and those of one frame.
-        let frame_bytes = super::sending::FRAME_BYTES_MOST.max(host.plan.row_bytes as usize);
+        let frame_bytes = super::sending::FRAME_BYTES_MOST.max(plan.row_bytes as usize);
         // Rows that were set aside as their channel is held count as rows only.
-        let is_exact = host.plan.faults.hold_channel == 0;
+        let is_exact = plan.faults.hold_channel == 0;
         let most_bytes =
             if !is_exact { usize::MAX } else { window as usize * squall_core::credit::ROW_BYTES + frame_bytes };
         self.bolts.iter().find_map(|(task, bolt)| {

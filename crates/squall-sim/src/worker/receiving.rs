@@ -12,9 +12,6 @@ use squall_core::ids::RootId;
 use squall_core::link::{Came, Violation};
 use squall_core::mailbox::Msg;
 
-/// How often the gate's news come too late for a turn, in a thousand.
-const JUST_AFTER: u64 = 100;
-
 impl Worker {
     /// Takes in what the parent and the gate have told, and what came from other workers.
     pub(super) fn receive(&mut self, host: &mut Host) {
@@ -22,7 +19,7 @@ impl Worker {
             self.hear(host, order);
         }
         // The gate is a thread of its own: what it finds may come just after the loop has looked.
-        if host.chance.permille(JUST_AFTER) {
+        if host.strikes(host.plan.faults.late_news) {
             self.wake(host);
         } else {
             host.gates.take(self.place).into_iter().for_each(|news| self.link_event(host, news));
@@ -35,6 +32,11 @@ impl Worker {
                 Ok(()) => self.peers[peer].socket = Some(socket),
                 Err(broken) => {
                     host.hang_up(stream, way);
+                    if let (Some(violation), false) = (broken.0, host.network.is_spoilt(stream)) {
+                        let own = self.place;
+                        let what = || format!("worker {own} refuses what {peer} has written: {violation}");
+                        host.truth.broken(Law::LinksResume, what);
+                    }
                     self.broken(host, peer, &broken);
                 }
             }

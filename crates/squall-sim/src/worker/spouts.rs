@@ -4,10 +4,11 @@ use super::storing::Storing;
 use super::{Entry, Retry, Worker, ends};
 use crate::host::{Due, Host};
 use crate::mutant::Mutant;
-use crate::plan::{Component, DEAD_FROM, Source, TaskId, US};
+use crate::plan::{Component, Source, TaskId, US};
 use crate::truth::{Because, Message, TupleId};
 use squall_core::flow::PendingLimit;
 use squall_core::ids::{Incarnation, RootId};
+use squall_core::suspects::DEAD_FROM;
 use squall_core::tracker::{Position, Tracker};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -50,6 +51,7 @@ struct Sending {
 impl Spout {
     pub fn open(host: &mut Host, number: usize, life: Incarnation, deaths: &BTreeMap<Message, u8>) -> Spout {
         let base = host.committed[number];
+        host.truth.spout_begins(number);
         let feed = match host.plan.spouts[number].source {
             Source::Positions => Feed::Positions { base, next: base, tracker: Tracker::new() },
             _ => Feed::Journal(Box::new(Storing::open(host, number, life))),
@@ -66,6 +68,11 @@ impl Spout {
         }
     }
 
+    /// How many trees it has open.
+    pub fn pending(&self) -> u32 {
+        self.pending
+    }
+
     /// A try ended. A defect may end one twice: the truth says so, not an overflow here.
     pub fn close_try(&mut self) {
         self.pending = self.pending.saturating_sub(1);
@@ -73,7 +80,7 @@ impl Spout {
 
     /// A message that is emitted for the first time in this life.
     pub fn first(&self, host: &mut Host, message: Message, place: u64) -> Retry {
-        let suspicions = self.deaths.get(&message).copied().unwrap_or(0);
+        let suspicions = self.deaths.get(&message.origin()).copied().unwrap_or(0);
         Retry { message, place, attempt: 1, chain: host.truth.chain(), suspicions }
     }
 
@@ -93,7 +100,11 @@ impl Worker {
         if spout.sending.is_some() {
             return true;
         }
-        let room = spout.limit.room(spout.pending) > 0 || host.has(Mutant::LimitIgnored);
+        let room = match host.mutant {
+            Some(Mutant::LimitIgnored) => true,
+            Some(Mutant::LimitShared) => self.pending() < self.spouts.len() as u32 * host.plan.max_pending,
+            _ => spout.limit.room(spout.pending) > 0,
+        };
         let may = spout.has_more(host) && room;
         may && !(0..host.plan.bolts.len()).any(|task| match host.has(Mutant::StartBeforeKnown) {
             true => self.bolts.contains_key(&task) && self.is_full(task),
@@ -141,7 +152,9 @@ impl Worker {
         if retry.suspicions >= DEAD_FROM {
             return self.give_up(host, root, Because::Deaths, ends::BY_DEATHS);
         }
-        let mut targets = vec![pick(host, Component::Split)];
+        host.truth.tried(of);
+        let rows = host.chance.between(1, host.plan.split_rows);
+        let mut targets: Vec<TaskId> = (0..rows).map(|_| pick(host, Component::Split)).collect();
         if host.plan.has_joins() && host.chance.permille(500) {
             targets.push(pick(host, Component::Join));
         }

@@ -92,7 +92,8 @@ impl Storing {
     fn trim(&mut self, host: &mut Host, spout: usize, place: Place) {
         let (ended, before) = (self.ended(), host.disks[spout].removed());
         self.journal.trim(&mut host.disks[spout], ended);
-        if host.disks[spout].removed() > before && host.strikes(host.plan.faults.die_after_trim) {
+        // Also when the other faults are over, since most is trimmed then: there is an end to what can be.
+        if host.disks[spout].removed() > before && host.chance.permille(host.plan.faults.die_after_trim) {
             host.after(0, Event::Crash(place));
         }
     }

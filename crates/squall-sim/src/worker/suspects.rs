@@ -1,21 +1,38 @@
 //! Roots on whose tuples workers have died (semantics 9).
 
-use super::{Worker, ends};
-use crate::host::Host;
-use crate::mutant::Mutant;
-use crate::plan::{ALONE_FROM, DEAD_FROM};
-use crate::truth::{Because, Message};
-use squall_core::ids::RootId;
+use super::{Input, Worker, ends};
+use crate::host::{Host, Word};
+use crate::truth::{Because, Message, TupleId};
+use squall_core::ids::{Incarnation, RootId};
+use squall_core::suspects::{ALONE_FROM, DEAD_FROM, each_once};
 
 impl Worker {
-    /// A worker died while a tuple of this root was executed there: the second time it is tried alone from then on, the
+    /// The next call of user code is the last.
+    pub fn doom(&mut self) {
+        self.is_doomed = true;
+    }
+
+    /// The process ends while a call works on these inputs.
+    pub(super) fn die_on(&mut self, host: &mut Host, inputs: &[Input], by_chance: bool) {
+        let suspects = each_once(inputs.iter().flat_map(|input| &input.pairs).map(|(root, _)| root.0));
+        let suspects = suspects.into_iter().map(RootId).collect();
+        let tuples: Vec<TupleId> = inputs.iter().map(|input| input.tuple).collect();
+        let place = self.place;
+        host.trace.note(host.now_ns, || format!("worker {place} is killed in a call on tuples {tuples:?}"));
+        host.truth.died_on(self.life, &tuples, by_chance);
+        host.words.push(Word::Died { place, suspects });
+        self.is_dying = true;
+    }
+
+    /// The life `died` ended while a tuple of this root was executed there: from the second time it is tried alone, the
     /// third time it is given up, so that a tuple which kills its worker ends.
-    pub(super) fn suspect(&mut self, host: &mut Host, root: RootId) {
+    pub(super) fn suspect(&mut self, host: &mut Host, root: RootId, died: Incarnation) {
         let Some(entry) = self.acker.entry_mut(root) else { return };
         entry.retry.suspicions = entry.retry.suspicions.saturating_add(1);
-        let (deaths, message) = (entry.retry.suspicions, entry.retry.message);
+        let (deaths, message, of) = (entry.retry.suspicions, entry.retry.message, entry.of);
         let (place, life) = (self.place, self.life.0);
         host.trace.note(host.now_ns, || format!("worker {place}.{life} suspects {message:?}, {deaths} deaths"));
+        host.truth.death_heard(of, died);
         if deaths >= DEAD_FROM {
             self.give_up(host, root, Because::Deaths, ends::BY_DEATHS);
         }
@@ -38,17 +55,8 @@ impl Worker {
         }
     }
 
-    /// On which messages of this worker's roots workers have died, as its next life is to know: of those that it was told of
-    /// and of open ones, once more for those on which it died itself.
-    pub fn deaths(&self, host: &Host, died_on: &[RootId]) -> Vec<(Message, u8)> {
-        if host.has(Mutant::DeathsForgotten) {
-            return Vec::new();
-        }
-        let known = self.acker.open_trees().into_iter().filter_map(|(root, entry)| {
-            let deaths = entry.retry.suspicions.saturating_add(u8::from(died_on.contains(&root)));
-            (deaths > 0).then_some((entry.retry.message, deaths))
-        });
-        let before = self.spouts.iter().flat_map(|spout| &spout.deaths).map(|(message, deaths)| (*message, *deaths));
-        before.chain(known).collect()
+    /// What a root of this life that is open began with, as the parent can read it.
+    pub fn origin(&self, root: RootId) -> Option<Message> {
+        self.acker.entry(root).map(|entry| entry.retry.message.origin())
     }
 }
