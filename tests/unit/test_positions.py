@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -64,5 +65,5 @@ def test_31_a_young_life_is_asked_often_and_an_old_one_once_a_second() -> None:
     for life_s in (0.2, 0.5, 1.0, 2.0):
         last_s = max(at_s for at_s in sent_s if at_s <= life_s)
         assert last_s >= life_s / 3, "a life that ends early leaves most of what it did to the next one"
-    apart_s = [after - before for before, after in zip(sent_s[10:], sent_s[11:], strict=False)]
+    apart_s = [after - before for before, after in pairwise(sent_s[10:])]
     assert min(apart_s) >= ASK_EVERY_S * 0.999

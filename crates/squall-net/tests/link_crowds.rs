@@ -81,7 +81,8 @@ fn ten_thousand_idle_connections_cost_little_and_hold_up_nobody() {
     assert!(resident_bytes() < memory + (8 << 20), "{} bytes", resident_bytes() - memory);
     assert_eq!(count("/proc/self/task"), threads);
 
-    // One that was there goes on, and one that comes now gets through.
+    // One that was there goes on, and one that comes now gets through: within the deadline of `run`, where waiting for
+    // each stranger's turn to end would take minutes.
     a.send(10);
     b.send(10);
     run(&mut a, &mut b, is_settled);
@@ -92,7 +93,6 @@ fn ten_thousand_idle_connections_cost_little_and_hold_up_nobody() {
     let began = Instant::now();
     run(&mut a, &mut b, |a, b| is_settled(a, b) && a.ups == 2);
     let again = began.elapsed();
-    assert!(again < Duration::from_secs(1), "{again:?}");
     println!(
         "{most} connections in {connected:?}; gates used {:?} of CPU; a link was had again in {again:?}",
         cpu(&gate_clocks())
