@@ -14,6 +14,8 @@ from squall.connectors.secrets import resolved
 from squall.errors import ConfigError, DeadLetter, Defect, repr_of
 
 EXTRA = "kafka-schemas"
+CALL_S = 5.0
+"""How long the registry may take for an answer; what it does not answer is asked again, as what waits comes again."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +49,16 @@ class Schema:
         need(EXTRA, "fastavro", name)
         if not isinstance(self.registry, str) or urlsplit(self.registry).scheme not in ("http", "https"):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise wrong(f"{name} has registry={repr_of(self.registry)}", 'give a URL: registry="http://localhost:8081"')
+        if "@" in urlsplit(self.registry).netloc:  # the address is shown in errors
+            fix = 'give options={"basic.auth.user.info": "env:NAME"}, where NAME has USER:PASSWORD'
+            raise wrong(f"the registry of {name} has a user in its URL", fix)
 
     def client(self) -> Any:
         """The registry's client."""
         from confluent_kafka.schema_registry import SchemaRegistryClient
 
         texts = resolved(self.options, type(self).__name__)
-        return SchemaRegistryClient({"url": self.registry, **texts})
+        return SchemaRegistryClient({"url": self.registry, "timeout": CALL_S, "max.retries": 0, **texts})
 
     def decoder(self, *, is_key: bool) -> Callable[[bytes, str], Any]:
         """A function of a record's bytes and its topic."""
