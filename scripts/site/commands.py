@@ -39,7 +39,7 @@ def told(help_text: str) -> list[str]:
 def table(title: str, parameters: list[Any], context: Any) -> list[str]:
     """A table of arguments or options."""
     records = [record for parameter in parameters if (record := parameter.get_help_record(context))]
-    cells = [[" ".join(cell.split()).replace("|", "\\|") for cell in record] for record in records]
+    cells = [[" ".join(cell.split()).replace("|", "\\|").replace("] [", "; ") for cell in record] for record in records]
     rows = (f"| `{re.sub(' <.*>', '', name)}` | {text} |" for name, text in cells)
     return [f"| {title} | |", "|---|---|", *rows, ""] if records else []
 

@@ -21,7 +21,7 @@ import pytest
 import squall
 import yaml
 from squall import Bolt, Component, Spout, Topology
-from squall.connectors import files, http, standard, tcp, udp, unix
+from squall.connectors import files, http, kafka, redis, sql, standard, tcp, udp, unix
 
 from .documents import ROOT
 
@@ -148,7 +148,7 @@ def public() -> set[str]:
             value for value in vars(module).values() if inspect.isclass(value) and value.__module__ == module.__name__
         ]
         names |= {f"{module.__name__}.{value.__name__}" for value in own}
-    for package in (files, http, tcp):
+    for package in (files, http, kafka, redis, sql, tcp):
         names |= {f"{package.__name__}.{name}" for name in package.__all__ if inspect.isclass(getattr(package, name))}
     return names
 

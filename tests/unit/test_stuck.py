@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from squall.cluster.stuck import Stuck, StuckCalls
 
 FIRST, SECOND = Stuck(1, "count", calls=7, since_s=10.0), Stuck(2, "split", calls=3, since_s=12.0)
@@ -38,3 +40,12 @@ def test_worker_is_given_up_once_for_a_call_that_takes_too_long() -> None:
 
 def test_without_a_limit_no_call_costs_its_worker() -> None:
     assert both(None).passed({1: 7, 2: 3}.__getitem__, 1e9) == []
+
+
+def test_worker_is_not_given_up_for_a_call_that_says_it_waits() -> None:
+    calls = both(5.0)
+    calls.told(replace(FIRST, waits_for="a table"))
+    assert calls.passed({1: 7, 2: 3}.__getitem__, 1e9) == [SECOND]
+    assert [one.waits_for for one in calls.now()] == ["a table"]
+    assert calls.passed({1: 8, 2: 3}.__getitem__, 1e9) == []
+    assert calls.now() == []

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from squall import Bolt, Emit, Topology, _core
+from squall.cluster.stuck import Stuck
 from squall.engines.embedded import control as control_module
 from squall.engines.embedded import sockets
 from squall.engines.embedded.control import MAX_UNREAD_BYTES, Control
@@ -248,10 +249,11 @@ def test_lines_of_a_tap_go_to_who_asked_and_the_end_is_told(relay: Relay) -> Non
 
 def test_who_looks_is_told_of_a_call_that_does_not_return(relay: Relay) -> None:
     relay.open()
-    relay.control.tell_stuck("count", 10.04)
+    relay.control.tell_stuck(Stuck(1, "count", 7, since_s=2.0, waits_for="a table"), 12.04)
     relay.control.end()
     with relay.client.makefile() as lines:
-        assert json.loads(list(lines)[1]) == {"stuck": ["count", 10.0]}
+        told = {"component": "count", "running_s": 10.0, "waits_for": "a table"}
+        assert json.loads(list(lines)[1]) == {"stuck": told}
 
 
 def test_a_tap_ends_when_its_asker_goes_away(relay: Relay) -> None:

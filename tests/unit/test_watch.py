@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import pytest
 from squall import _core
+from squall.api.waiting import Waits
 from squall.runtime.marks import Marks, marked
-from squall.runtime.watch import Life, Place, Watch
+from squall.runtime.watch import Life, Place, Stuck, Watch
 
 
 @dataclass
@@ -30,16 +31,16 @@ class Somewhere:
     def running(self) -> int:
         return self.call
 
-    def stuck(self) -> tuple[str, str]:
+    def stuck(self) -> Stuck:
         if self.ends:
             self.call += 1
-        return "fetch", "the stack"
+        return Stuck("fetch", "the stack")
 
 
 def looks(place: Somewhere, calls: list[tuple[float, int]]) -> list[tuple[float, float]]:
     """(when, how long it was running) for each report; `calls` are (second of the look, number of the call)."""
     clock, told = Clock(), list[tuple[float, float]]()
-    watch = Watch(3.0, lambda _component, running_s, _stack: told.append((clock.now_s, running_s)), clock)
+    watch = Watch(3.0, lambda _stuck, running_s: told.append((clock.now_s, running_s)), clock)
     watch.add(place)
     for clock.now_s, place.call in calls:
         watch.look()
@@ -71,7 +72,7 @@ def test_thread_that_may_wait_is_not_watched_but_marked() -> None:
     place.thread = threading.get_ident()
     place.begin(may_wait=False)
     assert place.running() == 2
-    assert "test_thread_that_may_wait" in place.stuck()[1]
+    assert "test_thread_that_may_wait" in place.stuck().stack
     place.end()
     assert (place.running(), marked(page)) == (0, [])
     os.close(page)
@@ -84,7 +85,7 @@ def test_life_marks_whose_code_runs_whatever_it_raises() -> None:
 
     def opens() -> None:
         assert (life.running(), marked(page)) == (1, [2])
-        assert life.stuck()[0] == "fetch"
+        assert life.stuck().component == "fetch"
         raise SystemExit(3)
 
     with pytest.raises(SystemExit), life.of("fetch"):
@@ -108,7 +109,32 @@ def test_stack_of_a_life_that_waits_is_that_of_its_coroutines() -> None:
     with life.of("fetch"):
         coroutine = life.run(opens)
         coroutine.send(None)
-        first, second = life.stuck()[1].splitlines()
+        first, second = life.stuck().stack.splitlines()
         coroutine.close()
     assert first.endswith("connect")
     assert second.endswith("opens")
+
+
+class Remote(Waits):
+    """A component that waits for something; `what`: an exception is raised."""
+
+    def __init__(self, what: str | Exception) -> None:
+        self.what = what
+
+    def waits_for(self) -> str:
+        if isinstance(self.what, Exception):
+            raise self.what
+        return self.what
+
+    def open(self, life: Life) -> str:
+        return life.stuck().waits_for
+
+
+@pytest.mark.parametrize(("what", "told"), [("a table", "a table"), ("", ""), (ValueError("not opened"), "")])
+def test_what_a_call_says_it_waits_for_is_told_with_it(what: str | Exception, told: str) -> None:
+    """Semantics 16. On a thread of its own, and when it is opened."""
+    remote, life = Remote(what), Life()
+    assert Place("save", instance=remote).stuck().waits_for == told
+    with life.of("save"):
+        assert life.run(remote.open, life) == told
+        assert life.run(lambda: life.stuck().waits_for) == ""

@@ -16,6 +16,7 @@ from typing import Any, Self
 import typer
 
 from squall.cli.commands import ANSWER_WITHIN_S, checked, chosen, control_socket, no_answer
+from squall.cli.texts import stuck_head
 from squall.engines.embedded import sockets
 from squall.errors import ClusterError, Defect
 
@@ -50,7 +51,7 @@ class Tapped:
         self.limit, self.shown = wanted.limit, 0
         self.has_ended = False
         """Whether the run is over."""
-        self.on_stuck: Callable[[str, float], None] = lambda _component, _running_s: None
+        self.on_stuck: Callable[[Event], None] = lambda _stuck: None
         """Is told of a call that does not return: its component, and how long it has been running in seconds."""
         self._is_closed = False
         self._connection, self._component, self._rest = connection, wanted.component, rest
@@ -74,7 +75,7 @@ class Tapped:
             self.counts = line.get("counts", self.counts)
             self.has_ended = line.get("ended", False)
             if stuck := line.get("stuck"):
-                self.on_stuck(*stuck)
+                self.on_stuck(stuck)
             for row in line.get("rows", ()):
                 if self.shown == self.limit:
                     return
@@ -177,9 +178,8 @@ def _hint(topology: str, wanted: Wanted, tapped: Tapped) -> None:
         print(f'tapping "{wanted.component}" of {topology}: {streams}. Ctrl-C ends it.', file=sys.stderr, flush=True)
 
 
-def _say_stuck(component: str, running_s: float) -> None:
-    text = f'a call of "{component}" has been running for {running_s:.0f} s; tuples may wait for it'
-    print(text, file=sys.stderr, flush=True)
+def _say_stuck(stuck: Event) -> None:
+    print(f"{stuck_head(stuck)}; tuples may wait for it", file=sys.stderr, flush=True)
 
 
 def _sum_up(topology: str, tapped: Tapped) -> None:

@@ -124,10 +124,18 @@ def links_text(down: Sequence[str], causes: Mapping[str, int]) -> str:
 
 def stuck_text(event: Event) -> str:
     """A call that does not return, with its stack."""
-    head = f'a call of "{event["component"]}" has been running for {event["running_s"]:.0f} s; its stack:'
     stack = event["stack"].strip().splitlines()
     hint = "  if it waits for I/O: blocking = True or async def; see squall explain call_hangs"
+    head = f"{stuck_head(event)}; its stack:"
     return "\n".join([head, *("  " + line for line in stack[:STACK_LINES]), *([hint] if event["on_loop"] else [])])
+
+
+def stuck_head(event: Event) -> str:
+    """A call that does not return, and what it waits for if it says so."""
+    component, running_s = event["component"], event["running_s"]
+    if waits_for := event["waits_for"]:
+        return f'"{component}" has been waiting for {waits_for} for {running_s:.0f} s'
+    return f'a call of "{component}" has been running for {running_s:.0f} s'
 
 
 def failed_text(event: Event) -> str:

@@ -8,19 +8,24 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Stuck:
-    """The last of `calls` that a worker began, at `since_s` on the monotonic clock."""
+    """The last of `calls` that a worker began, at `since_s` on the monotonic clock.
+
+    `waits_for`: the other system that it says it waits for, which is no reason to end the worker; empty: none.
+    """
 
     worker: int
     component: str
     calls: int
     since_s: float
+    waits_for: str = ""
 
 
 class StuckCalls:
     """The newest such call of each worker.
 
     Args:
-        limit_s: a call that takes longer costs its worker its life; None: none does.
+        limit_s: a call that takes longer, and says of no other system that it waits for that, costs its worker its
+            life; None: none does.
     """
 
     def __init__(self, limit_s: float | None) -> None:
@@ -50,7 +55,10 @@ class StuckCalls:
             calls_of: how many calls a worker has begun.
         """
         self._calls = {worker: one for worker, one in self._calls.items() if calls_of(worker) == one.calls}
-        late = [one for one in self.now() if self._limit_s is not None and now_s - one.since_s > self._limit_s]
+        limit_s = self._limit_s
+        late = [
+            one for one in self.now() if limit_s is not None and not one.waits_for and now_s - one.since_s > limit_s
+        ]
         for one in late:
             self.gone(one.worker)
         return late

@@ -262,7 +262,8 @@ SETTINGS: Mapping[str, Setting] = {
             "topology.stuck.restart",
             False,
             _T,
-            "Whether a worker is ended when a call has run for twice the message time-out.",
+            "Whether a worker is ended when a call has run for twice the message time-out, unless it is one that says "
+            "it waits for another system, as connectors' do.",
         ),
         _seconds("topology.drain.secs", 30, _T, "How long a run may drain before it ends with what is pending."),
         _text(

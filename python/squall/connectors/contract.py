@@ -18,6 +18,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 from squall._core import Tuple
 from squall.api.components import Bolt, Spout
 from squall.api.context import TopologyContext
+from squall.api.waiting import Waits
 from squall.connectors.sending.backoff import Backoff
 from squall.errors import ClusterError, Defect, DropTuple
 
@@ -55,14 +56,15 @@ class Source(Spout):
     delivery: ClassVar[Delivery]
 
 
-class RemoteBolt(Bolt):
+class RemoteBolt(Waits, Bolt):
     """A bolt that needs another system for what it does: a subclass says how to reach it and what to do with a batch.
 
     Delivery: while the other system is away the batch is kept and tried again after 0.1 s, doubled up to 5 s, in its
         order; the task takes nothing else, and the topology slows down. Of a batch that fails otherwise the rows that
         are to blame fail, the others go through: the other system says which they are, or it is halved to find them.
     Metrics: counters `rows`, `batches` and `errors` (rows of which a try failed), gauge `waiting_s`: for how long the
-        other system has been away.
+        other system has been away. A call that takes longer than `topology.stuck.secs` is shown as one that waits for
+        it, and never restarted for that: `connect` and `handle` have time-outs of their own.
     Threading: on a thread of its own. What comes in during a call is the next batch.
     """
 
@@ -167,6 +169,10 @@ class RemoteBolt(Bolt):
     def close(self) -> None:
         """Disconnects."""
         self._leave()
+
+    def waits_for(self) -> str:
+        """The other system: all calls are about it."""
+        return self.where()
 
     # -- while it is away ------------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from squall.model.graph import ComponentSpec, Mode
 from squall.runtime.async_pool import AsyncPool
 from squall.runtime.build import Offloader
 from squall.runtime.marks import Mark, unmarked
-from squall.runtime.watch import Place, Watched, frame_of, stack_of
+from squall.runtime.watch import Place, Stuck, Watched, frame_of, stack_of
 
 log = logging.getLogger("squall.worker")
 
@@ -65,10 +65,10 @@ class EventLoopThread:
     def _answer(self, beat: int) -> None:
         self._answered = beat
 
-    def stuck(self) -> tuple[str, str]:
+    def stuck(self) -> Stuck:
         """Whose code holds the loop up, and its stack (`Watched`)."""
         thread = self._thread.ident or 0
-        return self._owner(frame_of(thread)), stack_of(thread)
+        return Stuck(self._owner(frame_of(thread)), stack_of(thread))
 
     def _owner(self, frame: FrameType | None) -> str:
         """The component whose pool or instance is on the stack; else one that has begun calls."""
@@ -207,9 +207,8 @@ class Offloaders:
         if spec.mode is Mode.LOOP:
             return None
         mark = self._marks(spec.name)
-        made = (
-            self._asynchronous(spec.name, instance, mark) if spec.mode is Mode.ASYNC else self._thread(spec.name, mark)
-        )
+        make = self._asynchronous if spec.mode is Mode.ASYNC else self._thread
+        made = make(spec.name, instance, mark)
         self._made.append(made)
         return made
 
@@ -219,8 +218,8 @@ class Offloaders:
             self._watch(self._loop)
         return AsyncOffloader(self._loop, component, instance, mark)
 
-    def _thread(self, component: str, mark: Mark) -> Offloader:
-        place = Place(component, mark)
+    def _thread(self, component: str, instance: Any, mark: Mark) -> Offloader:
+        place = Place(component, mark, instance)
         self._watch(place)
         return ThreadOffloader(place, component)
 

@@ -15,11 +15,12 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import CoroutineType, FrameType
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
+from squall.api.waiting import Waits
 from squall.runtime.marks import NO_MARK, Mark
 
 _T = TypeVar("_T")
@@ -34,9 +35,17 @@ class Watched(Protocol):
         """The number of the call that runs; 0: none."""
         ...
 
-    def stuck(self) -> tuple[str, str]:
-        """The component of the call that runs, and its stack."""
+    def stuck(self) -> Stuck:
+        """The call that runs."""
         ...
+
+
+class Stuck(NamedTuple):
+    """A call that runs for too long: its component, its stack, and the other system that it says it waits for."""
+
+    component: str
+    stack: str
+    waits_for: str = ""
 
 
 @dataclass(slots=True)
@@ -54,11 +63,11 @@ class Watch:
 
     Args:
         stuck_s: how long a call may run.
-        tell: gets the component, how long the call has been running in seconds, and its stack.
+        tell: gets the call, and for how long it has been running in seconds.
     """
 
     def __init__(
-        self, stuck_s: float, tell: Callable[[str, float, str], None], monotonic: Callable[[], float] = time.monotonic
+        self, stuck_s: float, tell: Callable[[Stuck, float], None], monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self._stuck_s, self._tell, self._monotonic = stuck_s, tell, monotonic
         self._places: list[_Seen] = []
@@ -85,17 +94,17 @@ class Watch:
             if call != seen.call:
                 seen.call, seen.since_s, seen.is_told = call, now_s, False
             elif call and not seen.is_told and now_s - seen.since_s >= self._stuck_s:
-                component, stack = seen.place.stuck()
+                stuck = seen.place.stuck()
                 if seen.place.running() == call:  # else that is the stack of something else
                     seen.is_told = True
-                    self._tell(component, now_s - seen.since_s, stack)
+                    self._tell(stuck, now_s - seen.since_s)
 
 
 class Place:
     """The thread of one task, which marks whose code it runs."""
 
-    def __init__(self, component: str, mark: Mark = NO_MARK) -> None:
-        self._component, self._mark = component, mark
+    def __init__(self, component: str, mark: Mark = NO_MARK, instance: object = None) -> None:
+        self._component, self._mark, self._instance = component, mark, instance
         self.thread = 0
         self._calls = self._running = 0
 
@@ -114,9 +123,9 @@ class Place:
         """See `Watched`."""
         return self._running
 
-    def stuck(self) -> tuple[str, str]:
+    def stuck(self) -> Stuck:
         """See `Watched`."""
-        return self._component, stack_of(self.thread)
+        return Stuck(self._component, stack_of(self.thread), waited_for(self._instance))
 
 
 class Life:
@@ -129,6 +138,7 @@ class Life:
     def __init__(self, mark: Callable[[str | None], None] = lambda _component: None) -> None:
         self._mark = mark
         self._component = ""
+        self._instance: object = None
         self._thread = 0
         self._result: object = None
         self._calls = self._running = 0
@@ -144,12 +154,13 @@ class Life:
             yield
         finally:
             self._running = 0
-            self._result = None
+            self._result = self._instance = None
             self._mark(None)
 
     def run(self, function: Callable[..., _T], *args: object) -> _T:
         """Runs the function of the call, on whichever thread this is."""
         self._thread = threading.get_ident()
+        self._instance = getattr(function, "__self__", None)
         self._result = result = function(*args)
         return result
 
@@ -157,12 +168,19 @@ class Life:
         """See `Watched`."""
         return self._running
 
-    def stuck(self) -> tuple[str, str]:
+    def stuck(self) -> Stuck:
         """See `Watched`."""
         result = self._result
         if inspect.iscoroutine(result) and inspect.getcoroutinestate(result) == inspect.CORO_SUSPENDED:
-            return self._component, _awaits(result)
-        return self._component, stack_of(self._thread)
+            return Stuck(self._component, _awaits(result))
+        return Stuck(self._component, stack_of(self._thread), waited_for(self._instance))
+
+
+def waited_for(instance: object) -> str:
+    """The other system that an instance says its call waits for, whatever that raises."""
+    with suppress(Exception):
+        return instance.waits_for() if isinstance(instance, Waits) else ""
+    return ""
 
 
 def stack_of(thread: int) -> str:

@@ -46,7 +46,7 @@ from squall.runtime.running import Running
 from squall.runtime.stages import Stage, Stages
 from squall.runtime.taps import Taps
 from squall.runtime.tracing import open_trace
-from squall.runtime.watch import Life, Watch
+from squall.runtime.watch import Life, Stuck, Watch
 
 log = logging.getLogger("squall.worker")
 REPORT_EVERY_S = 1.0
@@ -337,9 +337,10 @@ class WorkerProcess:
         if not self.session.offer(_line("progress", let_go=let_go, **totals)):
             self.partings.untold(let_go)
 
-    def stuck(self, component: str, running_s: float, stack: str) -> None:
+    def stuck(self, call: Stuck, running_s: float) -> None:
         """Tells of a call that does not return, as the core's watchdog does."""
-        self.send("stuck", component=self.numbers[component], running_s=round(running_s, 1), stack=stack)
+        about = {"component": self.numbers[call.component], "stack": call.stack, "waits_for": call.waits_for}
+        self.send("stuck", running_s=round(running_s, 1), **about)
 
     def send(self, event: str, **fields: Any) -> None:
         """Sends an event to the parent."""

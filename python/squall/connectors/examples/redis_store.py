@@ -9,7 +9,7 @@ from squall.connectors.redis import Hash, RedisStore, Set
 def readings() -> Iterator[tuple[str, float, int]]:
     """Made up."""
     for number in range(1000):
-        yield f"sensor-{number % 7}", 20 + number / 100, number
+        yield f"sensor-{number % 7}", 20 + number % 80 / 8, number
 
 
 topology = Topology("redis-sensors")

@@ -9,7 +9,7 @@ from squall.connectors.redis import RedisStreamSink
 def readings() -> Iterator[tuple[str, float]]:
     """Made up."""
     for number in range(1000):
-        yield f"sensor-{number % 7}", 20 + number / 100
+        yield f"sensor-{number % 7}", 20 + number % 80 / 8
 
 
 topology = Topology("redis-readings")

@@ -13,6 +13,7 @@ from random import Random
 from typing import Any, ClassVar
 
 from squall._core import Tuple
+from squall.api.waiting import Waits
 from squall.connectors.contract import FOR_EVER_S, Delivery, Unavailable
 from squall.connectors.files.sink import FileSink
 from squall.connectors.files.stores import Store
@@ -37,7 +38,7 @@ class Growing:
     held: list[Tuple] = field(default_factory=list[Tuple])
 
 
-class StoreFileSink(FileSink):
+class StoreFileSink(Waits, FileSink):
     """What `FileSink` makes of an address: `FileSink("s3://bucket/out/part.csv")`."""
 
     manual_ack = True
@@ -73,6 +74,7 @@ class StoreFileSink(FileSink):
         context.every(self._rotate.look_every_s, self._finish_old)
 
     _away_since_s: float | None
+    _is_uploading = False
 
     def _check(self) -> None:
         if self._is_checked:
@@ -111,6 +113,10 @@ class StoreFileSink(FileSink):
             growing.file.close()
             growing.local.unlink(missing_ok=True)
         self._growing.clear()
+
+    def waits_for(self) -> str:
+        """The store, while a file is on its way to it."""
+        return self._store.where if self._is_uploading else ""
 
     # -- rows ------------------------------------------------------------------------------------------------------
 
@@ -205,6 +211,7 @@ class StoreFileSink(FileSink):
 
     def _until_done(self, growing: Growing) -> None:
         sealed, is_again = self._sealed(growing), False
+        self._is_uploading = True
         while True:
             try:
                 self._check()
@@ -217,6 +224,7 @@ class StoreFileSink(FileSink):
                 time.sleep(pause_s)
             else:
                 break
+        self._is_uploading = False
         if sealed != growing.local:
             sealed.unlink(missing_ok=True)
         if self._away_since_s is not None:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from squall.cluster.stuck import Stuck
 from squall.engines.embedded import sockets
 from squall.engines.embedded.followers import LAST_WORD_S, Followers
 from squall.engines.embedded.outgoing import Outgoing
@@ -91,10 +92,11 @@ class Control:
         if viewer := self._taps.get(event["tap"]):
             self._show(viewer, {"rows": event["rows"], "counts": event["counts"]})
 
-    def tell_stuck(self, component: str, running_s: float) -> None:
+    def tell_stuck(self, stuck: Stuck, now_s: float) -> None:
         """Tells those who look at taps why nothing comes, perhaps."""
+        about = {"component": stuck.component, "running_s": round(now_s - stuck.since_s, 1)}
         for viewer in list(self._taps.values()):
-            self._show(viewer, {"stuck": [component, round(running_s, 1)]})
+            self._show(viewer, {"stuck": about | {"waits_for": stuck.waits_for}})
 
     def pass_time(self, busy_with: Callable[[], list[str]]) -> None:
         """Looks at who waits; called a few times a second."""

@@ -245,7 +245,7 @@ class EmbeddedRun:
         self._control.answered(answer)
         if "tap" in answer:
             for stuck in self._stuck.now():
-                self._control.tell_stuck(stuck.component, time.monotonic() - stuck.since_s)
+                self._control.tell_stuck(stuck, time.monotonic())
 
     def began(self, stage: Stage) -> None:
         """A stage of the run has begun."""
@@ -289,11 +289,14 @@ class EmbeddedRun:
         number: int = event["component"]
         component = self._components[number - 1]
         since_s = time.monotonic() - event["running_s"]
-        self._stuck.told(Stuck(worker, component, self._crew.calls(worker), since_s))
+        waits_for: str = event.get("waits_for", "")  # the core's watchdog does not know
+        stuck = Stuck(worker, component, self._crew.calls(worker), since_s, waits_for)
+        self._stuck.told(stuck)
         on_loop = self._graph.components[component].mode is Mode.LOOP
-        self._tell({**event, "component": component, "on_loop": on_loop, "worker": worker})
+        about = {"component": component, "on_loop": on_loop, "worker": worker, "waits_for": waits_for}
+        self._tell({**event, **about})
         if self._control is not None:
-            self._control.tell_stuck(component, event["running_s"])
+            self._control.tell_stuck(stuck, time.monotonic())
 
     def _store(self, worker: int, position: StoredPosition, number: int, ended: int | None) -> None:
         """Has a position made durable, and tells the life of its worker; one that is not is sent again."""
