@@ -125,8 +125,17 @@ class Login:
             client.ping()
         except Exception as error:
             client.close()
-            raise self.told(error) from error
+            raise self._refused(error) from error
         return client
+
+    def _refused(self, error: Exception) -> Exception:
+        """What it means that a connection was not made."""
+        exceptions: Any = import_module("redis.exceptions")
+        if (told := self.told(error)) is error and isinstance(error, exceptions.ResponseError):
+            fix = "see the database that the url names, and what the server allows"
+            message = f"{self.where} refuses the connection"
+            return ConfigError(Defect("redis_refused", message, (("because", said(error)),), fix))
+        return told
 
     def told(self, error: Exception) -> Exception:
         """What an error of the client means: `Unavailable`, a login that is refused, or the error."""

@@ -36,10 +36,12 @@ class Address:
             TopologyError: `sql_option` or `extra_missing`.
         """
         address = cls(checked_text(who, "url", url, EXAMPLE), who)
-        need("sqlite", "sqlalchemy", who)
-        if not address.text.startswith(PREFIX):
+        if address.text.startswith(PREFIX):
+            need("sqlite", "sqlalchemy", who)
+        else:
             dialect = _dialect_of(address.text, who)
-            need(dialect.extra, dialect.package, who)
+            for package in ("sqlalchemy", dialect.package):
+                need(dialect.extra, package, who)
         return address
 
     def resolve(self) -> Resolved:
