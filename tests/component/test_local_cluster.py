@@ -469,3 +469,23 @@ def test_commit_tells_a_spout_that_its_position_is_kept() -> None:
         cluster.run_until_idle()
         assert cluster.commit("numbers") == b"3"
     assert Counting.committed == [b"3"]
+
+
+def test_a_position_that_another_system_keeps_is_committed_there_and_told_to_nobody() -> None:
+    class Elsewhere(Spout):
+        outputs = ("n",)
+
+        def next_tuple(self) -> None:
+            pass
+
+        def position(self) -> None:
+            return None
+
+        def commit(self, position: bytes) -> None:
+            raise AssertionError
+
+    topology = Topology("positions")
+    topology.bolt("sink", lambda n: None).shuffle(topology.spout("numbers", Elsewhere))
+    with LocalCluster(topology) as cluster:
+        assert cluster.position("numbers") is None
+        assert cluster.commit("numbers") is None

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from squall.connectors.contract import Unavailable
 from squall.connectors.decoders import Json
 from squall.connectors.redis import Hash, RedisLookup, RedisStore, RedisStreamSink, RedisStreamSpout, String
 from squall.connectors.redis.entries import rows_of
 from squall.connectors.redis.group import Looked, before, dead_consumers, entries_of, start_again
 from squall.connectors.redis.keys import stored
-from squall.connectors.redis.server import Server
-from squall.errors import TopologyError
+from squall.connectors.redis.server import Server, written
+from squall.errors import ConfigError, DeadLetter, TopologyError
 
 
 def looked(**figures: Any) -> Looked:
@@ -138,3 +139,47 @@ def test_options_of_no_use_are_refused_by_name(make: Any, said: str) -> None:
     with pytest.raises(TopologyError) as caught:
         make()
     assert said in str(caught.value)
+
+
+class Answering:
+    """A client whose server answers a pipeline so."""
+
+    def __init__(self, answers: list[Any]) -> None:
+        self.answers, self.sent = answers, list[tuple[Any, ...]]()
+
+    def pipeline(self, *, transaction: bool) -> Answering:
+        assert not transaction
+        return self
+
+    def execute_command(self, *command: Any) -> None:
+        self.sent.append(command)
+
+    def execute(self, *, raise_on_error: bool) -> list[Any]:
+        assert not raise_on_error
+        return self.answers
+
+
+@pytest.mark.parametrize(("is_last_kept", "again"), [(True, [True, False, False, True]), (False, [True] + [False] * 3)])
+def test_rows_of_a_key_stay_in_their_order_when_the_server_takes_commands_again(
+    *, is_last_kept: bool, again: list[bool]
+) -> None:
+    """It had no room for the first row, and then some: else the first would be written behind the last of its key."""
+    import redis.exceptions as its
+
+    rows: Any = [("SET", key, number) for number, key in enumerate("aaba")]
+    client = Answering([its.OutOfMemoryError("no room"), its.ResponseError("WRONGTYPE"), b"OK", b"OK"])
+    login = Server.given("RedisStore", "redis://h", None, None, 5).login("bolt")
+    outcome = written(login, client, rows, lambda row: row, keys_vary=True, is_last_kept=is_last_kept)
+    assert outcome is not None
+    assert client.sent == rows
+    assert [isinstance(error, Unavailable) for error in outcome] == again
+    assert isinstance(outcome[1], DeadLetter)
+
+
+@pytest.mark.parametrize("url", ["redis://u:secret/word@h", "redis://secret:7/word@h", "redis://:se#cret@h/0"])
+def test_password_that_is_not_escaped_is_refused_and_not_shown(url: str) -> None:
+    server = Server.given("RedisStore", url, None, None, 5)
+    assert server.where == "Redis"
+    with pytest.raises(ConfigError, match="redis_url") as caught:
+        server.login("bolt").connect()
+    assert "secret" not in f"{caught.value}{server!r}"

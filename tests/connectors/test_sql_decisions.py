@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from random import Random
@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from squall.connectors.lookup import Cache
 from squall.connectors.sql import SqlLookup, SqlSink, SqlSpout, failures
-from squall.connectors.sql.address import Address
+from squall.connectors.sql.address import Address, shown
 from squall.connectors.sql.columns import Column, Described, defects_of
 from squall.connectors.sql.dialects.arrays import array, array_array, json_array
 from squall.connectors.sql.dialects.values import in_utc, plain
 from squall.connectors.sql.failures import Meaning
-from squall.connectors.sql.polling import Polling, Start
+from squall.connectors.sql.polling import Polling, Start, behind, is_measured
 from squall.errors import TopologyError
 
 # -- addresses ---------------------------------------------------------------------------------------------------------
@@ -50,6 +50,30 @@ def test_a_password_comes_from_the_environment_and_is_shown_nowhere(monkeypatch:
 def test_the_whole_address_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "sqlite:///shop.db")
     assert Address.of("SqlSink", "env:DATABASE_URL").resolve().shown == "SQLite at shop.db"
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("postgresql://u:sec/ret@db:5432/shop", "PostgreSQL at db:5432/shop"),
+        ("postgresql://u:sec?ret@db/shop", "PostgreSQL at db/shop"),
+        ("postgresql://u:sec#ret@db/shop", "PostgreSQL at db/shop"),
+        ("mariadb://u:sec@ret@db/shop?charset=utf8", "MariaDB at db/shop"),
+        ("postgresql://db/shop?options=a@b", "PostgreSQL at db/shop"),
+        ("postgresql:///shop", "PostgreSQL at shop"),
+        ("sqlite:////var/a@b.db", "SQLite at /var/a@b.db"),
+    ],
+)
+def test_what_is_shown_of_an_address_has_no_part_of_a_password(url: str, told: str) -> None:
+    assert shown(url) == told
+    assert told in SqlSink(url, "orders").where()
+
+
+def test_a_password_with_a_sign_that_ends_it_is_refused() -> None:
+    """Else the name of the server would be part of it, and told wherever that cannot be reached."""
+    with pytest.raises(TopologyError, match="percent signs") as refused:
+        Address.of("SqlSink", "postgresql://u:sec@ret@db/shop").resolve()
+    assert "ret" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -300,6 +324,16 @@ def test_cursors_survive_in_positions(value: object) -> None:
     polling.ended(1)
     again.restore(polling.encode())
     assert again.start() == Start((value, value))
+
+
+def test_how_far_a_cursor_is_behind() -> None:
+    noon = datetime(2025, 3, 1, 12)
+    assert behind(noon + timedelta(minutes=1), noon) == 60
+    assert behind(date(2025, 3, 2), date(2025, 3, 1)) == 86_400
+    assert behind(Decimal("7.5"), Decimal(5)) == 2.5
+    assert behind(7, 9) == behind(None, 9) == 0
+    assert [is_measured(kind) for kind in (int, float, Decimal, datetime, date, None)] == [True] * 6
+    assert [is_measured(kind) for kind in (str, bytes, time, UUID)] == [False] * 4
 
 
 @pytest.mark.parametrize("position", [b"", b"7", b'{"a": 1}', b'[["set", "1"]]', b'["a"]'])

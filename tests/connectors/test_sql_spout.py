@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from squall import Topology
+from squall import Bolt, Topology
 from squall.connectors.sql import SqlSpout
+from squall.connectors.sql.polling import Polling
 from squall.errors import SquallError
 from squall.testing import LocalCluster
 
@@ -115,4 +116,49 @@ def test_wrong_tables_columns_and_keys_are_refused_when_it_opens(place: Place, o
     assert refusal(orders, cursor="updated").code == "sql_columns"
     assert "no primary key" in str(refusal(keyless))
     assert "whole number" in str(refusal(orders, key="name", tasks=2))
-    assert "is a text" in str(refusal(orders, cursor="name", lag=1))
+    assert "is neither a number" in str(refusal(orders, cursor="name", lag=1))
+
+
+class Hold(Bolt):
+    """Acks nothing, so that no more is read than may be pending."""
+
+    manual_ack = True
+    hold_max = 3600.0
+
+    def process(self, id: int) -> None:
+        pass
+
+
+@pytest.mark.parametrize("cursor", ["id", "at"])
+def test_lag_says_how_far_the_newest_row_is_ahead_while_there_are_more_pages(
+    place: Place, orders: str, cursor: str
+) -> None:
+    add(place, orders, range(100), lambda n: NOON + timedelta(seconds=n))
+    topology = Topology("reading", settings={"topology.max.spout.pending": 10})
+    spout = SqlSpout(place.url, orders, columns=("id",), cursor=cursor, page=10, every=0.02)
+    topology.bolt("hold", Hold).shuffle(topology.spout("rows", spout))
+    with LocalCluster(topology, simulated_time=False) as cluster:
+        run_until(cluster, lambda: cluster.metrics()["rows"]["user"]["lag"] == 90, "the lag")
+    with reading(spout) as cluster:
+        run_until(cluster, lambda: len(ids(cluster)) == 100, "all rows")
+        run_until(cluster, lambda: cluster.metrics()["rows"]["user"]["lag"] == 0, "no lag")
+
+
+def test_text_cursors_have_no_lag(place: Place, orders: str) -> None:
+    add(place, orders, range(10))
+    with reading(SqlSpout(place.url, orders, columns=("id",), cursor="name", every=None)) as cluster:
+        run_until(cluster, lambda: len(ids(cluster)) == 10, "all rows")
+        assert "lag" not in cluster.metrics()["rows"]["user"]
+
+
+def test_a_position_of_another_key_goes_on_with_all_rows_of_its_cursor(place: Place, orders: str) -> None:
+    add(place, orders, range(10), lambda n: NOON + timedelta(seconds=n // 5))
+    old = Polling(0)
+    old.take([(NOON + timedelta(seconds=1), 7, "name 7")], is_full=False)
+    old.ended(1)
+    topology = Topology("reading")
+    source = topology.spout("rows", SqlSpout(place.url, orders, columns=("id",), cursor="at", every=None))
+    topology.bolt("take", lambda id: id, outputs=("id",)).shuffle(source)
+    with LocalCluster(topology, simulated_time=False, positions={"rows": old.encode()}) as cluster:
+        run_until(cluster, lambda: len(ids(cluster)) == 5, "the rows of the cursor")
+        assert ids(cluster) == [5, 6, 7, 8, 9]

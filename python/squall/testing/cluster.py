@@ -276,21 +276,22 @@ class LocalCluster:
             raise TypeError(f'task {index} of "{component}" is a {type(instance).__name__}, not a {kind.__name__}')
         return instance
 
-    def position(self, spout: str, index: int = 0) -> bytes:
-        """What the `position` of a spout's task says now."""
+    def position(self, spout: str, index: int = 0) -> bytes | None:
+        """What the `position` of a spout's task says now; None: another system keeps it."""
         self.open()
         return self._position(self._tasks(spout)[index])
 
-    def commit(self, spout: str, index: int = 0) -> bytes:
-        """What the `position` of a spout's task says now; its `commit` is told that this is kept, as in a run."""
+    def commit(self, spout: str, index: int = 0) -> bytes | None:
+        """What `position` gives; the task's `commit` is told that this is kept, as in a run, if it is not None."""
         self.open()
         task = self._tasks(spout)[index]
         position = self._position(task)
-        life.call(task, "commit", position)
+        if position is not None:
+            life.call(task, "commit", position)
         return position
 
     @staticmethod
-    def _position(task: Task) -> bytes:
+    def _position(task: Task) -> bytes | None:
         return life.run_as(task, position_of, task)  # where its code runs: not while it polls
 
     def emitted(self, component: str, stream: str = DEFAULT_STREAM) -> list[tuple[Any, ...]]:

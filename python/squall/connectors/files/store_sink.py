@@ -248,7 +248,8 @@ class StoreFileSink(Waits, FileSink):
         self._away_since_s = time.monotonic()
         facts = (("because", self._client.shown(error)), ("waiting", f"{self._held()} rows, and what comes after them"))
         fix = "nothing is lost: files are written when it is back; see that it can be reached, and may be written to"
-        defect = Defect("sink_unavailable", f"{self._store.where} is not available", facts, fix)
+        where = self._store.address(str(self._layout.root))
+        defect = Defect("sink_unavailable", f"{where} is not available", facts, fix)
         self.context.report_error(ClusterError(defect, retryable=True))
 
     def _waiting_s(self) -> float:

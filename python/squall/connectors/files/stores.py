@@ -36,6 +36,7 @@ FOR_GOOD = (
     FileExistsError,
     ValueError,
     EOFError,
+    TypeError,  # of an option that the client does not know
 )
 SECRET_MIN = 4
 """Shorter texts are not taken out of what is shown: they would be everywhere."""

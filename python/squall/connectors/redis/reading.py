@@ -163,15 +163,15 @@ class Reading:
 
     def lag(self) -> dict[str, float]:
         """Entries that the group has not read, by stream, when it was last looked."""
-        return {stream: float(seen.lag) for stream, seen in self._seen.items()}
+        return {stream: float(seen.lag) for stream, seen in self._seen.copy().items()}
 
     def pending(self) -> float:
         """Entries that the group has read and not acked, when it was last looked."""
-        return float(sum(seen.pending for seen in self._seen.values()))
+        return float(sum(seen.pending for seen in self._seen.copy().values()))
 
     def waiting_s(self) -> float:
         """For how long Redis has been away."""
-        since = [trouble.since_s for trouble in (self._reads, self._acks) if trouble.since_s is not None]
+        since = [since_s for since_s in (self._reads.since_s, self._acks.since_s) if since_s is not None]
         return time.monotonic() - min(since) if since else 0.0
 
     def tell(self, error: Exception) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, cast
 from urllib.parse import quote, urlsplit
 
+from squall._core import Tuple
 from squall.connectors.contract import Unavailable
 from squall.connectors.extras import need
 from squall.connectors.redis.options import refused, seconds_of
@@ -59,6 +60,8 @@ class Server:
             parts = urlsplit(self.url)
             host, port = parts.hostname or "localhost", parts.port or 6379
         except ValueError:
+            return "Redis"
+        if any("@" in part for part in parts[2:]):  # what stands before it may be of a password
             return "Redis"
         if parts.scheme == "unix":
             return f"Redis at {parts.path}"
@@ -111,6 +114,8 @@ class Login:
             "retry": retry.Retry(backoff.NoBackoff(), 0),
         }
         try:
+            if any("@" in part for part in urlsplit(self.url)[2:]):  # a password with a slash was taken for a host
+                raise ValueError
             client = redis.Redis.from_url(self.url, **options)
             client.connection_pool.connection_kwargs["decode_responses"] = False
         except ValueError:  # its text may hold what was taken for a port, and is a part of the password
@@ -120,8 +125,17 @@ class Login:
             client.ping()
         except Exception as error:
             client.close()
-            raise self.told(error) from error
+            raise self._refused(error) from error
         return client
+
+    def _refused(self, error: Exception) -> Exception:
+        """What it means that a connection was not made."""
+        exceptions: Any = import_module("redis.exceptions")
+        if (told := self.told(error)) is error and isinstance(error, exceptions.ResponseError):
+            fix = "see the database that the url names, and what the server allows"
+            message = f"{self.where} refuses the connection"
+            return ConfigError(Defect("redis_refused", message, (("because", said(error)),), fix))
+        return told
 
     def told(self, error: Exception) -> Exception:
         """What an error of the client means: `Unavailable`, a login that is refused, or the error."""
@@ -187,6 +201,52 @@ def pipelined(client: Any, commands: list[tuple[Any, ...]]) -> list[Any]:
     for command in commands:
         pipeline.execute_command(*command)
     return pipeline.execute(raise_on_error=False)
+
+
+def written(
+    login: Login,
+    client: Any,
+    rows: Sequence[Tuple],
+    command_of: Callable[[Tuple], tuple[Any, ...]],
+    *,
+    keys_vary: bool,
+    is_last_kept: bool = False,
+) -> list[Exception | None] | None:
+    """Sends a command for each row together.
+
+    Args:
+        command_of: a row's command, with its key behind the name; what it raises is of that row alone.
+        keys_vary: see `answered`.
+        is_last_kept: of a key the last row counts, and writing one twice changes nothing: when the server begins to
+            take commands in the midst of them, those of a key behind one that it did not take are written again too.
+
+    Returns:
+        As `Sink.write` does.
+
+    Raises:
+        Exception: as `Login.told` says; nobody knows which of them were carried out.
+    """
+    outcome: list[Exception | None] = [None] * len(rows)
+    sent: list[tuple[int, tuple[Any, ...]]] = []
+    for at, tup in enumerate(rows):
+        try:
+            sent.append((at, command_of(tup)))
+        except Exception as error:
+            outcome[at] = error
+    try:
+        answers = pipelined(client, [command for _, command in sent])
+    except Exception as error:
+        raise login.told(error) from error
+    behind = dict[object, Unavailable]()
+    for (at, command), answer in zip(sent, answers, strict=True):
+        key = command[1] if len(command) > 1 else None
+        if isinstance(answer, Exception):
+            outcome[at] = error = answered(answer, key, keys_vary=keys_vary)
+            if isinstance(error, Unavailable):
+                behind.setdefault(key, error)
+        elif is_last_kept:
+            outcome[at] = behind.get(key)
+    return outcome if any(outcome) else None
 
 
 def closed(client: Any) -> None:

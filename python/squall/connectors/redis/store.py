@@ -8,9 +8,9 @@ from typing import Any, ClassVar, cast
 from squall._core import Tuple
 from squall.connectors.contract import Delivery, Sink
 from squall.connectors.redis.keys import varies
-from squall.connectors.redis.kinds import Command, Kind
+from squall.connectors.redis.kinds import Command, Kind, List
 from squall.connectors.redis.options import refused
-from squall.connectors.redis.server import DEFAULT_TIMEOUT_S, DEFAULT_URL, Server, answered, closed, pipelined
+from squall.connectors.redis.server import DEFAULT_TIMEOUT_S, DEFAULT_URL, Server, closed, written
 from squall.errors import DeadLetter, repr_of
 from squall.model.durations import Seconds
 
@@ -39,8 +39,10 @@ class RedisStore(Sink):
     """
 
     delivery: ClassVar[Delivery] = Delivery(
-        guarantee="at least once; what a row leaves is the same when it is written twice, except in a `List`",
-        order="of the rows of a task, by key",
+        guarantee="at least once; what a row leaves is the same when it is written twice, except in a `List` and by "
+        "some commands of one's own",
+        order="of the rows of a task, by key; in a `List`, and by commands of one's own, rows that are written again "
+        "after an outage stand behind others of their batch",
         restart="nothing; rows on their way are written again. What Redis itself loses in a crash depends on its AOF: "
         "with everysec the last second",
         tested=SERVERS,
@@ -59,9 +61,10 @@ class RedisStore(Sink):
         made = cast("object", kind)
         if isinstance(made, Kind):
             self._command: Callable[[Tuple], Sequence[Any]] = made.command
-            self._keys_vary = varies(made.key)
+            self._keys_vary, self._is_last_kept = varies(made.key), not isinstance(made, List)
         elif callable(made) and not isinstance(made, type):
-            self._command, self._keys_vary = cast("Callable[[Tuple], Sequence[Any]]", made), True
+            self._command = cast("Callable[[Tuple], Sequence[Any]]", made)
+            self._keys_vary, self._is_last_kept = True, False
         else:
             fix = 'give Hash("user:{user}", fields=["name"]), another kind, or a function that makes a command'
             raise refused(f"RedisStore is given {repr_of(made)}", fix)
@@ -82,22 +85,14 @@ class RedisStore(Sink):
 
     def write(self, rows: Sequence[Tuple]) -> Sequence[Exception | None] | None:
         """Sends the commands of the rows together."""
-        outcome: list[Any] = [None] * len(rows)
-        sent: list[tuple[int, Command]] = []
-        for at, tup in enumerate(rows):
-            try:
-                sent.append((at, self._made(tup)))
-            except Exception as error:
-                outcome[at] = error
-        try:
-            answers = pipelined(self._client, [command for _, command in sent])
-        except Exception as error:
-            raise self._login.told(error) from error
-        for (at, command), answer in zip(sent, answers, strict=True):
-            if isinstance(answer, Exception):
-                key = command[1] if len(command) > 1 else None
-                outcome[at] = answered(answer, key, keys_vary=self._keys_vary)
-        return outcome if any(outcome) else None
+        return written(
+            self._login,
+            self._client,
+            rows,
+            self._made,
+            keys_vary=self._keys_vary,
+            is_last_kept=self._is_last_kept,
+        )
 
     def _made(self, tup: Tuple) -> Command:
         try:

@@ -14,10 +14,10 @@ from squall.connectors.redis.server import (
     DEFAULT_TIMEOUT_S,
     DEFAULT_URL,
     Server,
-    answered,
     closed,
     code_of,
     pipelined,
+    written,
 )
 from squall.connectors.redis.store import SERVERS
 from squall.errors import Defect, StateError, repr_of
@@ -123,23 +123,13 @@ class RedisStreamSink(Sink):
         """Adds the entries of the rows together."""
         if self._is_short:
             self._wait(0)
-        outcome: list[Any] = [None] * len(rows)
-        sent: list[tuple[int, tuple[Any, ...]]] = []
-        for at, tup in enumerate(rows):
-            try:
-                sent.append((at, ("XADD", self._key_of(tup), *self._trim, "*", *self._entry(tup))))
-            except Exception as error:
-                outcome[at] = error
-        try:
-            answers = pipelined(self._client, [command for _, command in sent])
-        except Exception as error:
-            raise self._login.told(error) from error
-        for (at, command), answer in zip(sent, answers, strict=True):
-            if isinstance(answer, Exception):
-                outcome[at] = answered(answer, command[1], keys_vary=varies(self._stream))
+        outcome = written(self._login, self._client, rows, self._added, keys_vary=varies(self._stream))
         if self._replicas:
             self._wait(self._timeout_ms)
-        return outcome if any(outcome) else None
+        return outcome
+
+    def _added(self, tup: Tuple) -> tuple[Any, ...]:
+        return "XADD", self._key_of(tup), *self._trim, "*", *self._entry(tup)
 
     def _entry(self, tup: Tuple) -> list[Any]:
         if self._field is not None:

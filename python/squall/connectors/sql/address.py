@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from squall.connectors.extras import need
 from squall.connectors.secrets import PREFIX, resolved
@@ -35,10 +36,12 @@ class Address:
             TopologyError: `sql_option` or `extra_missing`.
         """
         address = cls(checked_text(who, "url", url, EXAMPLE), who)
-        need("sqlite", "sqlalchemy", who)
-        if not address.text.startswith(PREFIX):
+        if address.text.startswith(PREFIX):
+            need("sqlite", "sqlalchemy", who)
+        else:
             dialect = _dialect_of(address.text, who)
-            need(dialect.extra, dialect.package, who)
+            for package in ("sqlalchemy", dialect.package):
+                need(dialect.extra, package, who)
         return address
 
     def resolve(self) -> Resolved:
@@ -56,6 +59,8 @@ class Address:
             url = sqlalchemy.make_url(text)
         except Exception:
             raise _unreadable(self.who) from None  # its text has the password
+        if "@" in (url.host or ""):  # what stands before it is of a password that has one too
+            raise _unreadable(self.who)
         given = {"user": url.username or "", "password": url.password or ""}
         given |= {name: value for name, value in url.query.items() if isinstance(value, str)}
         values = resolved(given, self.who)
@@ -92,10 +97,11 @@ def shown(text: str) -> str:
     """An address as it may be shown before it is resolved."""
     if text.startswith(PREFIX):
         return text
-    parts = urlsplit(text)
-    dialect = DIALECTS[parts.scheme.partition("+")[0]]
-    place = parts.netloc.rpartition("@")[2]
-    return f"{dialect.shown} at {place}{unquote(parts.path if place else parts.path[1:])}"
+    scheme, _, rest = text.partition("://")
+    dialect = DIALECTS[scheme.partition("+")[0]]
+    rest = re.sub(r"^[^:/]*(:.*)?@", "", rest)  # a password may have any sign, also where an address has it escaped
+    place, _, database = rest.partition("?")[0].partition("/")
+    return f"{dialect.shown} at {place}{'/' if place and database else ''}{unquote(database)}"
 
 
 def _dialect_of(text: str, who: str) -> Dialect:

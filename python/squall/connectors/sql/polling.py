@@ -139,6 +139,19 @@ class Polling:
         return cursor - type(cursor)(self._lag)
 
 
+def is_measured(cursor: type | None) -> bool:
+    """Whether there is a distance between two cursors of a type: numbers and times have one; None: not known."""
+    return cursor is None or issubclass(cursor, int | float | Decimal | date)
+
+
+def behind(newest: Any, read: Any) -> float:
+    """How far a cursor is behind the newest one; of times in seconds."""
+    if newest is None or newest <= read:
+        return 0.0
+    distance = newest - read
+    return distance.total_seconds() if isinstance(distance, timedelta) else float(distance)
+
+
 def _written(value: Any) -> tuple[str, str]:
     for name, (kind, write, _) in _KINDS.items():
         if isinstance(value, kind):

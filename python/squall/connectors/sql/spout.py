@@ -19,7 +19,7 @@ from squall.connectors.sql.options import (
     is_query,
     refused,
 )
-from squall.connectors.sql.polling import Mark, Polling, Start
+from squall.connectors.sql.polling import Mark, Polling, Start, behind, is_measured
 from squall.connectors.sql.relation import Relation
 from squall.connectors.sql.sink import ANSWER_S, CONNECT_S, TESTED
 from squall.errors import Exhausted
@@ -28,6 +28,8 @@ from squall.model.durations import Seconds
 DEFAULT_PAGE = 1000
 DEFAULT_EVERY_S = 1.0
 IDLE_S = 0.05
+LOOK_EVERY_S = 1.0
+"""How often the newest cursor is asked for while there are more rows than one page."""
 
 
 class SqlSpout(Source):
@@ -47,7 +49,9 @@ class SqlSpout(Source):
     Order: of the cursor, then of the key; late ones when they are found.
     Bound: a page of `page` rows, and a note for each row within the lag. The rows are read by an index on cursor and
         key, if there is one: it should be.
-    Metrics: counters `rows` and `polls`, gauge `waiting_s`: for how long the database has been away.
+    Metrics: counters `rows` and `polls`, gauges `waiting_s`: for how long the database has been away, and `lag`, if the
+        cursor is a number or a time: how far the last row that was read was behind the newest one when it was last
+        looked, in the cursor's unit, of times in seconds; 0: the last poll read all there was.
     Threading: on a thread of its own, with one connection for each task.
     Args:
         url: as `SqlSink` has it.
@@ -118,12 +122,15 @@ class SqlSpout(Source):
         self._relation: Relation | None = None
         self._due_s = 0.0
         self._away_since_s: float | None = None
+        self._is_measured, self._behind, self._looked_s = True, 0.0, -LOOK_EVERY_S
         self._rows, self._polls = context.counter("rows"), context.counter("polls")
         context.gauge("waiting_s", self._waiting_s)
         try:
             self._reach()
         except Unavailable as error:
             context.report_error(error)
+        if self._is_measured:
+            context.gauge("lag", lambda: self._behind)
 
     def close(self) -> None:
         """Closes the connection."""
@@ -165,6 +172,8 @@ class SqlSpout(Source):
         self._away_since_s = None
         self._polls.add()
         count, is_full = len(self._columns), len(rows) == self._page
+        if not is_full:
+            self._behind = 0.0
         fresh = self._polling.take([tuple(row[count:]) for row in rows], is_full=is_full)
         self._waiting.extend([tuple(rows[number][:count]) for number in fresh])
         self._rows.add(len(fresh))
@@ -198,8 +207,10 @@ class SqlSpout(Source):
             message = f'{who} has several tasks, which share rows by key "{key.name}", and that is no whole number'
             raise refused(message, "give it one task, or a key of whole numbers with key=…")
         cursor = _python_of(relation.columns[self._cursor])
-        if self._lag and cursor in (str, bytes):
-            raise refused(f'{who} has lag={self._lag:g}, and cursor "{self._cursor}" is a text', "leave lag out")
+        self._is_measured = is_measured(cursor)
+        if self._lag and not self._is_measured:
+            message = f'{who} has lag={self._lag:g}, and cursor "{self._cursor}" is neither a number nor has it a date'
+            raise refused(message, "leave lag out")
         return relation
 
     def _read(self) -> list[Any]:
@@ -209,8 +220,7 @@ class SqlSpout(Source):
         key = [relation.columns[name] for name in self._key or relation.key]
         marks = [cursor, *key]
         if self._polling.wants_newest:
-            newest = sqlalchemy.select(sqlalchemy.func.max(cursor)).select_from(relation.source)
-            self._polling.begin(self._database.connection.execute(newest).scalar())
+            self._polling.begin(self._newest(relation))
         query = sqlalchemy.select(*[relation.columns[name] for name in self._columns], *_named_apart(marks))
         query = query.select_from(relation.source).where(cursor.is_not(None))
         if (start := self._polling.start()) is not None:
@@ -218,10 +228,22 @@ class SqlSpout(Source):
         if (tasks := self._context.task_count) > 1:
             share = (key[0] % tasks + tasks) % tasks
             query = query.where(share == self._context.task_index)
-        return list(self._database.connection.execute(query.order_by(*marks).limit(self._page)))
+        rows = list(self._database.connection.execute(query.order_by(*marks).limit(self._page)))
+        now_s = self._context.monotonic()
+        if self._is_measured and len(rows) == self._page and now_s >= self._looked_s + LOOK_EVERY_S:
+            self._looked_s = now_s
+            self._behind = behind(self._newest(relation), rows[-1][len(self._columns)])
+        return rows
+
+    def _newest(self, relation: Relation) -> Any:
+        """The greatest cursor of all rows; None: there is no row."""
+        sqlalchemy: Any = import_module("sqlalchemy")
+        query = sqlalchemy.select(sqlalchemy.func.max(relation.columns[self._cursor])).select_from(relation.source)
+        return self._database.connection.execute(query).scalar()
 
     def _waiting_s(self) -> float:
-        return 0.0 if self._away_since_s is None else self._context.monotonic() - self._away_since_s
+        since_s = self._away_since_s  # read once: the loop asks while the spout's thread goes on
+        return 0.0 if since_s is None else self._context.monotonic() - since_s
 
 
 def _named_apart(columns: Sequence[Any]) -> list[Any]:
@@ -230,12 +252,12 @@ def _named_apart(columns: Sequence[Any]) -> list[Any]:
 
 
 def _from(sqlalchemy: Any, columns: Sequence[Any], start: Start) -> Any:
-    """The condition for rows after a mark; of a cursor alone, for that cursor too.
+    """The condition for rows after a mark; of a cursor alone, or with a key that is not ours, for that cursor too.
 
     Written out, as not every database uses an index to compare rows of values.
     """
     mark: Mark = start.mark
-    if len(mark) == 1:
+    if len(mark) != len(columns):  # of one that was kept by a topology with another key
         return columns[0] >= mark[0]
     condition = columns[-1] > mark[-1]
     for column, value in reversed(list(zip(columns[:-1], mark[:-1], strict=True))):

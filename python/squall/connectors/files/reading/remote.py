@@ -100,7 +100,8 @@ class Objects:
                 if not matched and self._store.scheme in ("s3", "s3a"):  # a bucket that is not there has no objects
                     self._client.call(self._client.fs.call_s3, "head_bucket", Bucket=path.partition("/")[0])
             except Exception as error:
-                if isinstance(error, PermissionError | FileNotFoundError) or "Credentials" in type(error).__name__:
+                is_of_options = isinstance(error, TypeError) or "Credentials" in type(error).__name__
+                if is_of_options or isinstance(error, PermissionError | FileNotFoundError):
                     raise self._client.refused(path, error) from error
                 raise
             if is_folder:
