@@ -109,12 +109,11 @@ class Schema:
 
     def _judged(self, error: Exception) -> Exception:
         """Whether the registry is away, lets nobody in, or the record is to blame."""
-        import httpx
         from confluent_kafka.schema_registry.error import SchemaRegistryError
 
         seen: BaseException | None = error
         while seen is not None:
-            if isinstance(seen, httpx.TransportError):
+            if _is_of_transport(seen):
                 return Unavailable(f"the schema registry {self.registry}: {seen or type(seen).__name__}")
             if isinstance(seen, SchemaRegistryError) and seen.http_status_code >= 500:
                 return Unavailable(f"the schema registry {self.registry}: {seen}")
@@ -123,6 +122,14 @@ class Schema:
             seen = seen.__cause__ or seen.__context__
         said = " ".join(str(error).split())[:500] or type(error).__name__
         return DeadLetter(f"it does not fit its {type(self).__name__} schema: {said}")
+
+
+def _is_of_transport(error: BaseException) -> bool:
+    """Whether the registry was not reached, or did not answer.
+
+    It is known by its name: by versions the client has its requests from different libraries, of which one is there.
+    """
+    return any(base.__name__ == "TransportError" for base in type(error).__mro__)
 
 
 @dataclass(frozen=True)
