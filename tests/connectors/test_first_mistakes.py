@@ -16,6 +16,10 @@ from squall.connectors.sql import SqlLookup, SqlSink, SqlSpout
 from squall.errors import ConfigError, TopologyError
 from squall.testing import LocalCluster
 
+from tests.component.conftest import free_port
+
+from .sql_places import run_until
+
 
 @pytest.mark.parametrize(
     ("extra", "make"),
@@ -78,3 +82,16 @@ def test_a_database_that_redis_does_not_have_is_told_when_it_opens(redis: RedisA
         with pytest.raises(ConfigError, match="DB index is out of range") as caught:
             mistaken()
         assert "redis_refused" in str(caught.value)
+
+
+def test_a_database_that_a_spout_cannot_reach_is_told_once_with_what_to_see_to() -> None:
+    port = free_port()
+    topology = Topology("away")
+    spout = SqlSpout(f"postgresql://app:very-secret@127.0.0.1:{port}/shop", "orders", columns=("id",), cursor="id")
+    topology.bolt("take", lambda id: None).shuffle(topology.spout("orders", spout))
+    with LocalCluster(topology, simulated_time=False) as cluster:
+        run_until(cluster, lambda: cluster.metrics()["orders"]["user"]["waiting_s"] > 1, "some tries")
+        [told] = [f"{report.error}{report.traceback}" for report in cluster.errors()]
+    assert f"PostgreSQL at 127.0.0.1:{port}/shop is not available" in told
+    assert "source_unavailable" in told
+    assert "very-secret" not in told

@@ -10,7 +10,8 @@ from itertools import pairwise
 
 import pytest
 from component.conftest import Running, Squall, squall, wait_until
-from servers import Kafka, KafkaAddress
+from servers import Kafka, KafkaAddress, Registry
+from squall.connectors.kafka import Avro
 
 from .kafka_places import Noted, by_partition, committed, ended, errors, feed, metrics, read, values, wait_committed
 
@@ -110,6 +111,68 @@ def test_a_broker_that_is_killed_is_waited_for(squall: Squall, own_kafka: Kafka)
     assert sorted(int(row[0]) for row in noted.rows()) == list(range(2000))
 
 
+@pytest.mark.parametrize("stands_s", [2.0, pytest.param(30.0, marks=[pytest.mark.servers, pytest.mark.timeout(180)])])
+def test_a_broker_that_stands_still_is_waited_for(squall: Squall, own_kafka: Kafka, stands_s: float) -> None:
+    """Its connections stay open, and nothing is answered."""
+    noted = Noted(squall, own_kafka)
+    source, sink = own_kafka.topic("still", partitions=2), own_kafka.topic("still-out")
+    spout = f"KafkaSpout({source!r}, servers=SERVERS, group={source!r}, fields=('value',), value='text')"
+    text = noted.text(spout) + f'topology.bolt("sink", KafkaSink({sink!r}, servers=SERVERS)).shuffle(source)\n'
+    run = squall.run(text)
+    feed(own_kafka, source, range(1000))
+    noted.wait(1000, run)
+    feed(own_kafka, source, range(1000, 5000))
+    own_kafka.suspend()
+    since = time.monotonic()
+    wait_until(lambda: time.monotonic() - since > stands_s, stands_s + 10, "the while")
+    if stands_s > 20:
+        assert any("no record has been confirmed" in path.read_text() for path in squall.state.rglob("*.log*"))
+    own_kafka.resume()
+    feed(own_kafka, source, range(5000, 6000))
+    noted.wait(6000, run, 60)
+    wait_committed(own_kafka, source, source, 6000, 2)
+    summary = ended(run)
+    assert (summary["failed"], summary["dead"]) == (0, 0)
+    assert {int(row[0]) for row in noted.rows()} == set(range(6000))
+    assert {int(value) for value in values(own_kafka, sink)} == set(range(6000))
+
+
+ORDER = '{"type": "record", "name": "Order", "fields": [{"name": "n", "type": "int"}]}'
+LATER = '{"type": "record", "name": "Order", "fields": [{"name": "n", "type": "int"}, {"name": "m", "type": "int"}]}'
+
+
+@pytest.mark.parametrize("how", ["killed", "suspended"])
+def test_a_schema_registry_that_goes_away_is_waited_for(
+    squall: Squall, kafka: KafkaAddress, own_registry: Registry, how: str
+) -> None:
+    """Records whose schema is known go on; those of another wait until the registry says what it is."""
+    noted, topic = Noted(squall, kafka), kafka.topic("registered")
+
+    def written(schema: str, rows: list[dict[str, int]]) -> list[bytes]:
+        encode = Avro(own_registry.url, schema).encoder(is_key=False)
+        return [encode(row, topic) for row in rows]
+
+    first, later = written(ORDER, [{"n": 1}, {"n": 2}]), written(LATER, [{"n": 3, "m": 3}])
+    feed(kafka, topic, first)
+    given = f"servers=SERVERS, group={topic!r}, commit_every=0.2, value=Avro({own_registry.url!r}), fields='value'"
+    run = noted.run(f"KafkaSpout({topic!r}, {given})")
+    noted.wait(2, run)
+    own_registry.kill() if how == "killed" else own_registry.suspend()
+    feed(kafka, topic, [*first, *later])
+    wait_until(lambda: any("schema registry" in one for one in errors(run)), what="the error")
+    wait_committed(kafka, topic, topic, 2)
+    if how == "killed":
+        own_registry.start()
+        assert written(ORDER, [{"n": 1}]) == first[:1]  # it forgets its schemas; now they have their numbers again
+        assert written(LATER, [{"n": 3, "m": 3}]) == later
+    else:
+        own_registry.resume()
+    rows = noted.wait(5, run)
+    wait_committed(kafka, topic, topic, 5)
+    assert ended(run)["dead"] == 0
+    assert [row[0]["n"] for row in rows] == [1, 2, 1, 2, 3]
+
+
 def test_offsets_that_are_gone_are_told_and_gone_on_from(squall: Squall, kafka: KafkaAddress) -> None:
     from confluent_kafka import TopicPartition
     from confluent_kafka.admin import AdminClient
@@ -154,7 +217,7 @@ def test_compacted_records_leave_gaps_that_are_stepped_over(squall: Squall, kafk
 
 
 def test_members_that_come_and_go_every_few_seconds(squall: Squall, kafka: KafkaAddress) -> None:
-    """STORM-2228, 2426: rebalances left partitions that nobody read, and tuples that came again and again."""
+    """Rebalances leave no partition that nobody reads, and repeat little."""
     noted = Noted(squall, kafka)
     topic = kafka.topic("restless", partitions=4)
     quick = {"session.timeout.ms": 3000, "heartbeat.interval.ms": 500}
@@ -179,7 +242,7 @@ def test_members_that_come_and_go_every_few_seconds(squall: Squall, kafka: Kafka
 
 
 def test_a_topology_that_is_held_up_stays_in_its_group(squall: Squall, kafka: KafkaAddress) -> None:
-    """STORM-2087: a spout that waited for room did not poll, was put out of its group, and came to nothing."""
+    """A spout that waits for room and does not poll would be put out of its group."""
     noted = Noted(squall, kafka)
     topic = kafka.topic("waits")
     feed(kafka, topic, range(2000))

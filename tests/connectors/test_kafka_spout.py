@@ -281,7 +281,7 @@ def test_seek_while_it_runs(noted: Noted, kafka: KafkaAddress, squall: Squall) -
 
 
 def test_too_much_uncommitted_pauses_a_partition_and_says_what_holds_it(noted: Noted, kafka: KafkaAddress) -> None:
-    """STORM-2087, 2343: one record that does not end stopped the spout for good, or without a word."""
+    """STORM-2343: too much that is uncommitted stopped the spout for good, without a word."""
     topic = kafka.topic("held", partitions=2)
     for number in range(2):
         feed(kafka, topic, range(3000), partition=number)

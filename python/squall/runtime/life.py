@@ -19,6 +19,8 @@ POLL_GRACE_S = 2.0
 """How long a drain waits for a blocking spout's last poll: it may wait for ever for what will not come any more."""
 CALL_GRACE_S = 2.0
 """How long the end waits for the last calls of blocking bolts: that of a sink may wait for its other system."""
+SPOUT_GRACE_S = 0.5
+"""How long it waits for those of blocking spouts: a tick, or a poll that nobody waited for as there was no drain."""
 
 
 @dataclass
@@ -154,17 +156,23 @@ def in_calls(built: Built) -> set[int]:
 
 
 def close_all(built: Built, *, waits: bool = True) -> list[tuple[Task, str, BaseException]]:
-    """Closes every task, spouts first; not those whose thread still waits for a call to return.
+    """Closes every task, spouts first; not those whose thread still waits for a call to return: nothing is asked anew.
 
     Args:
         waits: for calls that are about to return. Where a run is cut they are let go, and what they failed of is not
             told: nobody reads any more.
     """
     built.worker.end_emission()
+    built.worker.stop_spouts()
     failures: list[tuple[Task, str, BaseException]] = []
-    until = built.worker.monotonic() + (CALL_GRACE_S if waits else 0.0)
-    while (waiting := in_calls(built)) - polling(built) and (now := built.worker.monotonic()) < until:
+    began = built.worker.monotonic()
+    while waits and (calls := in_calls(built)):
+        now = built.worker.monotonic()
+        until = began + (CALL_GRACE_S if calls - polling(built) else SPOUT_GRACE_S)
+        if now >= until:
+            break
         built.worker.run(until_idle=True, deadline=min(until, now + LOOK_EVERY_S))
+    waiting = in_calls(built)
     for task in built.tasks:
         if task.index in waiting:
             log.log(

@@ -151,6 +151,13 @@ def unavailable(where: str, because: str) -> Defect:
     return Defect("kafka_unavailable", f"{where} is not available", (("because", because),), fix)
 
 
+def uncommitted(where: str, group: str, because: str) -> Defect:
+    """No commit is taken, though brokers may give records."""
+    fix = "nothing is lost, but a restart would repeat what is not committed; see that the user may read the group"
+    message = f'{where} takes no commit of group "{group}"'
+    return Defect("kafka_unavailable", message, (("because", because),), fix)
+
+
 def refused(where: str, because: str) -> ConfigError:
     """The brokers let nobody in with what was given."""
     fix = "mend its options: security.protocol, sasl.mechanism, sasl.username, sasl.password, ssl.ca.location"

@@ -47,8 +47,6 @@ class Partition:
     reached: int | None = None
     ended: int | None = None
     committed: int | None = None
-    moved_s: float = 0.0
-    """When `ended` last moved, or there was last nothing that had not ended."""
 
     @property
     def uncommitted(self) -> int:
@@ -71,12 +69,12 @@ class Offsets:
     def __init__(self) -> None:
         self.partitions: dict[Key, Partition] = {}
 
-    def begin(self, key: Key, offset: int | None, now_s: float) -> None:
+    def begin(self, key: Key, offset: int | None) -> None:
         """A partition is read from now on: from an offset, or from where the first record shows; what was is forgotten.
 
         Outputs of it that have not ended count no longer: they are somebody else's, or given again.
         """
-        self.partitions[key] = Partition(reached=offset, ended=offset, moved_s=now_s)
+        self.partitions[key] = Partition(reached=offset, ended=offset)
 
     def forget(self, keys: Iterable[Key]) -> None:
         """These partitions are not the task's any more."""
@@ -103,7 +101,7 @@ class Offsets:
         if not partition.runs:
             partition.ended = partition.reached
 
-    def settle(self, begun: int, unended: Sequence[int], now_s: float) -> None:
+    def settle(self, begun: int, unended: Sequence[int]) -> None:
         """Moves the prefixes.
 
         Args:
@@ -111,10 +109,7 @@ class Offsets:
             unended: the numbers of those that have not ended, ascending.
         """
         for partition in self.partitions.values():
-            before = partition.ended
             self._settle(partition, begun, unended)
-            if partition.ended != before or not partition.runs:
-                partition.moved_s = now_s
 
     def _settle(self, partition: Partition, begun: int, unended: Sequence[int]) -> None:
         while partition.runs:
@@ -127,6 +122,11 @@ class Offsets:
             partition.runs.popleft()
         if partition.reached is not None:
             partition.ended = partition.reached
+
+    def ended(self, key: Key) -> int | None:
+        """Before which offset all has ended; None: that is not known, or it is not the task's partition."""
+        partition = self.partitions.get(key)
+        return None if partition is None else partition.ended
 
     def to_commit(self) -> dict[Key, int]:
         """What has ended beyond what is committed."""

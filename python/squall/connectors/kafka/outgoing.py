@@ -19,6 +19,7 @@ class Stretch:
     Args:
         bad: what cannot be emitted, by its place in `rows`: what is left of it, and why.
         skip_to: no record comes before this offset after these; None: that is not known.
+        is_last: what comes after these of the partition is read from elsewhere.
     """
 
     key: Key
@@ -26,7 +27,14 @@ class Stretch:
     offsets: Sequence[int]
     bad: Mapping[int, tuple[Row, Exception]] = field(default_factory=dict[int, tuple[Row, Exception]])
     skip_to: int | None = None
+    is_last: bool = False
     at: int = 0
+
+    def end(self, limit: int) -> int:
+        """The place after the next ones that can be given together: a bad one is given alone."""
+        if self.at in self.bad:
+            return self.at + 1
+        return min(self.at + limit, len(self.rows), *(place for place in self.bad if place > self.at))
 
 
 class Outgoing:
@@ -58,6 +66,16 @@ class Outgoing:
         gone = set(keys)
         self._stretches = deque(one for one in self._stretches if one.key not in gone)
 
+    def head(self, limit: int) -> tuple[Key, int, int] | None:
+        """Of which partition the next ones are, how many together, and the offset after them; None: there is none."""
+        while self._stretches and not self._stretches[0].rows:
+            self._finish(self._stretches[0])
+        if not self._stretches or limit < 1:
+            return None
+        stretch = self._stretches[0]
+        end = stretch.end(limit)
+        return stretch.key, end - stretch.at, stretch.offsets[end - 1] + 1
+
     def take(self, limit: int) -> list[Row]:
         """The next rows; with the dead letters before them at most `limit`.
 
@@ -67,18 +85,16 @@ class Outgoing:
         rows: list[Row] = []
         while self._stretches and limit > 0:
             stretch = self._stretches[0]
+            if stretch.at in stretch.bad and rows:
+                return rows
+            end = stretch.end(limit)
+            count = end - stretch.at
+            self._offsets.given(stretch.key, self.given, stretch.offsets[stretch.at : end])
             if stretch.at in stretch.bad:
-                if rows:
-                    return rows
-                self._offsets.given(stretch.key, self.given, stretch.offsets[stretch.at : stretch.at + 1])
                 self._bury(*stretch.bad[stretch.at])
-                count = 1
             else:
-                end = min(stretch.at + limit, len(stretch.rows), _next(stretch.bad, stretch.at, len(stretch.rows)))
-                count = end - stretch.at
-                self._offsets.given(stretch.key, self.given, stretch.offsets[stretch.at : end])
                 rows = [*rows, *stretch.rows[stretch.at : end]] if rows else list(stretch.rows[stretch.at : end])
-            stretch.at += count
+            stretch.at = end
             self.given += count
             limit -= count
             self._finish(stretch)
@@ -89,8 +105,6 @@ class Outgoing:
             return
         if stretch.skip_to is not None:
             self._offsets.skipped(stretch.key, stretch.skip_to)
+        if stretch.is_last:
+            self._offsets.begin(stretch.key, None)
         self._stretches.popleft()
-
-
-def _next(bad: Mapping[int, object], at: int, end: int) -> int:
-    return min((place for place in bad if place >= at), default=end) if bad else end

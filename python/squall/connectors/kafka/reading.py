@@ -23,12 +23,14 @@ from squall.connectors.kafka.client import (
     text_of,
     topics_unknown,
     unavailable,
+    uncommitted,
 )
 from squall.connectors.kafka.decoding import Rows
 from squall.connectors.kafka.offsets import Key, Offsets
 from squall.connectors.kafka.options import First, Guarantee, Subscription
 from squall.connectors.kafka.outgoing import Outgoing, Row, Stretch
 from squall.connectors.kafka.seeking import Target, targets
+from squall.connectors.kafka.stalls import Group, why_without
 from squall.errors import ClusterError, Defect
 
 FETCHED = 1000
@@ -39,6 +41,8 @@ CALL_S = 5.0
 AT_OPEN = 6
 """Times a broker is tried, each for a second, before the run begins without one."""
 SETTLE_EVERY_S = 0.05
+UNCOMMITTED_AFTER_S = 10.0
+"""For how long commits fail until people are told."""
 NOT_BEGUN = 1 << 62
 
 
@@ -85,6 +89,9 @@ class Reader:
         self.contact, self.offsets = Contact(), Offsets()
         self.outgoing = Outgoing(self.offsets, self._bury)
         self.paused: set[Key] = set()
+        self.held_because: str | None = None
+        self._there: Mapping[str, int] | None = None
+        self._commits_fail_since_s: float | None = None
         self._is_checked = self._is_closing = self._is_idle = False
         self._settled_s = self._refreshed_s = 0.0
         self._commit_since_s: float | None = None
@@ -145,7 +152,7 @@ class Reader:
             Unavailable: no broker answers.
             ConfigError: `kafka_refused` or `kafka_topic_unknown`.
         """
-        there = self._topics(within_s)
+        there = self._there = self._topics(within_s)
         subscription = self._wanted.subscription
         missing = [topic for topic in subscription.topics if topic not in there]
         if missing:
@@ -212,7 +219,7 @@ class Reader:
             at = options.STORED
             if committed is not None:
                 at = options.start(self._wanted.first, offset, is_own=metadata == self._metadata())
-            self.offsets.begin(key, at if at >= 0 else None, time.monotonic())
+            self.offsets.begin(key, at if at >= 0 else None)
             if at >= 0:
                 self.offsets.committed(key, at)
             begun.append(self._partition(*key, at))
@@ -281,21 +288,32 @@ class Reader:
         Raises:
             Unavailable: the schema registry is away, or the brokers do not take the commit that goes before.
         """
-        if self._is_idle:
-            self._is_idle = False
-            self._resume([key for key in self.offsets.partitions if key not in self.paused])
-        if self.outgoing.is_empty:
-            if not self._waiting:
-                self._fetch()
-            if self._waiting:
-                self._load()
+        try:
+            if self.outgoing.is_empty:
+                if not self._waiting:
+                    self._go_on()
+                    self._fetch()
+                if self._waiting:
+                    self._load()
+            if self._wanted.guarantee == "at most once":
+                limit = self._commit_before(limit)
+        except Unavailable as error:
+            self.held_because = str(error)
+            self.idle()  # stays in the group meanwhile
+            raise
+        self.held_because = None
         rows = self.outgoing.take(limit)
         self.records.add(len(rows))
         self._hold_back()
         return rows
 
+    def _go_on(self) -> None:
+        if self._is_idle:
+            self._is_idle = False
+            self._resume([key for key in self.offsets.partitions if key not in self.paused])
+
     def idle(self) -> None:
-        """Nothing has been taken for a while, as the topology is held up: stays in the group, and fetches nothing."""
+        """Nothing more is taken for a while: stays in the group, and fetches nothing."""
         if not self._is_idle:
             self._is_idle = True
             self._consumer.pause([self._partition(*key) for key in self.offsets.partitions])
@@ -327,9 +345,8 @@ class Reader:
         elif error.fatal():
             raise ClusterError(unavailable(self._wanted.where, text_of(error)), retryable=True)
         else:
-            self._tell_once(
-                f"{key}{error.code()}", unavailable(f"{self._wanted.where}, {key[0]}/{key[1]}", text_of(error))
-            )
+            where = self._wanted.where if key[0] is None else f"{self._wanted.where}, {key[0]}/{key[1]}"
+            self._tell_once(f"{key}{error.code()}", unavailable(where, text_of(error)))
 
     def _begin_anew(self, key: Key, error: Any) -> None:
         """An offset is not there (any more): goes on at an end of what is, and tells."""
@@ -344,10 +361,9 @@ class Reader:
             fix = f"it goes on at {end}, as `first` says; keep records for longer than the topology may be away"
             message = f"{key[0]}/{key[1]} does not have the offset where it was to be read"
             self._context.report_error(ClusterError(Defect("kafka_offset_out_of_range", message, facts, fix)))
-        self._drop([key])
         self._consumer.incremental_unassign([self._partition(*key)])
         self._consumer.incremental_assign([self._partition(*key, at)])
-        self.offsets.begin(key, None, time.monotonic())
+        self.outgoing.add(Stretch(key, (), (), is_last=True))  # what was fetched before is given first
 
     def _load(self) -> None:
         """Decodes the records that wait, and queues them; what raises leaves them waiting."""
@@ -356,8 +372,6 @@ class Reader:
             events = [message for message in messages if message.error() is not None]
             messages = [message for message in messages if message.error() is None]
         if messages:
-            if self._wanted.guarantee == "at most once":
-                self._commit_before(messages)
             self._queue(messages)
         self._waiting = []
         for event in events:
@@ -416,10 +430,10 @@ class Reader:
 
     def settle(self) -> None:
         """Learns what has ended."""
-        now_s = self._settled_s = time.monotonic()
+        self._settled_s = time.monotonic()
         if self._wanted.guarantee != "at least once":
-            return self.offsets.settle(NOT_BEGUN, (), now_s)
-        self.offsets.settle(*self._context.unended(), now_s)
+            return self.offsets.settle(NOT_BEGUN, ())
+        self.offsets.settle(*self._context.unended())
 
     def commit(self) -> None:
         """Has what has ended committed, unless that is under way already."""
@@ -433,16 +447,29 @@ class Reader:
                 self._consumer.commit(offsets=self._with_metadata(wanted), asynchronous=True)
                 self._commit_since_s = time.monotonic()
             except KafkaException as error:
-                log.info("event=commit_failed error=%r", text_of(error))
+                self._commit_failed(text_of(error))
 
     def _was_committed(self, error: Any, partitions: list[Any]) -> None:
         self._commit_since_s = None
         if error is not None:
-            return log.info("event=commit_failed error=%r", text_of(error))  # the next one covers it
+            return self._commit_failed(text_of(error))
         self._commits.add()
+        self._commits_fail_since_s = None
+        self._told.discard("commits")
         for one in partitions:
-            if one.error is None and one.offset >= 0:
-                self.offsets.committed((one.topic, one.partition), one.offset)
+            key = (one.topic, one.partition)
+            ended = self.offsets.ended(key)
+            if one.error is None and ended is not None and 0 <= one.offset <= ended:  # else it is from before a seek
+                self.offsets.committed(key, one.offset)
+
+    def _commit_failed(self, because: str) -> None:
+        """The next one covers it; people are told if that goes on."""
+        log.info("event=commit_failed error=%r", because)
+        now_s = time.monotonic()
+        if self._commits_fail_since_s is None:
+            self._commits_fail_since_s = now_s
+        elif now_s - self._commits_fail_since_s > UNCOMMITTED_AFTER_S:
+            self._tell_once("commits", uncommitted(self._wanted.where, str(self._wanted.group), because))
 
     def _commit_now(self, wanted: Mapping[Key, int]) -> bool:
         from confluent_kafka import KafkaException
@@ -458,11 +485,15 @@ class Reader:
             self.offsets.committed(key, offset)
         return True
 
-    def _commit_before(self, messages: list[Any]) -> None:
-        wanted = {(message.topic(), message.partition()): message.offset() + 1 for message in messages}
-        wanted = {key: offset for key, offset in wanted.items() if key in self.offsets.partitions}
-        if not self._commit_now(wanted):
-            raise Unavailable(f"{self._wanted.where} does not take the commit before {len(messages)} records")
+    def _commit_before(self, limit: int) -> int:
+        """Commits what is given next, and nothing that could still be dropped before it is; how much that is."""
+        head = self.outgoing.head(limit)
+        if head is None:
+            return limit
+        key, count, after = head
+        if not self._commit_now({key: after}):
+            raise Unavailable(f"{self._wanted.where} does not take the commit before {count} records")
+        return count
 
     def _with_metadata(self, wanted: Mapping[Key, int]) -> list[Any]:
         metadata = self._metadata()
@@ -486,9 +517,10 @@ class Reader:
             for key in moved:
                 self._consumer.incremental_unassign([self._partition(*key)])
                 self._consumer.incremental_assign([self._partition(*key, moved[key])])
-                self.offsets.begin(key, moved[key], time.monotonic())
+                self.offsets.begin(key, moved[key])
         except KafkaException as error:
             raise ClusterError(unavailable(self._wanted.where, text_of(error)), retryable=True) from error
+        self._resume([key for key in moved if key in self.paused])
         self.paused.difference_update(moved)
         self._commit_now(moved)
         log.info("event=sought to=%s partitions=%d", target, len(moved))
@@ -502,16 +534,42 @@ class Reader:
         self.settle()
         if self._wanted.group is not None and self._wanted.guarantee == "at least once":
             self.commit()
-        is_due = now_s - self._refreshed_s > self._wanted.refresh_every_s
+        may_take = not self._wanted.is_member or not self.offsets.partitions
+        is_due = may_take and now_s - self._refreshed_s > self._wanted.refresh_every_s
         if self.contact.refused:
             self._tell_once("refused", refused(self._wanted.where, self.contact.refused).defects[0])
-        if self.contact.away is None and self._is_checked and (self._wanted.is_member or not is_due):
+        if self.contact.away is None and self._is_checked and not is_due:
             return
         self._refreshed_s = now_s
         try:
             self._check(1.0)
         except Unavailable as error:
             self._tell_away(str(error))
+
+    def why_without(self) -> tuple[str, bool]:
+        """Why the task has no partition, and whether that is as it should be."""
+        wanted, there = self._wanted, self._there
+        away = self.contact.refused or self.contact.away
+        if there is None or away:
+            seen, partitions = away or "none has answered yet", None
+        else:
+            partitions = sum(there[name] for name in wanted.subscription.among(there))
+            seen = self._group_seen() if wanted.is_member and partitions else ""
+        group = wanted.group if wanted.is_member else None
+        return why_without(str(wanted.subscription), partitions, group, seen, self._context.task_count)
+
+    def _group_seen(self) -> Group | str:
+        """The group as the brokers see it, or why nobody can say."""
+        from confluent_kafka import KafkaException
+        from confluent_kafka.admin import AdminClient
+
+        group, access = str(self._wanted.group), self._wanted.access
+        admin = made(lambda: AdminClient(access.settings({}, self.contact.heard)), access)
+        try:
+            found = admin.describe_consumer_groups([group], request_timeout=CALL_S)[group].result(CALL_S)
+        except (KafkaException, TimeoutError) as error:
+            return text_of(error)
+        return Group(found.state.name, [len(one.assignment.topic_partitions) for one in found.members])
 
     def ends(self) -> dict[Key, int]:
         """The newest offset of each partition, as the last fetch told it."""

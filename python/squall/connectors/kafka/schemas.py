@@ -14,6 +14,8 @@ from squall.connectors.secrets import resolved
 from squall.errors import ConfigError, DeadLetter, Defect, repr_of
 
 EXTRA = "kafka-schemas"
+CALL_S = 5.0
+"""How long the registry may take for an answer; what it does not answer is asked again, as what waits comes again."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +49,16 @@ class Schema:
         need(EXTRA, "fastavro", name)
         if not isinstance(self.registry, str) or urlsplit(self.registry).scheme not in ("http", "https"):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise wrong(f"{name} has registry={repr_of(self.registry)}", 'give a URL: registry="http://localhost:8081"')
+        if "@" in urlsplit(self.registry).netloc:  # the address is shown in errors
+            fix = 'give options={"basic.auth.user.info": "env:NAME"}, where NAME has USER:PASSWORD'
+            raise wrong(f"the registry of {name} has a user in its URL", fix)
 
     def client(self) -> Any:
         """The registry's client."""
         from confluent_kafka.schema_registry import SchemaRegistryClient
 
         texts = resolved(self.options, type(self).__name__)
-        return SchemaRegistryClient({"url": self.registry, **texts})
+        return SchemaRegistryClient({"url": self.registry, "timeout": CALL_S, "max.retries": 0, **texts})
 
     def decoder(self, *, is_key: bool) -> Callable[[bytes, str], Any]:
         """A function of a record's bytes and its topic."""
@@ -104,12 +109,11 @@ class Schema:
 
     def _judged(self, error: Exception) -> Exception:
         """Whether the registry is away, lets nobody in, or the record is to blame."""
-        import httpx
         from confluent_kafka.schema_registry.error import SchemaRegistryError
 
         seen: BaseException | None = error
         while seen is not None:
-            if isinstance(seen, httpx.TransportError):
+            if _is_of_transport(seen):
                 return Unavailable(f"the schema registry {self.registry}: {seen or type(seen).__name__}")
             if isinstance(seen, SchemaRegistryError) and seen.http_status_code >= 500:
                 return Unavailable(f"the schema registry {self.registry}: {seen}")
@@ -118,6 +122,14 @@ class Schema:
             seen = seen.__cause__ or seen.__context__
         said = " ".join(str(error).split())[:500] or type(error).__name__
         return DeadLetter(f"it does not fit its {type(self).__name__} schema: {said}")
+
+
+def _is_of_transport(error: BaseException) -> bool:
+    """Whether the registry was not reached, or did not answer.
+
+    It is known by its name: by versions the client has its requests from different libraries, of which one is there.
+    """
+    return any(base.__name__ == "TransportError" for base in type(error).__mro__)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -18,6 +19,8 @@ from squall.errors import DeadLetter
 
 LOOK_EVERY_S = 0.5
 CONNECT_TRIES = 6
+SILENT_AFTER_S = 5.0
+"""For how long nothing is confirmed until people are told."""
 OWN_OPTIONS = {
     "bootstrap.servers": "give servers=…",
     "enable.idempotence": "leave it out: it is on",
@@ -230,10 +233,15 @@ class KafkaSink(Sink):
         Raises:
             Unavailable: the producer cannot go on, and all of the batch is written again by another.
         """
-        while self._producer.flush(LOOK_EVERY_S):
+        left, since_s = 0, time.monotonic()
+        while still_left := self._producer.flush(LOOK_EVERY_S):
             if self._contact.fatal:
                 raise Unavailable(f"the producer cannot go on: {self._contact.fatal}")
+            if still_left != left:
+                left, since_s = still_left, time.monotonic()
             because = self._contact.refused or self._contact.away
+            if because is None and (silent_s := time.monotonic() - since_s) > SILENT_AFTER_S:
+                because = f"no record has been confirmed for {silent_s:.0f} s"  # connections stand, as far as is known
             if because:
                 self.tell_away(Unavailable(because), waiting)
         self._contact.is_well()

@@ -13,15 +13,17 @@ from squall.connectors.framing import is_count
 from squall.connectors.kafka import options as asked
 from squall.connectors.kafka.client import Option, access, wrong
 from squall.connectors.kafka.decoding import FIELDS, Decoder, Rows, part_decoding
+from squall.connectors.kafka.offsets import Key
 from squall.connectors.kafka.options import First, Guarantee, length_s, one_of, subscription
 from squall.connectors.kafka.outgoing import Row
 from squall.connectors.kafka.reading import Reader, Reading, Stored
 from squall.connectors.kafka.seeking import Target
-from squall.connectors.kafka.stalls import Circumstances, stalls
+from squall.connectors.kafka.stalls import Circumstances, Watch, held_by
 from squall.errors import ClusterError, Defect, repr_of
 
 IDLE_AFTER_S = 1.0
 STALLED_AFTER_S = 10.0
+STALL_FIX = "see squall stacks, squall top and the dead letters; nothing is lost, and it goes on by itself"
 OWN_OPTIONS = {
     "bootstrap.servers": "give servers=…",
     "group.id": "give group=…",
@@ -58,8 +60,8 @@ class KafkaSpout(Source):
     Bound: a partition with more than `max_uncommitted` offsets between the oldest record that has not ended and the
         newest one is paused.
     Metrics: counters `records`, `undecodable`, `commits`; gauges `lag` (records not ended yet), `partitions`, `paused`,
-        `stalled` (partitions in which nothing has ended for 10 s though records wait; the errors say why), `waiting_s`;
-        table `lag` by partition.
+        `stalled` (partitions in which nothing has ended for 10 s though records wait; the errors say why, and why a
+        task has no partition), `waiting_s`; table `lag` by partition.
     Threading: on a thread of its own.
     Args:
         topics: one or several.
@@ -164,7 +166,9 @@ class KafkaSpout(Source):
         """Waits for `activate`: where the last run stopped is told before that."""
         self._context = context
         self._lags: dict[str, float] = {}
-        self._stalled: set[object] = set()
+        self._watch, self._stalled = Watch(STALLED_AFTER_S), frozenset[Key]()
+        self._without: str | None = None
+        self._asked_s = 0.0
         self._taken_s = time.monotonic()
         self._away_since_s: float | None = None
         context.gauge("lag", lambda: sum(self._lags.values()))
@@ -230,20 +234,36 @@ class KafkaSpout(Source):
             for (topic, number), one in reader.offsets.partitions.items()
             if one.ended is not None
         }
-        self._watch(reader, now_s)
+        self._look_for_stalls(reader, ends, now_s)
+        self._look_for_partitions(reader, now_s)
 
-    def _watch(self, reader: Reader, now_s: float) -> None:
+    def _look_for_stalls(self, reader: Reader, ends: Mapping[Key, int], now_s: float) -> None:
         """Tells once of each partition that does not move, and why."""
+        busy = self._context.busy()
+        held = f"the topology takes nothing: {held_by(busy)}" if now_s - self._taken_s > IDLE_AFTER_S else None
         away = reader.contact.refused or reader.contact.away
-        now = Circumstances(away, frozenset(reader.paused), self._context.busy())
-        found = stalls(reader.offsets, now, now_s, STALLED_AFTER_S)
+        now = Circumstances(away, frozenset(reader.paused), busy, ends, reader.held_because or held)
+        found = self._watch.stalls(reader.offsets, now, now_s)
         for one in found:
             if one.key not in self._stalled:
-                message = f"{one.key[0]}/{one.key[1]} has not moved for {one.since_s:.0f} s"
-                facts = (("because", one.why),)
-                fix = "see squall stacks, squall top and the dead letters; nothing is lost, and it goes on by itself"
-                self._context.report_error(ClusterError(Defect("kafka_stalled", message, facts, fix), retryable=True))
-        self._stalled = {one.key for one in found}
+                self._tell_stall(f"{one.key[0]}/{one.key[1]} has not moved for {one.since_s:.0f} s", one.why)
+        self._stalled = frozenset(one.key for one in found)
+
+    def _look_for_partitions(self, reader: Reader, now_s: float) -> None:
+        """Tells why the task has no partition, and again when that changes."""
+        if not self._watch.has_long_had_none(reader.offsets, now_s):
+            self._without = None
+        elif self._without is None or now_s - self._asked_s > self._wanted.refresh_every_s:
+            self._asked_s = now_s
+            why, is_spare = reader.why_without()
+            if why != self._without:
+                self._without = why
+                more = "give the spout fewer tasks or the topic more partitions; it takes over when another one is gone"
+                self._tell_stall("this task has no partition", why, more if is_spare else STALL_FIX)
+
+    def _tell_stall(self, message: str, why: str, fix: str = STALL_FIX) -> None:
+        defect = Defect("kafka_stalled", message, (("because", why),), fix)
+        self._context.report_error(ClusterError(defect, retryable=True))
 
     # -- commands --------------------------------------------------------------------------------------------------
 

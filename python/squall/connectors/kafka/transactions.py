@@ -104,40 +104,53 @@ class Transactions:
         settings = self._access.settings(own, self._contact.heard)
         producer = made(lambda: Producer(settings), self._access)
         self._called(lambda: producer.init_transactions(CALL_S))
-        self._make_marks()
-        self._epoch, self._producer = self._read_mark(), producer
+        self._epoch, self._producer = self._read_mark(self._marks_end()), producer
 
-    def _make_marks(self) -> None:
-        from confluent_kafka import KafkaError, KafkaException
-        from confluent_kafka.admin import AdminClient
+    def _marks_end(self) -> int:
+        """Where the topic of the marks ends, which is made if it is not there; of open transactions too."""
+        from confluent_kafka import KafkaError, KafkaException, TopicPartition
+        from confluent_kafka.admin import AdminClient, OffsetSpec  # pyright: ignore[reportPrivateImportUsage]
         from confluent_kafka.cimpl import NewTopic
 
         settings = self._access.settings({}, self._contact.heard)
         admin = made(lambda: AdminClient(settings), self._access)
         topic = NewTopic(self._marks, 1, config={"cleanup.policy": "compact"})
-        made_now = admin.create_topics([topic], request_timeout=CALL_S)[self._marks]
         try:
-            made_now.result(CALL_S)
-        except KafkaException as error:
-            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+            admin.create_topics([topic], request_timeout=CALL_S)[self._marks].result(CALL_S)
+        except (KafkaException, TimeoutError) as error:
+            if isinstance(error, TimeoutError) or error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise self._judged(error) from error
+        partition, deadline = TopicPartition(self._marks, 0), time.monotonic() + CALL_S
+        while True:
+            try:
+                asked = admin.list_offsets({partition: OffsetSpec.latest()}, request_timeout=CALL_S)
+                return asked[partition].result(CALL_S).offset
+            except (KafkaException, TimeoutError) as error:
+                if time.monotonic() > deadline:
+                    raise self._judged(error) from error
+                time.sleep(0.05)  # a topic that was made just now has no leader yet
 
-    def _read_mark(self) -> int:
-        """The newest epoch in the marks."""
+    def _read_mark(self, end: int) -> int:
+        """The newest epoch in the marks.
+
+        They are read up to where they end now: a transaction of another task that is still open would hide what is
+        behind it, and so a mark of this one.
+        """
         from confluent_kafka import Consumer, KafkaError, TopicPartition
 
         own = {"group.id": "squall", "enable.auto.commit": False, "isolation.level": "read_committed"}
-        settings = self._access.settings({**own, "enable.partition.eof": True}, self._contact.heard)
+        own |= {"enable.partition.eof": True, "fetch.wait.max.ms": 10}
+        settings = self._access.settings(own, self._contact.heard)
         consumer = made(lambda: Consumer(settings), self._access)
         epoch, key, deadline = 0, self._task.encode(), time.monotonic() + CALL_S
         try:
             consumer.assign([TopicPartition(self._marks, 0, 0)])
             while time.monotonic() < deadline:
-                for message in consumer.consume(500, 0.2):
+                for message in consumer.consume(500, 0.05):
                     error = message.error()
                     if error is None and message.key() == key:
                         epoch = json.loads(message.value())["epoch"]
-                    elif error is not None and error.code() == KafkaError._PARTITION_EOF:  # pyright: ignore[reportPrivateUsage]
+                    elif error is not None and error.code() == KafkaError._PARTITION_EOF and message.offset() >= end:  # pyright: ignore[reportPrivateUsage]
                         return epoch
         finally:
             consumer.close()
@@ -155,8 +168,12 @@ class Transactions:
         """What an error of a transaction means."""
         from confluent_kafka import KafkaError
 
-        first = error.args[0] if isinstance(error, Exception) else error
-        if first.code() in (KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH):  # pyright: ignore[reportPrivateUsage]
+        first = error.args[0] if isinstance(error, Exception) and error.args else error
+        if isinstance(first, KafkaError) and first.code() in (
+            KafkaError._FENCED,
+            KafkaError.PRODUCER_FENCED,
+            KafkaError.INVALID_PRODUCER_EPOCH,
+        ):  # pyright: ignore[reportPrivateUsage]
             message = f'a transaction of "{self._task}" was fenced: another process has this task now'
             fix = "end this one; or, if it is the right one, end the other and begin anew"
             return StateError(Defect("kafka_fenced", message, (("because", text_of(error)),), fix))

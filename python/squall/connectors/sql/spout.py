@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from importlib import import_module
+from random import Random
 from typing import Any, ClassVar
 
 from squall.api.context import TopologyContext
 from squall.connectors.contract import Delivery, Source, Unavailable
+from squall.connectors.sending.backoff import Backoff
 from squall.connectors.sql.address import Address
 from squall.connectors.sql.database import Database
 from squall.connectors.sql.options import (
@@ -22,7 +24,7 @@ from squall.connectors.sql.options import (
 from squall.connectors.sql.polling import Mark, Polling, Start, behind, is_measured
 from squall.connectors.sql.relation import Relation
 from squall.connectors.sql.sink import ANSWER_S, CONNECT_S, TESTED
-from squall.errors import Exhausted
+from squall.errors import ClusterError, Defect, Exhausted
 from squall.model.durations import Seconds
 
 DEFAULT_PAGE = 1000
@@ -122,13 +124,14 @@ class SqlSpout(Source):
         self._relation: Relation | None = None
         self._due_s = 0.0
         self._away_since_s: float | None = None
+        self._backoff = Backoff(None, Random())
         self._is_measured, self._behind, self._looked_s = True, 0.0, -LOOK_EVERY_S
         self._rows, self._polls = context.counter("rows"), context.counter("polls")
         context.gauge("waiting_s", self._waiting_s)
         try:
             self._reach()
         except Unavailable as error:
-            context.report_error(error)
+            self._lost(error)
         if self._is_measured:
             context.gauge("lag", lambda: self._behind)
 
@@ -158,18 +161,17 @@ class SqlSpout(Source):
 
         Raises:
             Exhausted: there is nothing new, and nobody wants to wait for it.
-            Unavailable: the database cannot for now.
         """
         try:
             self._reach()
             rows = self._database.run(self._read)
+        except Unavailable as error:
+            return self._lost(error)
         except Exception:
-            self._database.disconnect()
-            self._relation = None
-            if self._away_since_s is None:
-                self._away_since_s = self._context.monotonic()
+            self._forget()
             raise
         self._away_since_s = None
+        self._backoff.succeeded()
         self._polls.add()
         count, is_full = len(self._columns), len(rows) == self._page
         if not is_full:
@@ -184,6 +186,25 @@ class SqlSpout(Source):
                 raise Exhausted
         else:
             self._due_s = self._context.monotonic() + self._every_s
+
+    def _lost(self, error: Unavailable) -> None:
+        """Tells that the database is away, once an outage, and waits."""
+        is_told = self._away_since_s is not None
+        self._forget()
+        pause_s = self._backoff.pause_s(self._context.monotonic())
+        assert pause_s is not None, "it never gives up"
+        self._due_s = self._context.monotonic() + pause_s
+        if not is_told:
+            facts = (("because", str(error)),)
+            fix = "nothing is lost: reading goes on when it is back; see that it runs, and that it can be reached"
+            defect = Defect("source_unavailable", f"{self._database.shown} is not available", facts, fix)
+            self._context.report_error(ClusterError(defect, retryable=True))
+
+    def _forget(self) -> None:
+        self._database.disconnect()
+        self._relation = None
+        if self._away_since_s is None:
+            self._away_since_s = self._context.monotonic()
 
     def _reach(self) -> Relation:
         if self._relation is None:
