@@ -31,7 +31,7 @@ ifeq ($(wildcard $(S)/peers-venv/bin/python),)
 endif
 
 help:            ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 16
 
 $(S):
 	@mkdir -p $@
