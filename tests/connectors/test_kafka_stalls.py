@@ -97,6 +97,63 @@ def test_each_of_several_bolts_gets_what_failed_in_one_of_them(noted: Noted, kaf
     assert {row[0] for row in noted.rows()} == set(range(500))
 
 
+HOLDS = """
+class Ours(Note):
+    manual_ack = True
+    blocking = False
+
+    def open(self, context):
+        super().open(context)
+        self.held = []
+        context.every(0.1, self.look)
+
+    def process(self, tup: Tuple):
+        super().process_batch([tup])
+        self.held.append(tup)
+
+    process_batch = None
+
+    def look(self):
+        if (HERE / "let-go").exists():
+            self.ack(*self.held)
+            self.held = []
+"""
+
+
+def test_a_partition_that_was_given_up_while_it_was_paused_is_read_again(noted: Noted, kafka: KafkaAddress) -> None:
+    """The client keeps it paused until somebody says otherwise."""
+    topic = kafka.topic("returned", partitions=2)
+    for number in range(2):
+        feed(kafka, topic, range(300), partition=number)
+    given = f"group={topic!r}, commit_every=0.2, fields=('partition', 'offset'), revoke_wait=0.2"
+    text = bolted(noted, f"KafkaSpout({topic!r}, servers=SERVERS, max_uncommitted=100, {given})", HOLDS)
+    run = noted.squall.run(text)
+    wait_until(lambda: metrics(run).get("paused") == 2, what="both are paused")
+    other = noted.run(f"KafkaSpout({topic!r}, servers=SERVERS, {given})", name="other")
+    wait_until(lambda: metrics(other).get("partitions") == 1 and metrics(other).get("lag") == 0, what="it has one")
+    ended(other)
+    wait_until(lambda: metrics(run).get("partitions") == 2, what="both again")
+    (noted.squall.folder / "let-go").touch()
+    for number in range(2):
+        feed(kafka, topic, range(300), partition=number)
+    wait_committed(kafka, topic, topic, 1200, 2)
+    ended(run)
+
+
+def test_a_seek_has_a_paused_partition_read_again(noted: Noted, kafka: KafkaAddress) -> None:
+    topic = kafka.topic("paused")
+    feed(kafka, topic, range(500))
+    given = f"group={topic!r}, max_uncommitted=100, fields=('offset',)"
+    run = noted.squall.run(bolted(noted, f"KafkaSpout({topic!r}, servers=SERVERS, {given})", HOLDS))
+    wait_until(lambda: metrics(run).get("paused") == 1)
+    done = noted.squall.done("kafka", "seek", "noted", "source", "--to", "offset:490")
+    assert done.process.returncode == 0, done.err
+    wait_until(lambda: [499] in noted.rows(), what="the newest record")
+    (noted.squall.folder / "let-go").touch()
+    wait_committed(kafka, topic, topic, 500)
+    ended(run)
+
+
 def test_a_task_without_a_partition_says_why(noted: Noted, kafka: KafkaAddress) -> None:
     topic = kafka.topic("scarce")
     feed(kafka, topic, ["a"])

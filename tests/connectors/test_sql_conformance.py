@@ -30,6 +30,8 @@ class Away(Place):
             self.schema = fresh("conforming")
             self.run(f"CREATE SCHEMA {self.schema}")
         self.name = f"{self.schema}.orders" if self.schema else "orders"
+        password = sqlalchemy.make_url(url).password
+        self.secrets = [str(password)] if password else []
 
     def make(self, *, upserts: bool) -> None:
         """The table: with its numbers as key, or with a place for each row."""
@@ -90,6 +92,7 @@ def sink_of(place: Away, *, upserts: bool) -> SinkUnderTest:
         outage=place.outage,
         ordered=not upserts,
         upserts=upserts,
+        secrets=place.secrets,
     )
 
 
@@ -124,5 +127,6 @@ def test_polling(schedule: SourceSchedule, place: Away, lag: int) -> None:
         number_of=lambda row: row[0],
         outage=place.outage,
         replay_max=lag + 1 if lag else 0,
+        secrets=place.secrets,
     )
     conformance.check_source(under_test, schedule, SEED)

@@ -46,7 +46,7 @@ class StdinSpout(Spout):
         "at least once in a run",
         "lines in theirs; what failed comes again later",
         "of a worker: nothing; of the run: what it had read, since a pipe cannot be read twice",
-        "pipes and files of Linux",
+        "pipes and files of Linux; not driven by the conformance kit: standard input is there in a real run alone",
     )
     reads_stdin = True
     idle_wait = 0.005

@@ -202,12 +202,17 @@ class Reader:
         keys = [key for name in names for key in options.share(name, there[name], task, tasks)]
         new = [key for key in keys if key not in self.offsets.partitions]
         if new:
-            self._consumer.incremental_assign(self._begun(new))
+            self._assign(self._begun(new))
             log.info("event=partitions_taken count=%d", len(new))
 
-    def _assigned(self, consumer: Any, partitions: list[Any]) -> None:
+    def _assign(self, partitions: list[Any]) -> None:
+        """Has partitions read. One that was paused when it was given up is paused still, as the client has it."""
+        self._consumer.incremental_assign(partitions)
+        self._consumer.resume(partitions)
+
+    def _assigned(self, _consumer: Any, partitions: list[Any]) -> None:
         self._is_back()
-        consumer.incremental_assign(self._begun([(one.topic, one.partition) for one in partitions]))
+        self._assign(self._begun([(one.topic, one.partition) for one in partitions]))
         log.info("event=partitions_assigned partitions=%s", _named(partitions))
 
     def _begun(self, keys: Sequence[Key]) -> list[Any]:
@@ -362,7 +367,8 @@ class Reader:
             message = f"{key[0]}/{key[1]} does not have the offset where it was to be read"
             self._context.report_error(ClusterError(Defect("kafka_offset_out_of_range", message, facts, fix)))
         self._consumer.incremental_unassign([self._partition(*key)])
-        self._consumer.incremental_assign([self._partition(*key, at)])
+        self._assign([self._partition(*key, at)])
+        self.paused.discard(key)
         self.outgoing.add(Stretch(key, (), (), is_last=True))  # what was fetched before is given first
 
     def _load(self) -> None:
@@ -516,11 +522,10 @@ class Reader:
             self._drop(moved)
             for key in moved:
                 self._consumer.incremental_unassign([self._partition(*key)])
-                self._consumer.incremental_assign([self._partition(*key, moved[key])])
+                self._assign([self._partition(*key, moved[key])])
                 self.offsets.begin(key, moved[key])
         except KafkaException as error:
             raise ClusterError(unavailable(self._wanted.where, text_of(error)), retryable=True) from error
-        self._resume([key for key in moved if key in self.paused])
         self.paused.difference_update(moved)
         self._commit_now(moved)
         log.info("event=sought to=%s partitions=%d", target, len(moved))

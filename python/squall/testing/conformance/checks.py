@@ -9,6 +9,7 @@ from squall.testing.conformance import epochs, sink_laws, sinks, source_laws, so
 from squall.testing.conformance.described import SinkUnderTest, SourceUnderTest
 from squall.testing.conformance.epochs import EpochSchedule, EpochStage
 from squall.testing.conformance.report import NonConformance, Report
+from squall.testing.conformance.shown import Shown
 from squall.testing.conformance.sink_laws import SinkSeen
 from squall.testing.conformance.sinks import SinkSchedule, SinkStage
 from squall.testing.conformance.source_laws import SourceSeen
@@ -65,10 +66,12 @@ def check_sink(under_test: SinkUnderTest, schedule: SinkSchedule, seed: int = 0)
         may_repeat=schedule in sinks.REPEATS,
         upserts=under_test.upserts,
     )
-    stage = SinkStage(under_test, Random(seed), seen)
-    sinks.SCHEDULES[schedule](stage)
+    stage = SinkStage(under_test, Random(seed), seen, shown := Shown(under_test.secrets))
+    with shown.listening():
+        sinks.SCHEDULES[schedule](stage)
     seen.there = under_test.read_back()
-    return _judged(Report(stage.name, schedule, seed, len(seen.fed), stage.lives, sink_laws.breaches(seen)))
+    breaches = (*sink_laws.breaches(seen), *shown.breaches())
+    return _judged(Report(stage.name, schedule, seed, len(seen.fed), stage.lives, breaches))
 
 
 def check_epochs(under_test: SinkUnderTest, schedule: EpochSchedule, seed: int = 0) -> Report:
@@ -81,9 +84,11 @@ def check_epochs(under_test: SinkUnderTest, schedule: EpochSchedule, seed: int =
         Exception: what the description's own functions, or the three calls, raised.
     """
     _need(schedule, "outage", under_test.outage, schedule is EpochSchedule.AWAY_IN_COMMIT)
-    stage = EpochStage(under_test, Random(seed))
-    epochs.SCHEDULES[schedule](stage)
-    return _judged(Report(stage.name, schedule, seed, stage.given, stage.lives, stage.breaches()))
+    stage = EpochStage(under_test, Random(seed), shown := Shown(under_test.secrets))
+    with shown.listening():
+        epochs.SCHEDULES[schedule](stage)
+    breaches = (*stage.breaches(), *shown.breaches())
+    return _judged(Report(stage.name, schedule, seed, stage.given, stage.lives, breaches))
 
 
 def check_source(under_test: SourceUnderTest, schedule: SourceSchedule, seed: int = 0) -> Report:
@@ -101,9 +106,11 @@ def check_source(under_test: SourceUnderTest, schedule: SourceSchedule, seed: in
         may_repeat=schedule in sources.REPEATS,
         replay_max=under_test.replay_max,
     )
-    stage = SourceStage(under_test, Random(seed), seen)
-    sources.SCHEDULES[schedule](stage)
-    return _judged(Report(stage.name, schedule, seed, len(seen.put), stage.lives, source_laws.breaches(seen)))
+    stage = SourceStage(under_test, Random(seed), seen, shown := Shown(under_test.secrets))
+    with shown.listening():
+        sources.SCHEDULES[schedule](stage)
+    breaches = (*source_laws.breaches(seen), *shown.breaches())
+    return _judged(Report(stage.name, schedule, seed, len(seen.put), stage.lives, breaches))
 
 
 def _judged(report: Report) -> Report:

@@ -31,6 +31,7 @@ class SinkUnderTest:
         ordered: whether the place keeps the order in which one task is given rows.
         upserts: whether a row that comes twice is there once.
         rows: how many a schedule writes that needs many.
+        secrets: texts among its options that nobody may see; no log, error, dead letter or repr may have one.
         patience_s: how long anything may take until it counts as never.
     """
 
@@ -44,6 +45,7 @@ class SinkUnderTest:
     ordered: bool = True
     upserts: bool = False
     rows: int = 300
+    secrets: Collection[str] = ()
     patience_s: float = 30.0
 
 
@@ -62,6 +64,7 @@ class SourceUnderTest:
         keeps_place: whether a new instance goes on where the last one was.
         replay_max: how many records that had ended may come again after a restart; None: any number.
         records: how many a schedule puts that needs many.
+        secrets: texts among its options that nobody may see; no log, error, dead letter or repr may have one.
         patience_s: how long anything may take until it counts as never.
     """
 
@@ -75,4 +78,5 @@ class SourceUnderTest:
     keeps_place: bool = True
     replay_max: int | None = 0
     records: int = 300
+    secrets: Collection[str] = ()
     patience_s: float = 30.0

@@ -21,6 +21,7 @@ from squall.testing.conformance.described import SinkUnderTest
 from squall.testing.conformance.outage import Outage
 from squall.testing.conformance.process import Life, Tell
 from squall.testing.conformance.report import Breach, numbers
+from squall.testing.conformance.shown import Shown
 
 _T = TypeVar("_T")
 
@@ -68,11 +69,13 @@ class EpochLife:
     """Instances of a sink that are open and driven by hand; a context manager.
 
     Args:
+        shown: looks for secrets at the end.
         tasks: how many tasks the sink has.
     """
 
-    def __init__(self, under_test: SinkUnderTest, tasks: int = 1) -> None:
-        self._under_test, self._tasks = under_test, tasks
+    def __init__(self, under_test: SinkUnderTest, shown: Shown, tasks: int = 1) -> None:
+        self._under_test, self._shown, self._tasks = under_test, shown, tasks
+        self.sinks: list[Transactional] = []
         self._collect, self._ids = Collect(), count()
         topology = Topology("conformance")
         rows = topology.spout("rows", lambda: iter(()), outputs=under_test.fields)
@@ -93,6 +96,7 @@ class EpochLife:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self._shown.look(self.sinks, self._cluster)
         self._cluster.close()
 
     @property
@@ -115,6 +119,7 @@ class EpochStage:
 
     under_test: SinkUnderTest
     random: Random
+    shown: Shown
     name: str = ""
     lives: int = 0
     given: int = 0
@@ -127,7 +132,7 @@ class EpochStage:
         """Instances that are opened anew."""
         self.lives += 1
         self.name = self.name or type(self.under_test.make()).__name__
-        return EpochLife(self.under_test, tasks)
+        return EpochLife(self.under_test, self.shown, tasks)
 
     def new_rows(self) -> range:
         """Numbers of rows that were not given yet."""
@@ -352,7 +357,7 @@ def _killed(
     stage.lives += 1
 
     def live(tell: Tell) -> None:
-        with EpochLife(stage.under_test) as life:
+        with EpochLife(stage.under_test, stage.shown) as life:
             act(life, tell)
 
     with Life(live, stage.under_test.patience_s) as process:

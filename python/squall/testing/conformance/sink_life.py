@@ -14,6 +14,7 @@ from squall.api.topology import Topology
 from squall.errors import RetryTuple
 from squall.testing.cluster import LocalCluster
 from squall.testing.conformance.described import Row, SinkUnderTest
+from squall.testing.conformance.shown import Shown
 
 RETRIES = 2
 PASS_S = 0.005
@@ -96,11 +97,14 @@ class SinkLife:
     """A sink in a cluster of real time; a context manager that opens and closes it.
 
     Args:
+        shown: looks for secrets at the end.
         is_disturbed: whether bolts before and beside the sink fail at random.
     """
 
-    def __init__(self, under_test: SinkUnderTest, told: Told, random: Random, *, is_disturbed: bool = False) -> None:
-        self._under_test = under_test
+    def __init__(
+        self, under_test: SinkUnderTest, told: Told, random: Random, shown: Shown, *, is_disturbed: bool = False
+    ) -> None:
+        self._under_test, self._shown = under_test, shown
         self._rows = Rows(told)
         self.sink = under_test.make()
         topology = Topology("conformance")
@@ -119,6 +123,7 @@ class SinkLife:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self._shown.look([self.sink], self._cluster)
         self._cluster.close()
 
     def give(self, rows: Iterable[tuple[int, Row]]) -> None:

@@ -11,6 +11,7 @@ from random import Random
 from squall.testing.conformance.described import SinkUnderTest
 from squall.testing.conformance.outage import Outage
 from squall.testing.conformance.process import Life, Tell
+from squall.testing.conformance.shown import Shown
 from squall.testing.conformance.sink_laws import SinkSeen
 from squall.testing.conformance.sink_life import SinkLife
 
@@ -56,6 +57,7 @@ class SinkStage:
     under_test: SinkUnderTest
     random: Random
     seen: SinkSeen
+    shown: Shown
     name: str = ""
     lives: int = 0
     outage: Outage | None = None
@@ -113,7 +115,7 @@ class SinkStage:
     def life(self, *, is_disturbed: bool = False) -> SinkLife:
         """One more instance."""
         self.lives += 1
-        life = SinkLife(self.under_test, self, self.random, is_disturbed=is_disturbed)
+        life = SinkLife(self.under_test, self, self.random, self.shown, is_disturbed=is_disturbed)
         self.name = type(life.sink).__name__
         return life
 
@@ -277,7 +279,7 @@ class _Telling:
 
 def _killed_life(stage: SinkStage, given: Sequence[int], tell: Tell) -> None:
     told = _Telling(tell)
-    with SinkLife(stage.under_test, told, stage.random) as life:
+    with SinkLife(stage.under_test, told, stage.random, stage.shown) as life:
         tell("opened")
         life.give((number, stage.under_test.row(number)) for number in given)
         life.run_until(lambda: told.ended == len(given))

@@ -12,6 +12,7 @@ from squall.api.topology import Topology
 from squall.errors import RetryTuple
 from squall.testing.cluster import LocalCluster
 from squall.testing.conformance.described import SourceUnderTest
+from squall.testing.conformance.shown import Shown
 
 RETRIES = 2
 PASS_S = 0.005
@@ -83,10 +84,13 @@ class SourceLife:
 
     Args:
         position: where it goes on, if sources of its kind have positions and there is one.
+        shown: looks for secrets at the end.
     """
 
-    def __init__(self, under_test: SourceUnderTest, told: Told, decide: Decide, position: bytes | None) -> None:
-        self._under_test = under_test
+    def __init__(
+        self, under_test: SourceUnderTest, told: Told, decide: Decide, position: bytes | None, shown: Shown
+    ) -> None:
+        self._under_test, self._shown = under_test, shown
         self.source = under_test.make()
         self._hold = Hold(under_test.number_of, told, decide)
         topology = Topology("conformance")
@@ -101,6 +105,7 @@ class SourceLife:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self._shown.look([self.source], self._cluster)
         self._cluster.close()
 
     def run(self, for_s: float = PASS_S) -> None:

@@ -11,6 +11,7 @@ from random import Random
 from squall.testing.conformance.described import SourceUnderTest
 from squall.testing.conformance.outage import Outage
 from squall.testing.conformance.process import Life, Tell
+from squall.testing.conformance.shown import Shown
 from squall.testing.conformance.source_laws import SourceSeen
 from squall.testing.conformance.source_life import Decide, Hold, SourceLife
 
@@ -58,6 +59,7 @@ class SourceStage:
     under_test: SourceUnderTest
     random: Random
     seen: SourceSeen
+    shown: Shown
     name: str = ""
     lives: int = 0
     position: bytes | None = None
@@ -104,7 +106,7 @@ class SourceStage:
     def life(self, decide: Decide) -> SourceLife:
         """One more instance."""
         self.begin_life()
-        life = SourceLife(self.under_test, self, decide, self.position)
+        life = SourceLife(self.under_test, self, decide, self.position, self.shown)
         self.name = type(life.source).__name__
         return life
 
@@ -396,7 +398,7 @@ class _Telling:
 
 def _killed_life(stage: SourceStage, tell: Tell) -> None:
     told = _Telling(tell, {*stage.seen.open}, {*stage.seen.ended})
-    with SourceLife(stage.under_test, told, at_once, stage.position) as life:
+    with SourceLife(stage.under_test, told, at_once, stage.position, stage.shown) as life:
         tell("opened")
         life.run_until(lambda: not told.open, lambda: tell("position", life.position(), told.known))
         while True:
