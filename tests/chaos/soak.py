@@ -1,9 +1,10 @@
 """A run that lives long under mixed load and faults: nothing grows. `python -m chaos.soak --for 30m --plot soak.svg`.
 
 Faults of all kinds but those that may end any worker; kills strike one worker only. The other workers and the parent
-live from the start to the end: for these a line is fitted to their memory after a warm-up. What the killed worker's
-lives hold is compared life by life: each is looked at when it is `SETTLED_S` old, so that a leak from life to life is
-seen as well.
+live from the start to the end: for these a line is fitted to their memory after a warm-up, in which each kind has
+struck each of them: what comes with the first fault of a kind, like the room of queues that were never as full, is no
+growth. What the killed worker's lives hold is compared life by life: each is looked at when it is `SETTLED_S` old, so
+that a leak from life to life is seen as well.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
@@ -25,15 +27,15 @@ from typing import Any
 
 from chaos.__main__ import seconds
 from chaos.harness import WORKERS, Run, Sizes, Unwell
-from chaos.schedule import DEADLY, KILL, KINDS, planned
+from chaos.schedule import DEADLY, KILL, KINDS, Planned, planned
 
 KILLED = WORKERS
 """The worker that kills strike."""
 SOAKED = tuple(kind for kind in KINDS if kind == KILL or kind not in DEADLY | {"huge"})
 """`huge` values are left out: what they leave in the allocator hides what leaks."""
 LOOK_EVERY_S, SETTLED_S = 2.0, 5.0
-WARM_SHARE, WARM_S = 0.25, 300.0
-"""What is not looked at: this share of the run, at most so long."""
+WARM_ROUNDS = 2
+"""How often each kind strikes each worker that lives on, before its memory is looked at."""
 SLOPE_MIB_PER_H = 1.0
 MAY_GROW = {"fds": 8, "threads": 6, "files": 4, "sockets": 4}
 
@@ -61,13 +63,19 @@ class Watch:
 
     run: Run
     began_s: float
+    warm_s: float = 0.0
     lives: dict[tuple[int, int], list[Look]] = field(default_factory=dict[tuple[int, int], list[Look]])
     files: list[tuple[float, int]] = field(default_factory=list[tuple[float, int]])
+
+    @property
+    def now_s(self) -> float:
+        """How long it has been going on."""
+        return time.monotonic() - self.began_s
 
     def follow(self, over: Event) -> None:
         """Until it is over."""
         while not over.wait(LOOK_EVERY_S):
-            now_s = time.monotonic() - self.began_s
+            now_s = self.now_s
             for worker in range(WORKERS + 1):
                 pid = self.run.pid(worker) if worker else self.run.parent
                 if pid is None:
@@ -108,9 +116,24 @@ class Slope:
         return self.mib_per_h - 2 * self.error_mib_per_h > SLOPE_MIB_PER_H
 
 
-def judged(watch: Watch, for_s: float) -> tuple[dict[str, Any], list[str]]:
+def schedule(watch: Watch, for_s: float) -> Iterator[Planned]:
+    """The faults: those of the warm-up, then by chance until it is over, long enough between them for a life to settle
+    and for its back-off to end."""
+    chance = Random(watch.run.seed)
+    for _ in range(WARM_ROUNDS):
+        for worker in range(1, KILLED):
+            for kind in SOAKED:
+                yield Planned(kind, worker, 0.6, 2.0, chance.getrandbits(32))
+    watch.warm_s = watch.now_s
+    for fault in planned(watch.run.seed, WORKERS, SOAKED, 1.0):
+        if watch.now_s > for_s:
+            return
+        yield replace(fault, rest_s=fault.rest_s + chance.uniform(0, 2 * SETTLED_S))
+
+
+def judged(watch: Watch) -> tuple[dict[str, Any], list[str]]:
     """What grew, and the laws that this breaks."""
-    from_s, broken = min(for_s * WARM_SHARE, WARM_S), list[str]()
+    from_s, broken = watch.warm_s, list[str]()
     slopes, most = dict[str, Slope](), Counter[str]()
     settled: list[Look] = []
     for (worker, _), looks in sorted(watch.lives.items()):
@@ -178,15 +201,11 @@ def soak(for_s: float, seed: int, picture: Path | None) -> dict[str, Any]:
     try:
         run.start()
         follower.start()
-        for fault in planned(seed, WORKERS, SOAKED, 1.0):
-            if time.monotonic() - watch.began_s > for_s:
-                break
-            strikes = fault if fault.kind != KILL else replace(fault, worker=KILLED)
-            # Long enough between the faults for a life to settle and for its back-off to end.
-            run.strike(replace(strikes, rest_s=fault.rest_s + Random(fault.draw).uniform(0, 2 * SETTLED_S)))
+        for fault in schedule(watch, for_s):
+            run.strike(fault if fault.kind != KILL else replace(fault, worker=KILLED))
         over.set()
         follower.join()
-        found, broken = judged(watch, for_s)
+        found, broken = judged(watch)
         run.verdict.broken += broken
         run.note_sizes()
         run.end()
@@ -205,7 +224,8 @@ def soak(for_s: float, seed: int, picture: Path | None) -> dict[str, Any]:
         shutil.rmtree(folder)
     verdict = run.verdict
     return found | {
-        "minutes": round(for_s / 60, 1), "seed": seed, "faults": verdict.faults.total(), "tuples": verdict.tuples,
+        "minutes": round(for_s / 60, 1), "warm_minutes": round(watch.warm_s / 60, 1), "seed": seed,
+        "faults": verdict.faults.total(), "tuples": verdict.tuples,
         "lost": verdict.lost, "by_kind": dict(sorted(verdict.faults.items())), "broken": verdict.broken,
     }  # fmt: skip
 

@@ -20,14 +20,16 @@ def told(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> str:
 
 def test_all_are_listed_with_what_they_promise_and_need(capsys: pytest.CaptureFixture[str]) -> None:
     lines = told(capsys).splitlines()
-    assert lines[0].split() == ["connector", "kind", "system", "guarantee", "needs"]
+    assert lines[0].split() == ["connector", "kind", "system", "guarantee", "extra"]
     assert [line.split()[0] for line in lines[1 : 1 + len(CONNECTORS)]] == [one.name for one in CONNECTORS]
-    assert 'pip install "squall[http]" (installed)' in next(line for line in lines if line.startswith("HttpSink"))
+    assert next(line for line in lines if line.startswith("HttpSink")).endswith("  http, installed")
+    assert max(map(len, lines)) < 120
 
 
 def test_what_is_missing_is_said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("squall.cli.connectors.CONNECTORS", (NOT_THERE,))
-    assert 'pip install "squall[fax]" (not installed)' in told(capsys)
+    assert "  fax, not installed\n" in told(capsys)
+    assert 'pip install "squall[fax]" (not installed)' in told(capsys, "TcpSink")
     [facts] = json.loads(told(capsys, "--json"))
     assert (facts["extra"], facts["installed"]) == ("fax", False)
 
@@ -46,6 +48,7 @@ def test_json_has_everything(capsys: pytest.CaptureFixture[str]) -> None:
         "tested": "Linux, IPv4 and IPv6",
         "extra": None,
         "installed": True,
+        "also": [],
     }
 
 
@@ -57,6 +60,11 @@ def test_one_is_shown_whole(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Bound: when the topology cannot take more" in text
     assert 'topology = Topology("tcp-words")' in text
     assert json.loads(told(capsys, "TcpSpout", "--json"))["example"] in told(capsys, "TcpSpout", "--example")
+
+
+def test_extras_for_more_of_the_same_are_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert 'pip install "squall[postgresql]" (installed); for more: mariadb, sqlite' in told(capsys, "SqlSink")
+    assert "nothing more; for more: s3, hdfs, parquet, zstd" in told(capsys, "FileSink")
 
 
 def test_an_unknown_name_is_answered_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:

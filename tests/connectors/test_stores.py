@@ -17,8 +17,12 @@ import fsspec
 import pytest
 from servers import S3, Hdfs, S3Address
 from squall import Bolt, Topology
+from squall.connectors.contract import Unavailable
 from squall.connectors.files import Csv, FileSink, FileSpout, JsonLines, Parquet, Rotation
+from squall.connectors.files.reading.remote import Objects
+from squall.connectors.files.stores import Store, check_one_store, without_login
 from squall.errors import ConfigError, StateError, TopologyError
+from squall.runtime.failures import traceback_text
 from squall.testing import LocalCluster
 
 from tests.component.conftest import Squall, squall, wait_until
@@ -219,7 +223,7 @@ def test_end_of_a_run_finishes_all_files_at_once(s3: S3Address, squall: Squall) 
 def test_killed_worker_leaves_no_half_file_and_its_rows_come_again(s3: S3Address, squall: Squall) -> None:
     place = s3_place(s3)
     address = f"{place.address}/part.txt"
-    run = squall.run(RUN.format(count=6000, pause=0.02, address=address, rows=1000, storage=place.storage))
+    run = squall.run(RUN.format(count=6000, pause=0.05, address=address, rows=1000, storage=place.storage))
     pid = run.worker_pid()
     wait_until(place.names, what="the first file")
     os.kill(pid, signal.SIGKILL)
@@ -360,3 +364,37 @@ def test_store_that_is_silent_is_waited_for(own_s3: S3) -> None:
         thread.join()
         assert cluster.dead_letters() == []
         assert len(rows_of(cluster)) == 1000
+
+
+def test_what_a_client_raises_is_shown_without_secrets_its_traceback_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """WebHDFS has its token in the address that a lost connection is told with."""
+    monkeypatch.setenv("STORE_TOKEN", "hush-hush-hush")
+    client = Store.of("FileSink", "memory://out/part.txt", {"token": "env:STORE_TOKEN"}).connect("FileSink")
+
+    def lost() -> None:
+        raise ConnectionError("http://namenode/out?delegation=hush-hush-hush cannot be reached")
+
+    with pytest.raises(Unavailable, match=r"delegation=\*\*\* cannot be reached") as caught:
+        client.call(lost)
+    assert "hush" not in traceback_text(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("sftp://me:hush@host/in/a@b.csv", "sftp://host/in/a@b.csv"),
+        ("s3://bucket/a@b.csv", "s3://bucket/a@b.csv"),
+        ("/in/a@b.csv", "/in/a@b.csv"),
+    ],
+)
+def test_an_address_is_shown_without_its_login(address: str, shown: str) -> None:
+    assert without_login(address) == shown
+    with pytest.raises(TopologyError, match="make it") as caught:
+        check_one_store("FileSpout", (address, "memory://in/b.csv", "/in/c.csv"), None)
+    assert "hush" not in str(caught.value)
+
+
+def test_no_object_that_matches_is_told_without_a_login() -> None:
+    objects = Objects(Store.of("FileSpout", "memory://me:hush@in/*.csv", None))
+    with pytest.raises(StateError, match=r'no object matches "memory://in/\*\.csv"'):
+        objects.check_patterns(["memory://me:hush@in/*.csv"], follow=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,11 +19,16 @@ PIECES = 20_000
 
 @contextmanager
 def writer(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
-    """What is sent here is standard input, each packet read by itself."""
+    """What is sent here is standard input, each packet read by itself. At the end its reader has ended as well, else it
+    might read what another test gets under the same number."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with ours, theirs:
+    with theirs:
         monkeypatch.setattr(standard_input, "STDIN", theirs.fileno())
-        yield ours
+        with ours:
+            yield ours
+        for thread in threading.enumerate():
+            if thread.name == "squall-stdin":
+                thread.join()
 
 
 def read(connection: socket.socket, size: int) -> bytes:

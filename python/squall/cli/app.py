@@ -366,6 +366,8 @@ def connectors(
 
       squall connectors
 
+      squall connectors KafkaSpout
+
       squall connectors TcpSpout --example > my.py
     """
     from squall.cli.connectors import show_all, show_one

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from dataclasses import asdict
 from textwrap import fill, indent
 from typing import Any
@@ -14,7 +15,8 @@ from squall.connectors.catalogue import CONNECTORS, Connector
 from squall.errors import ConfigError, Defect, did_you_mean, listed
 
 WIDTH = 100
-COLUMNS = ("connector", "kind", "system", "guarantee", "needs")
+COLUMNS = ("connector", "kind", "system", "guarantee", "extra")
+IN_SHORT = re.compile(r"[;:,].*")
 
 
 def show_all(*, as_json: bool) -> None:
@@ -27,7 +29,7 @@ def show_all(*, as_json: bool) -> None:
     for row in rows:
         cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
         typer.echo("  ".join(cells).rstrip())
-    typer.echo("\nOne whole, with an example: squall connectors NAME")
+    typer.echo('\nOne whole, with an example: squall connectors NAME\nWhat one needs: pip install "squall[EXTRA]"')
 
 
 def show_one(name: str, *, as_json: bool, example_only: bool) -> None:
@@ -58,20 +60,23 @@ def _named(name: str) -> Connector:
 def _facts(connector: Connector) -> dict[str, Any]:
     module, _, name = connector.at.partition(":")
     about = {"name": name, "module": module, "kind": connector.kind, "system": connector.system}
-    needs = {"extra": connector.extra, "installed": connector.is_installed}
+    needs = {"extra": connector.extra, "installed": connector.is_installed, "also": list(connector.also)}
     return about | asdict(connector.delivery) | needs
 
 
 def _cells(connector: Connector) -> tuple[str, ...]:
-    guarantee = connector.delivery.guarantee.partition(";")[0]
-    return connector.name, connector.kind, connector.system, guarantee, _needs(connector)
+    guarantee = IN_SHORT.sub("", connector.delivery.guarantee)
+    extra = f"{connector.extra}, {_installed(connector)}" if connector.extra else ""
+    return connector.name, connector.kind, connector.system, guarantee, extra
+
+
+def _installed(connector: Connector) -> str:
+    return "installed" if connector.is_installed else "not installed"
 
 
 def _needs(connector: Connector) -> str:
-    if connector.extra is None:
-        return ""
-    installed = "installed" if connector.is_installed else "not installed"
-    return f'pip install "squall[{connector.extra}]" ({installed})'
+    needs = f'pip install "squall[{connector.extra}]" ({_installed(connector)})' if connector.extra else "nothing more"
+    return f"{needs}; for more: {', '.join(connector.also)}" if connector.also else needs
 
 
 def _page(connector: Connector) -> list[str]:
@@ -83,7 +88,7 @@ def _page(connector: Connector) -> list[str]:
         "order": says.order,
         "restart": says.restart,
         "tested with": says.tested,
-        "needs": _needs(connector) or "nothing more",
+        "needs": _needs(connector),
         "import": f"from {module} import {connector.name}",
     }
     lines = [connector.name, ""]

@@ -8,7 +8,8 @@ import typer
 
 from squall.cli.options import Settings, TopologyName, local_dir_of
 
-kafka = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Commands to Kafka spouts that run.")
+HELP = "Commands to Kafka spouts that run.\n\nsquall kafka seek orders source --to beginning"
+kafka = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=HELP)
 
 
 @kafka.callback()
@@ -37,7 +38,9 @@ def seek(
 
       squall kafka seek orders source --to beginning
 
-      squall kafka seek orders source --to time:2026-05-01T12:00:00Z --partition 3
+      squall kafka seek orders source --to time:2026-05-01T12:00:00Z
+
+      squall kafka seek orders source --to offset:1000 --partition 3
     """
     from squall.cli.seeking import seek_spout
 

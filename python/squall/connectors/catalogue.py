@@ -25,6 +25,7 @@ class Connector:
         system: what it connects to, as people call it.
         example: a file of `squall.connectors.examples`, without its suffix.
         extra: what `pip install "squall[…]"` needs, and a module that it brings; None: nothing more is needed.
+        also: extras for more of the same: other databases, stores, formats.
     """
 
     at: str
@@ -33,6 +34,7 @@ class Connector:
     example: str
     extra: str | None = None
     brings: str | None = None
+    also: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -60,6 +62,10 @@ class Connector:
         return (folder / f"{self.example}.py").read_text(encoding="utf-8")
 
 
+FILES = ("s3", "hdfs", "parquet", "zstd")
+KAFKA = ("kafka", "confluent_kafka", ("kafka-schemas",))
+SQL = ("postgresql", "sqlalchemy", ("mariadb", "sqlite"))
+
 CONNECTORS = (
     Connector("squall.connectors.tcp:TcpSpout", "source", "TCP", "tcp_spout"),
     Connector("squall.connectors.tcp:TcpSink", "sink", "TCP", "tcp_sink"),
@@ -68,16 +74,22 @@ CONNECTORS = (
     Connector("squall.connectors.udp:UdpSink", "sink", "UDP", "udp_sink"),
     Connector("squall.connectors.http:HttpSpout", "source", "HTTP", "http_spout", "http", "uvicorn"),
     Connector("squall.connectors.http:HttpSink", "sink", "HTTP", "http_sink", "http", "httpx"),
-    Connector("squall.connectors.files:FileSpout", "source", "files", "file_spout"),
-    Connector("squall.connectors.files:FileSink", "sink", "files", "file_sink"),
-    Connector("squall.connectors.kafka:KafkaSpout", "source", "Kafka", "kafka_spout", "kafka", "confluent_kafka"),
-    Connector("squall.connectors.kafka:KafkaSink", "sink", "Kafka", "kafka_sink", "kafka", "confluent_kafka"),
+    Connector("squall.connectors.files:FileSpout", "source", "files", "file_spout", also=FILES),
+    Connector("squall.connectors.files:FileSink", "sink", "files", "file_sink", also=FILES),
+    Connector("squall.connectors.kafka:KafkaSpout", "source", "Kafka", "kafka_spout", *KAFKA),
+    Connector("squall.connectors.kafka:KafkaSink", "sink", "Kafka", "kafka_sink", *KAFKA),
     Connector(
-        "squall.connectors.files.store_sink:StoreFileSink", "sink", "object stores", "store_file_sink", "s3", "s3fs"
+        "squall.connectors.files.store_sink:StoreFileSink",
+        "sink",
+        "object stores",
+        "store_file_sink",
+        "s3",
+        "s3fs",
+        FILES[1:],
     ),
-    Connector("squall.connectors.sql:SqlSpout", "source", "SQL databases", "sql_spout", "postgresql", "sqlalchemy"),
-    Connector("squall.connectors.sql:SqlSink", "sink", "SQL databases", "sql_sink", "postgresql", "sqlalchemy"),
-    Connector("squall.connectors.sql:SqlLookup", "lookup", "SQL databases", "sql_lookup", "postgresql", "sqlalchemy"),
+    Connector("squall.connectors.sql:SqlSpout", "source", "SQL databases", "sql_spout", *SQL),
+    Connector("squall.connectors.sql:SqlSink", "sink", "SQL databases", "sql_sink", *SQL),
+    Connector("squall.connectors.sql:SqlLookup", "lookup", "SQL databases", "sql_lookup", *SQL),
     Connector("squall.connectors.redis:RedisStreamSpout", "source", "Redis", "redis_stream_spout", "redis", "redis"),
     Connector("squall.connectors.redis:RedisStreamSink", "sink", "Redis", "redis_stream_sink", "redis", "redis"),
     Connector("squall.connectors.redis:RedisStore", "sink", "Redis", "redis_store", "redis", "redis"),

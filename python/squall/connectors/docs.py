@@ -26,8 +26,9 @@ whole, with an example that runs. What you write yourself has the same shape:
 def row(connector: Connector) -> str:
     """One line of the table."""
     says = connector.delivery
-    needs = f'`pip install "squall[{connector.extra}]"`' if connector.extra else ""
-    cells = (says.guarantee, says.order, says.restart, says.tested, needs)
+    needs = [f'`pip install "squall[{connector.extra}]"`'] if connector.extra else []
+    needs += [f"for more: {', '.join(f'`[{one}]`' for one in connector.also)}"] if connector.also else []
+    cells = (says.guarantee, says.order, says.restart, says.tested, "; ".join(needs))
     return f"| `{connector.name}` | {connector.kind} | {connector.system} | {' | '.join(cells)} |"
 
 

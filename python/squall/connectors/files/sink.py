@@ -15,7 +15,7 @@ from squall.connectors.contract import Delivery
 from squall.connectors.extras import need
 from squall.connectors.files.compression import Compression, is_compression, packing_of, suffix_for
 from squall.connectors.files.formats.text import Text
-from squall.connectors.files.stores import check_one_store, is_address
+from squall.connectors.files.stores import check_one_store, is_address, without_login
 from squall.connectors.files.writing.layout import Layout, Rotation
 from squall.connectors.files.writing.open_files import OpenFiles, Plan
 from squall.connectors.files.writing.options import refused
@@ -117,7 +117,8 @@ class FileSink(Bolt):
                 raise refused(f"FileSink has {name}={repr_of(value)}", fix)
         packing = packing_of(str(path), compression)
         if self._format.seal and packing:
-            message = f"FileSink has compression={repr_of(compression)} for {str(path)!r}, beside {repr_of(format)}"
+            shown = without_login(str(path))
+            message = f"FileSink has compression={repr_of(compression)} for {shown!r}, beside {repr_of(format)}"
             fix = "leave it and the suffix out: Parquet(compression=…) is that of its columns"
             raise refused(message, fix)
         if packing == "zstd":

@@ -85,7 +85,7 @@ class StoreFileSink(Waits, FileSink):
         except Unavailable:
             raise
         except Exception as error:
-            raise self._client.refused(root, error) from error
+            raise self._client.refused(root, error) from None
         if count := remove_leftovers(self._client, root, self._layout.patterns(rf"-\d{{8}}T\d{{9}}-{task}(-\d+)?")):
             log.info("event=uploads_removed where=%s files=%d", self._store.address(root), count)
         self._is_checked = True

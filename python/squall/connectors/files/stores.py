@@ -47,6 +47,11 @@ def is_address(path: str) -> bool:
     return ADDRESS.fullmatch(path) is not None
 
 
+def without_login(address: str) -> str:
+    """An address as people know it, without user and password; a path of the disk as it is."""
+    return re.sub(r"^([A-Za-z][A-Za-z0-9+.-]*://)[^/]*@", r"\1", address)
+
+
 @dataclass(frozen=True)
 class Store:
     """A store: `scheme`, and for some the `host`. `storage`: what its client is given, with `env:NAME` as it stands."""
@@ -143,7 +148,7 @@ class Client:
         except Exception as error:
             if is_for_good(error):
                 raise
-            raise Unavailable(self.shown(error)) from error
+            raise Unavailable(self.shown(error)) from None  # a traceback would show all that its text has
 
     def shown(self, error: BaseException) -> str:
         """An error without secrets."""
@@ -203,8 +208,12 @@ def check_one_store(who: str, addresses: tuple[str, ...], storage: object) -> St
             raise refused(f"{who} has a storage for paths of the disk", 'give an address: "s3://bucket/in/*.csv"')
         return None
     if not all(map(is_address, addresses)):
-        raise refused(f"{who} is given paths of the disk and addresses: {repr_of(addresses)}", "make it two")
+        raise refused(f"{who} is given paths of the disk and addresses: {_named(addresses)}", "make it two")
     stores = [Store.of(who, address, storage) for address in addresses]
     if any(store != stores[0] for store in stores):
-        raise refused(f"{who} is given addresses of several stores: {repr_of(addresses)}", "make it one for each")
+        raise refused(f"{who} is given addresses of several stores: {_named(addresses)}", "make it one for each")
     return stores[0]
+
+
+def _named(addresses: tuple[str, ...]) -> str:
+    return repr_of(tuple(map(without_login, addresses)))

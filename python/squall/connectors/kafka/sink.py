@@ -67,7 +67,7 @@ class KafkaSink(Sink):
         guarantee="at least once; exactly once by the three calls of checkpoints",
         order="by task and partition",
         restart="repeats what was not acked",
-        tested="Apache Kafka 4.1",
+        tested="Apache Kafka 4.1; schemas of Apicurio Registry 2.6",
     )
     batch_max = 4096
 

@@ -92,7 +92,7 @@ class KafkaSpout(Source):
         guarantee='at least once; guarantee="at most once" or "none"',
         order="by partition, until a record is tried again",
         restart="repeats what was emitted and not committed",
-        tested="Apache Kafka 4.1",
+        tested="Apache Kafka 4.1; schemas of Apicurio Registry 2.6",
     )
     outputs: ClassVar[Any] = ()
     blocking = True

@@ -13,7 +13,7 @@ from squall.connectors.files.compression import Compression
 from squall.connectors.files.reading.format import ReadFormat
 from squall.connectors.files.reading.found import HEAD_BYTES, Found, Head, Order
 from squall.connectors.files.reading.raw import Raw, unpacked
-from squall.connectors.files.stores import Client, Store
+from squall.connectors.files.stores import Client, Store, without_login
 from squall.errors import Defect, StateError
 
 BLOCK_BYTES = 4 << 20
@@ -93,7 +93,7 @@ class Objects:
             Unavailable: not now.
         """
         for pattern in patterns:
-            path = self._store.path(pattern)
+            path, shown = self._store.path(pattern), without_login(pattern)
             try:
                 matched = self._matched(pattern)
                 is_folder = not matched and not any(mark in path for mark in MAGIC) and self._is_folder(path)
@@ -102,14 +102,14 @@ class Objects:
             except Exception as error:
                 is_of_options = isinstance(error, TypeError) or "Credentials" in type(error).__name__
                 if is_of_options or isinstance(error, PermissionError | FileNotFoundError):
-                    raise self._client.refused(path, error) from error
+                    raise self._client.refused(path, error) from None
                 raise
             if is_folder:
-                fix = f'name what is in it: "{pattern.rstrip("/")}/*"'
-                raise StateError(Defect("file_not_regular", f'"{pattern}" is a folder', (), fix))
+                fix = f'name what is in it: "{shown.rstrip("/")}/*"'
+                raise StateError(Defect("file_not_regular", f'"{shown}" is a folder', (), fix))
             if not matched and not follow:
                 fix = "name objects that are there, or wait for them: FileSpout(…, follow=True)"
-                raise StateError(Defect("file_not_found", f'no object matches "{pattern}"', (), fix))
+                raise StateError(Defect("file_not_found", f'no object matches "{shown}"', (), fix))
 
     def _is_folder(self, path: str) -> bool:
         return bool(self._client.call(self._client.fs.isdir, path))
