@@ -111,12 +111,12 @@ def consumer(kafka: KafkaAddress, group: str = "look", **settings: Any) -> Itera
 
 def read(kafka: KafkaAddress, topic: str) -> list[Any]:
     """All committed records of a topic."""
-    with consumer(kafka, **{"enable.partition.eof": True}) as reader:
+    with consumer(kafka, **{"enable.partition.eof": True, "fetch.queue.backoff.ms": 5}) as reader:
         partitions = len(reader.list_topics(topic, timeout=10).topics[topic].partitions)
         reader.assign([TopicPartition(topic, number, 0) for number in range(partitions)])
         keys = [TopicPartition(topic, number) for number in range(partitions)]
         left = {key.partition: reader.get_watermark_offsets(key, timeout=10)[1] for key in keys}
-        found, deadline = [], time.monotonic() + 30
+        found, deadline = [], time.monotonic() + 30 + sum(left.values()) / 10_000
         while left and time.monotonic() < deadline:
             for message in reader.consume(1000, 0.1):
                 is_end = message.error() is not None and message.error().code() == KafkaError._PARTITION_EOF

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from enum import StrEnum
 from typing import Any
 
 import pytest
@@ -33,6 +34,25 @@ def shaken_kafka() -> Iterator[Kafka]:
         yield server
 
 
+IN_FULL = {
+    EpochSchedule.COMMITTED_TWICE,
+    EpochSchedule.CRASH_BEFORE_PREPARE,
+    EpochSchedule.CRASH_IN_COMMIT,
+    EpochSchedule.CRASH_AFTER_COMMIT,
+    EpochSchedule.LATE_COMMIT,
+    SinkSchedule.ONE_BY_ONE,
+    SinkSchedule.SLOW,
+    SourceSchedule.ONE_BY_ONE,
+    SourceSchedule.SLOW,
+}
+"""What takes its time, and so is of `make test-servers`."""
+
+
+def some_in_full(schedules: Sequence[StrEnum]) -> list[Any]:
+    """Schedules to parametrize with."""
+    return [pytest.param(one, marks=pytest.mark.servers) if one in IN_FULL else one for one in schedules]
+
+
 @contextmanager
 def suspended(server: Kafka) -> Iterator[None]:
     server.suspend()
@@ -50,12 +70,12 @@ def sink_of(server: Kafka, *, marks: str = "squall-marks") -> SinkUnderTest:
     )
 
 
-@pytest.mark.parametrize("schedule", conformance.epoch_schedules())
+@pytest.mark.parametrize("schedule", some_in_full(conformance.epoch_schedules()))
 def test_epochs(schedule: EpochSchedule, shaken_kafka: Kafka) -> None:
     conformance.check_epochs(sink_of(shaken_kafka, marks=fresh("marks")), schedule, SEED)
 
 
-@pytest.mark.parametrize("schedule", conformance.sink_schedules())
+@pytest.mark.parametrize("schedule", some_in_full(conformance.sink_schedules()))
 def test_sink(schedule: SinkSchedule, shaken_kafka: Kafka) -> None:
     conformance.check_sink(sink_of(shaken_kafka), schedule, SEED)
 
@@ -76,7 +96,7 @@ def source_of(server: Kafka, *, is_group: bool, **more: Any) -> SourceUnderTest:
     )
 
 
-@pytest.mark.parametrize("schedule", conformance.source_schedules())
+@pytest.mark.parametrize("schedule", some_in_full(conformance.source_schedules()))
 def test_spout_of_a_group(schedule: SourceSchedule, shaken_kafka: Kafka) -> None:
     conformance.check_source(source_of(shaken_kafka, is_group=True, options=QUICK), schedule, SEED)
 

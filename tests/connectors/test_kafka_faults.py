@@ -54,10 +54,13 @@ def chaos(noted: Noted, kafka: Kafka, records: int, within_s: float, pause_s: fl
     run = through(noted, source, sink, kafka.address, f"group={source!r}, commit_every=0.2", pause_s)
     seen: list[dict[int, int]] = []
     killed = broken = False
-    deadline = time.monotonic() + within_s
+    began = moved = time.monotonic()
+    longest_s, deadline = 0.0, began + within_s
     while sum((offsets := committed(kafka, source, source, 8)).values()) < records:
         assert time.monotonic() < deadline, f"{offsets}\n{run.err[-3000:]}"
         assert run.process.poll() is None, run.err[-3000:]
+        if not seen or offsets != seen[-1]:
+            longest_s, moved = max(longest_s, time.monotonic() - moved), time.monotonic()
         seen.append(offsets)
         done = sum(offsets.values())
         if not killed and done > records // 5:
@@ -69,6 +72,7 @@ def chaos(noted: Noted, kafka: Kafka, records: int, within_s: float, pause_s: fl
             kafka.kill()
             kafka.start()
         time.sleep(0.2)
+    took_s = time.monotonic() - began
     assert killed
     assert broken
     summary = ended(run)
@@ -77,7 +81,8 @@ def chaos(noted: Noted, kafka: Kafka, records: int, within_s: float, pause_s: fl
         assert all(after.get(number, 0) >= offset for number, offset in before.items()), (before, after)
     found = Counter(map(int, values(kafka, sink)))
     assert sorted(found) == list(range(records))
-    print(f"{records:,} records, {sum(found.values()) - records:,} of them again")
+    again = f"{sum(found.values()) - records:,} of them again"
+    print(f"{records:,} records in {took_s:.0f} s, {again}; commits stood still for {longest_s:.1f} s at most")
 
 
 def test_every_record_comes_through_failures_a_killed_worker_and_a_killed_broker(

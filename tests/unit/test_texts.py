@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from squall.cli.texts import compact, rates, summary_lines
+from squall.cli.texts import compact, rates, stuck_head, stuck_text, summary_lines
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,10 @@ def test_summary_says_when_counts_are_missing() -> None:
     event = {"topology": "t", "wall_s": 1.0, "cpu_s": 0.5, "complete_ms": latency, "components": {}, **counts}
     assert "lost" not in "\n".join(summary_lines(event))
     assert "the worker was lost" in "\n".join(summary_lines(event | {"approximate": True}))
+
+
+def test_call_that_waits_is_told_as_such() -> None:
+    stack = 'File "sink.py", line 7 in write'
+    event = {"component": "save", "running_s": 12.3, "stack": stack, "on_loop": False, "waits_for": "Redis at db:6379"}
+    assert stuck_text(event) == f'"save" has been waiting for Redis at db:6379 for 12 s; its stack:\n  {stack}'
+    assert stuck_head(event | {"waits_for": ""}) == 'a call of "save" has been running for 12 s'

@@ -457,6 +457,8 @@ class Reader:
 
     def _was_committed(self, error: Any, partitions: list[Any]) -> None:
         self._commit_since_s = None
+        if error is not None and error.code() == self._codes._NO_OFFSET:
+            return  # the client's own commits: there was nothing new
         if error is not None:
             return self._commit_failed(text_of(error))
         self._commits.add()
