@@ -202,6 +202,7 @@ def slow(stage: SourceStage) -> None:
         now_s = time.monotonic()
         for number in list(hold.held):
             if now_s > due.setdefault(number, now_s + stage.random.random() * LONGEST_PAUSE_S):
+                stage.look(now=True)  # a busy machine may have seen nothing of the time in which it was held
                 hold.end(number)
 
     with stage.life(late) as life:
