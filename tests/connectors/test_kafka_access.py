@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import trustme
-from component.conftest import Running, Squall, squall
+from component.conftest import Running, Squall, squall, wait_until
 from cryptography.hazmat.primitives import serialization
-from servers import Kafka
+from servers import Kafka, KafkaAddress
 from squall.connectors.kafka import Avro, KafkaSink
 from squall.errors import TopologyError
 
@@ -138,3 +138,19 @@ def test_reprs_and_refusals_show_no_secret() -> None:
     assert "hidden" not in str(refused.value)
     assert "basic.auth.user.info" in str(refused.value)
     assert "hidden" not in repr(Avro("http://registry:8081", options={"basic.auth.user.info": "ann:hidden-6"}))
+
+
+def test_broker_that_wants_a_login_and_gets_none_says_why(squall: Squall, kafka: KafkaAddress) -> None:
+    """It closes the connection, which is no error to the client: the last line of its log tells."""
+    noted = Noted(squall, kafka)
+    reading = noted.run(f"KafkaSpout('t', servers={kafka.sasl_address!r})")
+    given = f"servers={kafka.sasl_address!r}"
+    text = noted.text("lambda: iter([('a',)]), outputs=('value',)")
+    writing = squall.run(text + f'topology.bolt("sink", KafkaSink("t", {given})).shuffle(source)\n')
+    for run, code in ((reading, "kafka_unavailable"), (writing, "sink_unavailable")):
+        wait_until(lambda run=run: "Disconnected" in told(squall, run), 60, "the reason")
+        said = told(squall, run)
+        assert f"code: {code}" in said
+        assert "see security.protocol" in said
+        assert "because: 0/2 brokers are down\n" not in said
+        run.interrupt()

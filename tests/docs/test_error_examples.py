@@ -62,6 +62,7 @@ NEEDS_THE_WORLD = {
     "kafka_offset_out_of_range",
     "kafka_record_unreadable",
     "kafka_refused",
+    "kafka_registry_refused",
     "kafka_schema",
     "kafka_seek_refused",
     "kafka_setting",

@@ -23,6 +23,7 @@ from squall.connectors.files.writing.rows import Row, StartAnew, WrittenFormat, 
 from squall.connectors.files.writing.staged import Staged
 from squall.connectors.files.writing.staging import WAITS, Appended
 from squall.connectors.framing import is_count
+from squall.connectors.named_fields import check_fields
 from squall.errors import RetryTuple, repr_of
 
 WAIT_S = 1.0
@@ -66,7 +67,7 @@ class FileSink(Bolt):
             read from the environment of the worker, and shown nowhere.
 
     Raises:
-        TopologyError: `file_option`, `file_format` or `extra_missing`.
+        TopologyError: `file_option`, `file_format` or `extra_missing`; `sink_field_unknown`, when it is opened.
         ConfigError: `file_store_refused`, `file_store_options` or `secret_missing`, when it is opened.
     """
 
@@ -131,6 +132,7 @@ class FileSink(Bolt):
 
     def open(self, context: Any) -> None:
         """Publishes what a run that was killed had left, and opens the file if it is one."""
+        check_fields(f'bolt "{context.component}"', {"path": self._layout.fields}, context.inputs)
         limits = self._rotate.limits() if self._rotate else None
         plan = Plan(self._layout, self._format, self._staged, limits, self._fsync, self._max_open)
         self._files = OpenFiles(plan, context, context.task_index, context.report_error)

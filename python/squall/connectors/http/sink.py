@@ -16,6 +16,7 @@ from squall.connectors.contract import Delivery
 from squall.connectors.extras import need
 from squall.connectors.http.answers import WAIT_S, Failed, Refused, Taken, Wait, meaning, shown
 from squall.connectors.http.options import check_count, check_one_of, refused
+from squall.connectors.named_fields import check_fields
 from squall.connectors.secrets import resolved
 from squall.errors import DeadLetter, RetryTuple, repr_of
 from squall.model.durations import Seconds, seconds_or_none
@@ -53,7 +54,7 @@ class HttpSink(Bolt):
         verify: the path of a file with certificates to trust instead of the system's.
 
     Raises:
-        TopologyError: `http_option` or `extra_missing`.
+        TopologyError: `http_option` or `extra_missing`; `sink_field_unknown`, when it is opened.
     """
 
     delivery: ClassVar[Delivery] = Delivery(
@@ -84,7 +85,8 @@ class HttpSink(Bolt):
         timeout_s = seconds_or_none(timeout)
         if timeout_s is None or timeout_s <= 0:
             raise refused(f"HttpSink has timeout={repr_of(timeout)}", "give seconds, or a timedelta, above 0")
-        self._is_parted = _is_parted(url)
+        self._fields = _fields_of(url)
+        self._is_parted = bool(self._fields) or "{" in url
         if headers is not None and not _are_headers(headers):
             raise refused(f"HttpSink has headers={repr_of(headers)}", "give a mapping of texts to texts")
         self._url, self._method, self._headers = url, method, dict(headers or {})
@@ -97,6 +99,7 @@ class HttpSink(Bolt):
 
     async def open(self, context: Any) -> None:
         """Makes the client; connections are made when they are needed."""
+        check_fields(f'bolt "{context.component}"', {"url": self._fields}, context.inputs)
         httpx: Any = import_module("httpx")
         msgspec: Any = import_module("msgspec")
         logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each request, with its address
@@ -187,8 +190,8 @@ class HttpSink(Bolt):
         return RetryTuple(reason, after=after_s, counts=False)
 
 
-def _is_parted(url: str) -> bool:
-    """Whether the address has fields.
+def _fields_of(url: str) -> tuple[str, ...]:
+    """The fields that the address has in braces.
 
     Raises:
         TopologyError: `http_option`.
@@ -201,7 +204,7 @@ def _is_parted(url: str) -> bool:
     fields = [part for part in parts if part[0] is not None]
     if any(not (field or "").isidentifier() or spec or conversion for field, spec, conversion in fields):
         raise refused(f"HttpSink has url={repr_of(url)}", fix)
-    return bool(fields) or "{" in url
+    return tuple(name for name, _, _ in fields if name is not None)
 
 
 def _quoted(value: object) -> str:

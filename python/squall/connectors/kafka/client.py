@@ -63,12 +63,12 @@ class Access:
         shown = {name: HIDDEN if is_secret(name) else value for name, value in self.options.items()}
         return f"Access({self.servers!r}, {shown!r})"
 
-    def settings(self, own: Mapping[str, Any], on_error: Callable[[Any], None]) -> dict[str, Any]:
+    def settings(self, own: Mapping[str, Any], contact: Contact) -> dict[str, Any]:
         """What the client is given.
 
         Args:
             own: of the spout or sink; the user's options stand before them.
-            on_error: gets each error that belongs to no message.
+            contact: gets each error that belongs to no message, and the lines of the client's log.
 
         Raises:
             ConfigError: `secret_missing` or `secret_unusable`.
@@ -79,8 +79,8 @@ class Access:
             **self.options,
             **texts,
             "bootstrap.servers": self.servers,
-            "error_cb": on_error,
-            "logger": clients_log,
+            "error_cb": contact.heard,
+            "logger": contact,
             "client.id": self.options.get("client.id", "squall"),
         }
 
@@ -153,6 +153,7 @@ class Contact:
         self.refused: str | None = None
         self.away: str | None = None
         self.fatal: str | None = None
+        self._last: str | None = None
         self._refusals = {KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._SSL}  # pyright: ignore
         self._absences = {KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._RESOLVE}  # pyright: ignore
 
@@ -162,14 +163,38 @@ class Contact:
             self.fatal = text_of(error)
         if error.code() in self._refusals:
             self.refused = text_of(error)
-        elif error.code() in self._absences and (self.away is None or "brokers are down" not in text_of(error)):
+        elif error.code() in self._absences and (self.away is None or not _says_little(text_of(error))):
             self.away = text_of(error)  # the one broker's own says more than that all are down
-        else:
+            self._say_more()
+        elif error.code() not in self._absences:
             log.info("event=kafka_said error=%r", text_of(error))
+
+    def log(self, level: int, message: str, *parts: object) -> None:
+        """Takes a line of the client's log. Any thread.
+
+        A broker that closes the connection, as one does that wants SASL, is no error to the client, which tells of it
+        here alone.
+        """
+        clients_log.log(level, message, *parts)
+        line = message % parts if parts else message
+        if line.startswith("FAIL "):
+            self._last = " ".join(line.rpartition("]: ")[2].split())[:500]
+            if "Disconnected" in self._last and "SSL" not in self._last:
+                self._last += "; a broker that wants SASL or TLS does so: see security.protocol"
+            self._say_more()
+
+    def _say_more(self) -> None:
+        """Has the last reason that is known beside that all brokers are down."""
+        if self._last is not None and self.away is not None and _says_little(self.away):
+            self.away = f"{self.away.partition(': ')[0]}: {self._last}"
 
     def is_well(self) -> None:
         """A broker has answered."""
-        self.refused = self.away = None
+        self.refused = self.away = self._last = None
+
+
+def _says_little(said: str) -> bool:
+    return "brokers are down" in said
 
 
 def unavailable(where: str, because: str) -> Defect:

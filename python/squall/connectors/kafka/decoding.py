@@ -114,11 +114,26 @@ class Rows:
         }
         self._decode = {name: _decoder_of(name, part) for name, part in self._parts.items()}
 
+    def look(self, topic: str | None) -> None:
+        """Sees whether the schema registries let this user in.
+
+        Args:
+            topic: the one that is read; None: there are several, or they are not known yet.
+
+        Raises:
+            RegistryAway: one does not answer.
+            ConfigError: `kafka_registry_refused`.
+        """
+        for name in self._fields:
+            part = self._parts.get(name)
+            if part is not None and part.schema is not None:
+                part.schema.look(topic, is_key=name == "key")
+
     def decoded(self, messages: Messages) -> Decoded:
         """The rows of a batch.
 
         Raises:
-            Unavailable: the schema registry cannot be reached.
+            RegistryAway: the schema registry cannot be reached.
         """
         bad: dict[int, Exception] = {}
         columns: list[Any] = []

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from random import Random
 from typing import Any
 
 from squall.api.context import TopologyContext
@@ -29,8 +30,10 @@ from squall.connectors.kafka.decoding import Rows
 from squall.connectors.kafka.offsets import Key, Offsets
 from squall.connectors.kafka.options import First, Guarantee, Subscription
 from squall.connectors.kafka.outgoing import Outgoing, Row, Stretch
+from squall.connectors.kafka.schemas import RegistryAway
 from squall.connectors.kafka.seeking import Target, targets
 from squall.connectors.kafka.stalls import Group, why_without
+from squall.connectors.sending.backoff import Backoff
 from squall.errors import ClusterError, Defect
 
 FETCHED = 1000
@@ -90,6 +93,8 @@ class Reader:
         self.outgoing = Outgoing(self.offsets, self._bury)
         self.paused: set[Key] = set()
         self.held_because: str | None = None
+        self.registry_away: str | None = None
+        self._backoff, self._again_s = Backoff(None, Random()), 0.0
         self._there: Mapping[str, int] | None = None
         self._commits_fail_since_s: float | None = None
         self._is_checked = self._is_closing = self._is_idle = False
@@ -118,7 +123,7 @@ class Reader:
             own["group.protocol"] = "consumer"
         elif wanted.is_member:
             own["partition.assignment.strategy"] = "cooperative-sticky"
-        return wanted.access.settings(own, self.contact.heard)
+        return wanted.access.settings(own, self.contact)
 
     # -- life ------------------------------------------------------------------------------------------------------
 
@@ -126,8 +131,13 @@ class Reader:
         """Joins the group, or takes its share; waits for a broker a while.
 
         Raises:
-            ConfigError: `kafka_refused` or `kafka_topic_unknown`.
+            ConfigError: `kafka_registry_refused`, `kafka_refused` or `kafka_topic_unknown`.
         """
+        topics = self._wanted.subscription.topics
+        try:
+            self._rows.look(topics[0] if len(topics) == 1 else None)
+        except RegistryAway as error:
+            self._tell_registry_away(error)
         because: Exception | None = None
         for _ in range(AT_OPEN):
             try:
@@ -291,8 +301,11 @@ class Reader:
         """The next rows.
 
         Raises:
-            Unavailable: the schema registry is away, or the brokers do not take the commit that goes before.
+            Unavailable: the brokers do not take the commit that goes before.
         """
+        if self._is_pausing():
+            self.idle()
+            return []
         try:
             if self.outgoing.is_empty:
                 if not self._waiting:
@@ -302,6 +315,10 @@ class Reader:
                     self._load()
             if self._wanted.guarantee == "at most once":
                 limit = self._commit_before(limit)
+        except RegistryAway as error:
+            self._tell_registry_away(error)
+            self.idle()
+            return []
         except Unavailable as error:
             self.held_because = str(error)
             self.idle()  # stays in the group meanwhile
@@ -311,6 +328,29 @@ class Reader:
         self.records.add(len(rows))
         self._hold_back()
         return rows
+
+    def _is_pausing(self) -> bool:
+        """Whether it is too early to ask the registry again."""
+        return self.registry_away is not None and time.monotonic() < self._again_s
+
+    def _tell_registry_away(self, error: RegistryAway) -> None:
+        """Tells of an outage once, and sets when the registry is asked again."""
+        if self.registry_away is None:
+            facts = (("because", str(error)),)
+            fix = "nothing is lost: records wait until it is back; see that it runs, and that it can be reached"
+            defect = Defect("source_unavailable", f"{error.where} is not available", facts, fix)
+            self._context.report_error(ClusterError(defect, retryable=True))
+        self.registry_away = error.where
+        self.held_because = f"{error.where} is not available: {error}"
+        pause_s = self._backoff.pause_s(time.monotonic())
+        assert pause_s is not None, "it never gives up"
+        self._again_s = time.monotonic() + pause_s
+
+    def _registry_has_answered(self) -> None:
+        if self.registry_away is not None:
+            log.info("event=available what=%r", self.registry_away)
+            self.registry_away = None
+            self._backoff.succeeded()
 
     def _go_on(self) -> None:
         if self._is_idle:
@@ -385,6 +425,7 @@ class Reader:
 
     def _queue(self, messages: list[Any]) -> None:
         decoded = self._rows.decoded(messages)
+        self._registry_has_answered()
         rows, bad = decoded.rows, decoded.bad
         at = 0
         keys: Any = zip(map(self._topic_of, messages), map(self._partition_of, messages), strict=True)
@@ -571,7 +612,7 @@ class Reader:
         from confluent_kafka.admin import AdminClient
 
         group, access = str(self._wanted.group), self._wanted.access
-        admin = made(lambda: AdminClient(access.settings({}, self.contact.heard)), access)
+        admin = made(lambda: AdminClient(access.settings({}, self.contact)), access)
         try:
             found = admin.describe_consumer_groups([group], request_timeout=CALL_S)[group].result(CALL_S)
         except (KafkaException, TimeoutError) as error:

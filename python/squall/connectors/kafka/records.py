@@ -15,6 +15,8 @@ from squall.errors import DeadLetter, repr_of
 
 Mapper: TypeAlias = str | Callable[[Tuple], Any]
 """A field of the tuple by its name, or a function of the tuple."""
+MAPPED = ("topic_of", "key", "partition", "headers", "timestamp")
+"""The parts of a record that a `Mapper` may give."""
 Encoding: TypeAlias = Encoder | Avro | JsonSchema | Protobuf
 
 
@@ -41,6 +43,12 @@ class Mapping:
     headers: Mapper | None
     timestamp: Mapper | None
 
+    @property
+    def fields(self) -> dict[str, tuple[str, ...]]:
+        """The fields that it names, by the options that do."""
+        mappers: list[tuple[str, Any]] = [(name, getattr(self, name)) for name in MAPPED]
+        return {name: (mapper,) for name, mapper in mappers if isinstance(mapper, str)}
+
     def check(self) -> None:
         """Refuses what cannot be.
 
@@ -51,7 +59,7 @@ class Mapping:
             raise wrong(f"KafkaSink has topic={repr_of(self.topic)}", "give the name of a topic")
         if self.topic is None and self.topic_of is None:
             raise wrong("KafkaSink has no topic", 'give one, KafkaSink("alerts", …), or topic_of=…')
-        for name in ("topic_of", "key", "partition", "headers", "timestamp"):
+        for name in MAPPED:
             mapper: object = getattr(self, name)
             if mapper is not None and not isinstance(mapper, str) and not callable(mapper):
                 raise wrong(f"KafkaSink has {name}={repr_of(mapper)}", "name a field, or give a function of the tuple")
@@ -80,7 +88,7 @@ class Records:
             failures: gets why a row cannot be one.
 
         Raises:
-            Unavailable: the schema registry cannot be reached.
+            RegistryAway: the schema registry cannot be reached.
         """
         records: list[tuple[int, Record]] = []
         for at, row in enumerate(rows):

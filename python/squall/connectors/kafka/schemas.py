@@ -16,6 +16,19 @@ from squall.errors import ConfigError, DeadLetter, Defect, repr_of
 EXTRA = "kafka-schemas"
 CALL_S = 5.0
 """How long the registry may take for an answer; what it does not answer is asked again, as what waits comes again."""
+UNAUTHORIZED, FORBIDDEN = 401, 403
+
+
+class RegistryAway(Unavailable):
+    """The registry, and not Kafka, cannot be reached, or lets nobody in any more. Its text is why.
+
+    Args:
+        where: the registry as people know it.
+    """
+
+    def __init__(self, where: str, because: str) -> None:
+        super().__init__(because)
+        self.where = where
 
 
 @dataclass(frozen=True)
@@ -59,6 +72,36 @@ class Schema:
 
         texts = resolved(self.options, type(self).__name__)
         return SchemaRegistryClient({"url": self.registry, "timeout": CALL_S, "max.retries": 0, **texts})
+
+    @property
+    def where(self) -> str:
+        """The registry as people know it."""
+        return f"the schema registry at {self.registry}"
+
+    def look(self, topic: str | None, *, is_key: bool) -> None:
+        """Sees whether the registry lets this user in: before the first record, which would wait for it for ever.
+
+        Args:
+            topic: whose schema is asked for, be it there or not; None: there are several, or one is not known yet.
+
+        Raises:
+            RegistryAway: it does not answer.
+            ConfigError: `kafka_registry_refused`.
+        """
+        subject = f"{topic or 'squall'}-{'key' if is_key else 'value'}"
+        client = self.client()
+        try:
+            client.get_latest_version(subject)
+        except Exception as error:
+            status = getattr(error, "http_status_code", None)
+            if status == FORBIDDEN and topic is None:
+                return  # that a user may not see a subject of no use to it says nothing
+            if status in (UNAUTHORIZED, FORBIDDEN):
+                raise registry_refused(self.where, f"{subject}: {error}") from error
+            judged = self._judged(error)
+            if isinstance(judged, RegistryAway):
+                raise judged from error
+            # Else it has answered: that there is no such schema yet, say.
 
     def decoder(self, *, is_key: bool) -> Callable[[bytes, str], Any]:
         """A function of a record's bytes and its topic."""
@@ -114,11 +157,11 @@ class Schema:
         seen: BaseException | None = error
         while seen is not None:
             if _is_of_transport(seen):
-                return Unavailable(f"the schema registry {self.registry}: {seen or type(seen).__name__}")
+                return RegistryAway(self.where, str(seen) or type(seen).__name__)
             if isinstance(seen, SchemaRegistryError) and seen.http_status_code >= 500:
-                return Unavailable(f"the schema registry {self.registry}: {seen}")
-            if isinstance(seen, SchemaRegistryError) and seen.http_status_code in (401, 403):
-                return Unavailable(f"the schema registry {self.registry} lets nobody in: {seen}")
+                return RegistryAway(self.where, str(seen))
+            if isinstance(seen, SchemaRegistryError) and seen.http_status_code in (UNAUTHORIZED, FORBIDDEN):
+                return RegistryAway(self.where, f"it lets nobody in: {seen}")
             seen = seen.__cause__ or seen.__context__
         said = " ".join(str(error).split())[:500] or type(error).__name__
         return DeadLetter(f"it does not fit its {type(self).__name__} schema: {said}")
@@ -205,6 +248,12 @@ class Protobuf(Schema):
 
         make: Any = ProtobufSerializer
         return make(self.message, client, {"use.deprecated.format": False})
+
+
+def registry_refused(where: str, because: str) -> ConfigError:
+    """The registry lets nobody in with what was given."""
+    fix = 'mend options={"basic.auth.user.info": "env:NAME"}, where NAME has USER:PASSWORD, or what the user may see'
+    return ConfigError(Defect("kafka_registry_refused", f"{where} lets nobody in", (("because", because),), fix))
 
 
 def schema_invalid(kind: str, error: object) -> ConfigError:

@@ -14,7 +14,9 @@ from squall.connectors.kafka import client
 from squall.connectors.kafka.client import Access, Contact, Option, access, made, text_of
 from squall.connectors.kafka.records import Encoding, Mapper, Record, Records
 from squall.connectors.kafka.records import Mapping as Parts
+from squall.connectors.kafka.schemas import RegistryAway, Schema
 from squall.connectors.kafka.transactions import Transactions, packed
+from squall.connectors.named_fields import check_fields
 from squall.errors import DeadLetter
 
 LOOK_EVERY_S = 0.5
@@ -59,8 +61,9 @@ class KafkaSink(Sink):
         marks: the topic in which transactions are marked (see `Transactional`).
 
     Raises:
-        TopologyError: `kafka_option`, `encoder_unknown` or `extra_missing`.
-        ConfigError: `kafka_setting`, `kafka_refused` or `kafka_topic_unknown`, when it is opened.
+        TopologyError: `kafka_option`, `encoder_unknown` or `extra_missing`; `sink_field_unknown`, when it is opened.
+        ConfigError: `kafka_setting`, `kafka_refused`, `kafka_registry_refused` or `kafka_topic_unknown`, when it is
+            opened.
     """
 
     delivery: ClassVar[Delivery] = Delivery(
@@ -92,6 +95,7 @@ class KafkaSink(Sink):
         self._marks = marks
         self._producer: Any = None
         self._transactions: Transactions | None = None
+        self._registry_answers = True
 
     def __repr__(self) -> str:
         return f"KafkaSink({self._parts.topic!r}, servers={self._access.servers!r})"
@@ -99,24 +103,35 @@ class KafkaSink(Sink):
     # -- the contract ----------------------------------------------------------------------------------------------
 
     def where(self) -> str:
-        """The brokers as people know them."""
+        """The brokers as people know them, or the schema registry while that is what is waited for."""
+        schema = self._parts.value
+        return schema.where if isinstance(schema, Schema) and not self._registry_answers else self._brokers
+
+    @property
+    def _brokers(self) -> str:
         return f"Kafka at {self._access.servers}"
 
     def open(self, context: TopologyContext) -> None:
         """Connects; where that is not possible for now the run begins and waits with its first row."""
+        check_fields(f'bolt "{context.component}"', self._parts.fields, context.inputs)
         self._staged: list[Record] = []
         self._records = Records(self._parts)
+        self._registry_answers = False  # as far as is known
         super().open(context)
 
     def connect(self) -> None:
-        """Makes the producer, and looks whether the topic is there.
+        """Makes the producer, and looks whether the schema registry and the topic are there.
 
         Raises:
-            Unavailable: no broker answers.
-            ConfigError: `kafka_setting`, `kafka_refused` or `kafka_topic_unknown`.
+            Unavailable: the schema registry or no broker answers.
+            ConfigError: `kafka_registry_refused`, `kafka_setting`, `kafka_refused` or `kafka_topic_unknown`.
         """
         from confluent_kafka import Producer
 
+        schema = self._parts.value
+        if isinstance(schema, Schema) and not self._registry_answers:
+            schema.look(self._parts.topic if self._parts.topic_of is None else None, is_key=False)
+        self._registry_answers = True
         self._contact = Contact()
         self._failed: list[tuple[Any, Any]] = []
         own = {
@@ -128,7 +143,7 @@ class KafkaSink(Sink):
             "delivery.report.only.error": True,
             "on_delivery": self._delivered,
         }
-        settings = self._access.settings(own, self._contact.heard)
+        settings = self._access.settings(own, self._contact)
         self._producer = made(lambda: Producer(settings), self._access)
         self._find_topic()
 
@@ -143,7 +158,7 @@ class KafkaSink(Sink):
                 self._producer.poll(0)
                 because = self._contact.away or text_of(error)
                 if self._contact.refused:
-                    raise client.refused(self.where(), self._contact.refused) from error
+                    raise client.refused(self._brokers, self._contact.refused) from error
                 continue
             error = found.topics[topic].error if topic in found.topics else None
             if error is None:
@@ -152,9 +167,9 @@ class KafkaSink(Sink):
             if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):  # pyright: ignore[reportPrivateUsage]
                 there = sorted(self._producer.list_topics(timeout=1.0).topics)
                 if topic not in there:
-                    raise client.topics_unknown(self.where(), [str(topic)], there)
+                    raise client.topics_unknown(self._brokers, [str(topic)], there)
             elif error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
-                raise client.refused(f"{self.where()}, topic {topic}", because)
+                raise client.refused(f"{self._brokers}, topic {topic}", because)
             self._producer.poll(0.2)  # a topic that the broker makes just now has no leader yet
         raise Unavailable(because)
 
@@ -163,7 +178,11 @@ class KafkaSink(Sink):
         failures: dict[int, Exception] = {}
         plain = self._records.plain(rows)
         if plain is None:
-            records = self._records.made(rows, failures)
+            try:
+                records = self._records.made(rows, failures)
+            except RegistryAway:
+                self._registry_answers = False
+                raise
             for _, record in records:
                 self._produce(record)
         else:

@@ -85,7 +85,8 @@ class KafkaSpout(Source):
 
     Raises:
         TopologyError: `kafka_option` or `extra_missing`.
-        ConfigError: `kafka_setting`, `kafka_refused` or `kafka_topic_unknown`, when it is opened.
+        ConfigError: `kafka_setting`, `kafka_refused`, `kafka_registry_refused` or `kafka_topic_unknown`, when it is
+            opened.
     """
 
     delivery = Delivery(
@@ -226,7 +227,7 @@ class KafkaSpout(Source):
         if now_s - self._taken_s > IDLE_AFTER_S:
             reader.idle()
         reader.look()
-        is_away = reader.contact.away is not None or reader.contact.refused is not None
+        is_away = any((reader.contact.away, reader.contact.refused, reader.registry_away))
         self._away_since_s = (self._away_since_s or now_s) if is_away else None
         ends = reader.ends()
         self._lags = {

@@ -101,7 +101,7 @@ class Transactions:
         if self._producer is not None:
             return
         own = {"transactional.id": f"squall/{self._task}", "enable.idempotence": True, "acks": "all", "linger.ms": 5}
-        settings = self._access.settings(own, self._contact.heard)
+        settings = self._access.settings(own, self._contact)
         producer = made(lambda: Producer(settings), self._access)
         self._called(lambda: producer.init_transactions(CALL_S))
         self._epoch, self._producer = self._read_mark(self._marks_end()), producer
@@ -112,7 +112,7 @@ class Transactions:
         from confluent_kafka.admin import AdminClient, OffsetSpec  # pyright: ignore[reportPrivateImportUsage]
         from confluent_kafka.cimpl import NewTopic
 
-        settings = self._access.settings({}, self._contact.heard)
+        settings = self._access.settings({}, self._contact)
         admin = made(lambda: AdminClient(settings), self._access)
         topic = NewTopic(self._marks, 1, config={"cleanup.policy": "compact"})
         try:
@@ -140,7 +140,7 @@ class Transactions:
 
         own = {"group.id": "squall", "enable.auto.commit": False, "isolation.level": "read_committed"}
         own |= {"enable.partition.eof": True, "fetch.wait.max.ms": 10}
-        settings = self._access.settings(own, self._contact.heard)
+        settings = self._access.settings(own, self._contact)
         consumer = made(lambda: Consumer(settings), self._access)
         epoch, key, deadline = 0, self._task.encode(), time.monotonic() + CALL_S
         try:

@@ -25,6 +25,11 @@ def fields_of(key: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(field for _, field, _, _ in Formatter().parse(key) if field is not None))
 
 
+def fields_in(key: object) -> tuple[str, ...]:
+    """The same of any key; of a function nobody knows."""
+    return fields_of(key) if isinstance(key, str) else ()
+
+
 def check_key(who: str, name: str, key: object) -> None:
     """Refuses what names no key.
 

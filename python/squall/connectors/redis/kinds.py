@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from squall._core import Tuple
-from squall.connectors.redis.keys import Key, check_key, key_of, picked
+from squall.connectors.redis.keys import Key, check_key, fields_in, key_of, picked
 from squall.connectors.redis.options import check_name, names_of, refused, seconds_of
 from squall.model.durations import Seconds
 
 Command: TypeAlias = tuple[Any, ...]
+Named: TypeAlias = dict[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,11 @@ class String:
     def names(self) -> tuple[str, ...]:
         """The fields with values."""
         return (self.value,)
+
+    @property
+    def named(self) -> Named:
+        """The fields of the row that it is made of, by its arguments."""
+        return {"key": fields_in(self.key), "value": (self.value,)}
 
     def command(self, tup: Tuple) -> Command:
         """Writes a row."""
@@ -79,6 +85,12 @@ class Hash:
         """The fields with values."""
         return names_of("Hash", "fields", self.fields) if self.fields is not None else (self.value,)
 
+    @property
+    def named(self) -> Named:
+        """The fields of the row that it is made of, by its arguments."""
+        values = "fields" if self.fields is not None else "value"
+        return {"key": fields_in(self.key), "field": fields_in(self.field), values: self.names}
+
     def command(self, tup: Tuple) -> Command:
         """Writes a row."""
         key, values = key_of(self.key)(tup), picked(tup, self.names)
@@ -103,6 +115,11 @@ class List:
         check_key("List", "key", self.key)
         check_name("List", "value", self.value)
 
+    @property
+    def named(self) -> Named:
+        """The fields of the row that it is made of, by its arguments."""
+        return {"key": fields_in(self.key), "value": (self.value,)}
+
     def command(self, tup: Tuple) -> Command:
         """Writes a row."""
         return "RPUSH", key_of(self.key)(tup), *picked(tup, (self.value,))
@@ -123,6 +140,11 @@ class Set:
     def __post_init__(self) -> None:
         check_key("Set", "key", self.key)
         check_name("Set", "value", self.value)
+
+    @property
+    def named(self) -> Named:
+        """The fields of the row that it is made of, by its arguments."""
+        return {"key": fields_in(self.key), "value": (self.value,)}
 
     def command(self, tup: Tuple) -> Command:
         """Writes a row."""
@@ -148,6 +170,11 @@ class SortedSet:
         check_name("SortedSet", "value", self.value)
         check_name("SortedSet", "score", self.score)
 
+    @property
+    def named(self) -> Named:
+        """The fields of the row that it is made of, by its arguments."""
+        return {"key": fields_in(self.key), "value": (self.value,), "score": (self.score,)}
+
     def command(self, tup: Tuple) -> Command:
         """Writes a row."""
         return "ZADD", key_of(self.key)(tup), *picked(tup, (self.score, self.value))
@@ -168,6 +195,11 @@ class HyperLogLog:
     def __post_init__(self) -> None:
         check_key("HyperLogLog", "key", self.key)
         check_name("HyperLogLog", "value", self.value)
+
+    @property
+    def named(self) -> Named:
+        """The fields of the row that it is made of, by its arguments."""
+        return {"key": fields_in(self.key), "value": (self.value,)}
 
     def command(self, tup: Tuple) -> Command:
         """Writes a row."""

@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, cast
 
 from squall._core import Tuple
+from squall.api.context import TopologyContext
 from squall.connectors.contract import Delivery, Sink
+from squall.connectors.named_fields import check_fields
 from squall.connectors.redis.keys import varies
 from squall.connectors.redis.kinds import Command, Kind, List
 from squall.connectors.redis.options import refused
@@ -34,7 +36,7 @@ class RedisStore(Sink):
         timeout: for an answer.
 
     Raises:
-        TopologyError: `redis_option` or `extra_missing`, when it is made.
+        TopologyError: `redis_option` or `extra_missing`, when it is made; `sink_field_unknown`, when it is opened.
         ConfigError: `redis_refused`, `redis_url` or `secret_missing`, when it is opened.
     """
 
@@ -61,9 +63,11 @@ class RedisStore(Sink):
         made = cast("object", kind)
         if isinstance(made, Kind):
             self._command: Callable[[Tuple], Sequence[Any]] = made.command
+            self._named = made.named
             self._keys_vary, self._is_last_kept = varies(made.key), not isinstance(made, List)
         elif callable(made) and not isinstance(made, type):
             self._command = cast("Callable[[Tuple], Sequence[Any]]", made)
+            self._named = {}
             self._keys_vary, self._is_last_kept = True, False
         else:
             fix = 'give Hash("user:{user}", fields=["name"]), another kind, or a function that makes a command'
@@ -72,6 +76,11 @@ class RedisStore(Sink):
     def where(self) -> str:
         """The server."""
         return self._server.where
+
+    def open(self, context: TopologyContext) -> None:
+        """Sees that the fields are there, and logs in."""
+        check_fields(f'bolt "{context.component}"', self._named, context.inputs)
+        super().open(context)
 
     def connect(self) -> None:
         """Logs in."""

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from squall._core import Tuple
+from squall.api.context import TopologyContext
 from squall.connectors.contract import Delivery, Sink, Unavailable
+from squall.connectors.named_fields import check_fields
 from squall.connectors.record_encoders import Encoder, encoder_of
-from squall.connectors.redis.keys import Key, check_key, key_of, picked, stored, varies
+from squall.connectors.redis.keys import Key, check_key, fields_in, key_of, picked, stored, varies
 from squall.connectors.redis.options import check_count, check_name, names_of, refused, seconds_of
 from squall.connectors.redis.server import (
     DEFAULT_TIMEOUT_S,
@@ -49,7 +51,8 @@ class RedisStreamSink(Sink):
         url, username, password, timeout: as of `RedisStore`.
 
     Raises:
-        TopologyError: `redis_option`, `encoder_unknown` or `extra_missing`, when it is made.
+        TopologyError: `redis_option`, `encoder_unknown` or `extra_missing`, when it is made; `sink_field_unknown`,
+            when it is opened.
         ConfigError: `redis_refused`, `redis_url` or `secret_missing`, when it is opened.
         StateError: `redis_key_type`, when it is opened.
     """
@@ -93,11 +96,17 @@ class RedisStreamSink(Sink):
         self._stream, self._key_of = stream, key_of(stream)
         self._trim: tuple[Any, ...] = () if maxlen is None else ("MAXLEN", "~", maxlen)
         self._replicas, self._timeout_ms = replicas, int(1000 * seconds_of(who, "timeout", timeout) / 2)
+        self._named = {"stream": fields_in(stream), "fields": self._fields or ()}
         self._is_short = False
 
     def where(self) -> str:
         """The server."""
         return self._server.where
+
+    def open(self, context: TopologyContext) -> None:
+        """Sees that the fields are there, and logs in."""
+        check_fields(f'bolt "{context.component}"', self._named, context.inputs)
+        super().open(context)
 
     def connect(self) -> None:
         """Logs in, and sees whether the stream may be written to."""

@@ -116,7 +116,8 @@ class Layout:
         pieces = _parsed(path)
         root, self.segments = _split(pieces)
         self.root = Path(root)
-        self.is_partitioned = any(piece.field is not None for piece in pieces)
+        self.fields = tuple(dict.fromkeys(piece.field for piece in pieces if piece.field is not None))
+        self.is_partitioned = bool(self.fields)
         self._stem, suffix = _suffix_apart(self.segments[-1])
         self._suffix = suffix + added_suffix
 
