@@ -71,6 +71,13 @@ def test_what_cannot_be_decoded_is_a_dead_letter_and_has_ended(
     assert summary["dead"] == 2
     listed = squall.done("dead", "list", "noted")
     assert f"{topic}/0 at offset 1" in listed.out, listed.out + listed.err
+    shown = squall.done("dead", "show", "noted", "1").out
+    own = ["input: source/__record", f"topic = '{topic}'", "partition = 0", "offset = 1", "key = None"]
+    assert all(one in map(str.strip, shown.splitlines()) for one in [*own, "value = b'no json'"]), shown
+    assert "replayable: no, it is a record that could not be decoded" in shown
+    refused = squall.done("dead", "replay", "noted", "1")
+    assert refused.process.returncode == 1
+    assert "letter 1 cannot be replayed: it is a record that could not be decoded" in refused.err
 
 
 @pytest.mark.parametrize(("first", "expected"), [("latest", [3, 4]), ("earliest", [0, 1, 2, 3, 4])])

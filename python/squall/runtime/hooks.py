@@ -12,12 +12,12 @@ from typing import Any, Protocol
 
 from squall import _core
 from squall.errors import Exhausted, SquallError
-from squall.model.graph import DEAD_LETTERS
+from squall.model.graph import DEAD_LETTERS, UNDECODED
 from squall.runtime import far_failures
 from squall.runtime.build import Built, FarTask, Task
 from squall.runtime.failures import FarError, classify, summary, traceback_text
 from squall.runtime.far_failures import FarInput, Input
-from squall.runtime.letters import Letter
+from squall.runtime.letters import Letter, Undecoded
 
 KEPT_ERRORS = 10
 """Newest errors that are kept of each component."""
@@ -185,6 +185,14 @@ class Hooks:
             self.letters.discard(handle)  # it stays unread in the log
             return
         error: BaseException = letter["error"]
+        record = letter["values"][0] if len(letter["values"]) == 1 else None
+        if isinstance(record, Undecoded):
+            letter = {
+                **letter,
+                **dict.fromkeys(("stream", "spout_stream"), UNDECODED),
+                **dict.fromkeys(("fields", "root_fields"), record.fields),
+                **dict.fromkeys(("values", "root_values"), record.values),
+            }
         self.letters.put(
             handle,
             Letter(

@@ -8,6 +8,21 @@ from typing import Any
 
 from squall.runtime.letter_codec import shown
 
+NOT_DECODED = "it is a record that could not be decoded: have it sent, or read, again when the decoder can"
+"""Why its letter is not replayed: a spout's stream has no such row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Undecoded:
+    """A record of which no row can be made, as the one value of its dead letter: what is known of it, and as what.
+
+    Args:
+        fields: names of its own, whatever the spout's outputs are called.
+    """
+
+    fields: tuple[str, ...]
+    values: tuple[Any, ...]
+
 
 @dataclass(frozen=True, slots=True)
 class Letter:

@@ -18,7 +18,7 @@ from squall.model.graph import UNDECODED, ComponentSpec, StreamId
 from squall.runtime import dead_log
 from squall.runtime.build import Built, FarTask
 from squall.runtime.letter_lines import ACKED, AGAIN, ASKED, OPEN, RUNNING, Change
-from squall.runtime.letters import Letter
+from squall.runtime.letters import NOT_DECODED, Letter
 from squall.runtime.stored import Stored, read
 
 log = logging.getLogger("squall.dead")
@@ -77,7 +77,7 @@ def root_of(stored: Stored, built: Built) -> Root | Refused | None:
 def _not_kept(stored: Stored) -> str | None:
     """Why the letter does not have what its spout emitted."""
     if stored.letter.spout_stream == UNDECODED:
-        return "it is a record that could not be decoded: have it sent again when the decoder can"
+        return NOT_DECODED
     if stored.root_values is None:
         return f'spout "{stored.letter.spout}" replays by itself: the letter only has the message id'
     return None if stored.replayable else "a value is of a type that is kept as text only"

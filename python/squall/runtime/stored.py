@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import msgspec
 
 from squall.errors import Defect, StateError
+from squall.model.graph import UNDECODED
 from squall.runtime.letter_codec import decode, is_known
 from squall.runtime.letter_lines import AGAIN, ASKED, ENDED, OPEN, RUNNING, Change, Run, body_of, was_letter
 from squall.runtime.letters import Letter
@@ -122,8 +123,8 @@ class Stored:
 
     @property
     def replayable(self) -> bool:
-        """Whether all of that is kept."""
-        return (values := self.root_values) is not None and is_known(values)
+        """Whether all of that is kept, and its spout could have emitted it."""
+        return self.letter.spout_stream != UNDECODED and (values := self.root_values) is not None and is_known(values)
 
 
 class LogReader:

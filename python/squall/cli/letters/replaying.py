@@ -18,8 +18,10 @@ from squall.cli.letters.editing import changed_by, changes, edited
 from squall.cli.letters.viewing import as_json, row
 from squall.engines.embedded.runs import usable
 from squall.errors import ConfigError, Defect
+from squall.model.graph import UNDECODED
 from squall.runtime.letter_codec import is_known
 from squall.runtime.letter_lines import ACKED, AGAIN, ASKED, DROPPED, OPEN, RUNNING, Change
+from squall.runtime.letters import NOT_DECODED
 from squall.runtime.stored import Stored
 
 LOOK_EVERY_S = 0.05
@@ -133,6 +135,8 @@ def _unfit(one: Stored, values: dict[int, tuple[Any, ...]]) -> str | None:
     """Why a letter has nothing to emit."""
     if not one.is_readable:
         return UNREADABLE
+    if one.letter.spout_stream == UNDECODED:
+        return NOT_DECODED
     emits = values.get(one.number, one.root_values)
     return None if emits is not None and is_known(emits) else NOT_KEPT
 

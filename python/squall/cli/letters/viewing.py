@@ -14,8 +14,10 @@ import typer
 from squall.cli.letters.choosing import Filter, Letters, state_of
 from squall.cli.view.words import harmless, one_line
 from squall.errors import StateError
+from squall.model.graph import UNDECODED
 from squall.model.masking import HIDDEN, Masker
 from squall.runtime.letter_codec import shown
+from squall.runtime.letters import NOT_DECODED
 from squall.runtime.masked_values import without_secrets
 from squall.runtime.plain_values import plain
 from squall.runtime.stored import Stored
@@ -195,11 +197,17 @@ def show_letter(base: Path, topology: str, number: int, *, reveal: bool, as_line
         f"  input: {letter.source}/{letter.stream}",
         *(f"    {line}" for line in _inputs(stored, masker, " = ")),
         *_root(stored, masker),
-        f"  replayable: {'yes' if stored.replayable else 'no, not all of its values are kept'}",
+        f"  replayable: {_replayable(stored)}",
         f"  error: {letter.error}",
         letter.traceback.rstrip(),
     ]
     typer.echo(harmless("\n".join(lines)))
+
+
+def _replayable(stored: Stored) -> str:
+    if stored.letter.spout_stream == UNDECODED:
+        return f"no, {NOT_DECODED}"
+    return "yes" if stored.replayable else "no, not all of its values are kept"
 
 
 def _tries(count: int) -> str:

@@ -35,6 +35,7 @@ from squall.connectors.kafka.seeking import Target, targets
 from squall.connectors.kafka.stalls import Group, why_without
 from squall.connectors.sending.backoff import Backoff
 from squall.errors import ClusterError, Defect
+from squall.runtime.letters import Undecoded
 
 FETCHED = 1000
 """Most records of one fetch."""
@@ -47,6 +48,8 @@ SETTLE_EVERY_S = 0.05
 UNCOMMITTED_AFTER_S = 10.0
 """For how long commits fail until people are told."""
 NOT_BEGUN = 1 << 62
+RAW = ("topic", "partition", "offset", "key", "value")
+"""What is kept of a record that cannot be decoded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -449,9 +452,9 @@ class Reader:
             "kafka_record_unreadable",
             f"{topic}/{partition} at offset {offset}: {text_of(error)}",
             (),
-            "see how it was written, or give the spout another decoder",
+            "see how it was written, or give the spout another decoder; squall kafka seek has it read again",
         )
-        self._context.dead_letter(*raw, error=ClusterError(defect))
+        self._context.dead_letter(Undecoded(RAW, raw), error=ClusterError(defect))
 
     # -- back-pressure -----------------------------------------------------------------------------------------------
 
