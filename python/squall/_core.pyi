@@ -574,16 +574,16 @@ def page_prefixes(fd: int, spouts: int, /) -> list[int]:
     Out: 0 for spouts that are no generators.
     """
 
-def page_suspects(fd: int, /) -> list[tuple[bool, int]]:
+def page_suspects(fd: int, incarnation: int, /) -> list[tuple[bool, int, tuple[int, int] | None]]:
     """The tuples that the last call on the worker's loop worked on, and calls away from it, by a shared page.
 
-    Out: (whether it was one away from the loop, root).
+    Out: (whether it was one away from the loop, root, with what it began as `page_origin` has it).
     """
 
 def page_origin(fd: int, incarnation: int, root: int, /) -> tuple[int, int] | None:
     """With what a root of this incarnation began, by its page: (number of the spout's task, place of the output).
 
-    None: it is the root of another one.
+    None: it is the root of another one, or its tree has ended and its slot has another tree.
     """
 
 def page_reading(fd: int, /) -> tuple[int, int] | None:

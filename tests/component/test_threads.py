@@ -273,3 +273,26 @@ def test_trees_add_up_when_threads_ack_fail_and_emit() -> None:
         assert counts["emitted"] == counts["acked"] + counts["failed"]
         assert (counts["acked"], counts["dead"]) == (rows, 0)
         assert counts["failed"] > 0
+
+
+def test_a_blocking_spout_that_is_asked_just_now_is_closed_too() -> None:
+    """What is not closed goes on: a consumer stays in its group, and keeps its partitions from the next one."""
+    closed: list[str] = []
+
+    class Waits(Spout):
+        outputs = ("n",)
+        blocking = True
+
+        def next_batch(self, limit: int) -> list[int]:
+            time.sleep(0.1)  # as a client waits for what comes next
+            return []
+
+        def close(self) -> None:
+            closed.append("waits")
+
+    topology = Topology("waiting")
+    topology.spout("waits", Waits)
+    for _ in range(3):
+        with LocalCluster(topology, simulated_time=False) as cluster:
+            cluster.advance(0.05)
+    assert closed == ["waits"] * 3

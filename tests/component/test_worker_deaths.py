@@ -207,6 +207,49 @@ def test_a_tuple_that_kills_its_worker_is_given_up_at_the_third_death(squall: Sq
     assert set(count(squall)) == set(range(2000))
 
 
+BEHIND_A_FAILURE = """
+    def fails(n):
+        if n == 500:
+            raise ValueError("fails before its killer is called")
+
+    def kills(n):
+        if n == 500:
+            os._exit(3)
+
+    topology = Topology("killing")
+    numbers = topology.spout("numbers", lambda: iter(range(1000)), outputs=("n",))
+    topology.bolt("first", fails).shuffle(numbers)
+    topology.bolt("second", kills).shuffle(numbers)
+    topology.bolt("keep", Keep).shuffle(numbers)
+"""
+BEHIND_A_TIMEOUT = """
+    class Killer(Bolt):
+        blocking = True
+
+        def process(self, n: int):
+            if n == 500:
+                time.sleep(1.5)
+                os._exit(3)
+
+    settings = {"topology.message.timeout.secs": 0.5, "topology.max.spout.pending": 50}
+    topology = Topology("killing", settings=settings)
+    numbers = topology.spout("numbers", lambda: iter(range(1000)), outputs=("n",))
+    topology.bolt("killer", Killer, parallelism=2).shuffle(numbers)
+    topology.bolt("keep", Keep).shuffle(numbers)
+"""
+
+
+@pytest.mark.parametrize("topology", [BEHIND_A_FAILURE, BEHIND_A_TIMEOUT], ids=["failure", "timeout"])
+def test_what_is_left_of_a_failed_try_and_kills_its_worker_is_given_up(squall: Squall, topology: str) -> None:
+    """Semantics 9. Its tries are counted in the worker, and die with it: only the deaths are left to end the loop."""
+    run = squall.run(with_keep(squall, topology), "-w", 1)
+    assert run.end() == 0, run.err
+    (letter,) = letters(squall, "killing")
+    assert letter["root"] == {"n": 500}
+    assert set(count(squall)) | {500} == set(range(1000))
+    assert run.summary()["dead"] == 1
+
+
 LOOPING = """
     def numbers(first):
         "Gives the last half of the numbers when its test has done what it wanted to do meanwhile."

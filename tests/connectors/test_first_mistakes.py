@@ -16,9 +16,11 @@ from squall.connectors.sql import SqlLookup, SqlSink, SqlSpout
 from squall.errors import ConfigError, TopologyError
 from squall.testing import LocalCluster
 
-from tests.component.conftest import free_port
+from tests.component.conftest import Squall, free_port, squall, wait_until
 
 from .sql_places import run_until
+
+__all__ = ["squall"]
 
 
 @pytest.mark.parametrize(
@@ -95,3 +97,19 @@ def test_a_database_that_a_spout_cannot_reach_is_told_once_with_what_to_see_to()
     assert f"PostgreSQL at 127.0.0.1:{port}/shop is not available" in told
     assert "source_unavailable" in told
     assert "very-secret" not in told
+
+
+def test_brokers_that_cannot_be_reached_are_told_and_not_by_a_line_for_each_try(squall: Squall) -> None:
+    run = squall.run(f"""
+        from squall import Topology
+        from squall.connectors.kafka import KafkaSpout
+        from squall.connectors.standard import Print
+
+        topology = Topology("away")
+        spout = KafkaSpout("orders", servers="127.0.0.1:{free_port()}", group="away", fields=("value",))
+        topology.bolt("print", Print).shuffle(topology.spout("orders", spout))
+    """)
+    wait_until(lambda: "kafka_unavailable" in run.err, what="word of the brokers")
+    said = [line for line in run.err.splitlines() if "librdkafka" in line]
+    assert 1 <= len(said) <= 2
+    assert "Connection refused" in said[0]

@@ -146,7 +146,7 @@ ORDER = '{"type": "record", "name": "Order", "fields": [{"name": "n", "type": "i
 LATER = '{"type": "record", "name": "Order", "fields": [{"name": "n", "type": "int"}, {"name": "m", "type": "int"}]}'
 
 
-@pytest.mark.parametrize("how", ["killed", "suspended"])
+@pytest.mark.parametrize("how", ["killed", pytest.param("suspended", marks=pytest.mark.servers)])
 def test_a_schema_registry_that_goes_away_is_waited_for(
     squall: Squall, kafka: KafkaAddress, own_registry: Registry, how: str
 ) -> None:

@@ -72,8 +72,14 @@ def test_what_comes_first_after_a_worker_is_started_again_does_not_fail(noted: N
     run = noted.run(f"KafkaSpout({topic!r}, servers=SERVERS, {given})", "-c", "topology.workers=2", parallelism=2)
     noted.wait(1000, run)
     wait_committed(kafka, topic, topic, 1000, 2)
-    wait_until(lambda: run.events("progress") and run.events("progress")[-1]["workers"], what="the workers")
-    os.kill(run.events("progress")[-1]["workers"][0]["pid"], signal.SIGKILL)
+
+    def workers() -> list[int]:
+        told = run.events("progress")
+        return [worker["pid"] for worker in told[-1]["workers"]] if told else []
+
+    wait_until(lambda: len(workers()) == 2, what="the workers")
+    os.kill(killed := workers()[0], signal.SIGKILL)
+    wait_until(lambda: len(workers()) == 2 and killed not in workers(), what="another life")
     for number in range(2):
         feed(kafka, topic, range(500), partition=number)
     noted.wait(2000, run)

@@ -5,6 +5,7 @@
 //! how far the run and each spout had come.
 
 use crate::sys;
+use squall_core::ids::RootId;
 use squall_core::suspects;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -13,15 +14,16 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// What both sides write small things on.
 const PAGE_BYTES: usize = 4096;
-/// Behind it a number for each slot of the ledger: which output of which spout the tree in it began with. Only what was
-/// used takes memory.
+/// Behind it a number for each slot of the ledger: which output of which spout the newest tree in it began with. Only what
+/// was used takes memory.
 const SLOTS: usize = 1 << 20;
 /// Behind those how many outputs of each spout's task have ended; more tasks than any worker has.
 const SPOUTS: usize = 1 << 16;
 const NUMBERS: usize = SLOTS + SPOUTS;
-/// And what calls work on that run away from the loop.
+/// And what calls work on that run away from the loop, and behind those with which outputs that began: such a call may
+/// take so long that its tree has failed, and its slot has another one.
 const AWAY_AT: usize = PAGE_BYTES + NUMBERS * size_of::<u64>();
-const SIZE: usize = AWAY_AT + AWAY * size_of::<u64>();
+const SIZE: usize = AWAY_AT + 2 * AWAY * size_of::<u64>();
 /// Roots of one call that are noted.
 pub const SUSPECTS: usize = 64;
 /// Roots that are noted of all calls which run away from the loop.
@@ -43,6 +45,22 @@ struct Layout {
 
 // What lies behind is the marks' (python/squall/runtime/marks.py).
 const _: () = assert!(size_of::<Layout>() <= 1024);
+
+/// The number of a spout's task, and the place of its output.
+pub type Origin = (u32, u32);
+
+/// An origin in a number, with the root's reuse of its slot, by which the number of a later tree is known. A task whose
+/// number is too large has none.
+#[inline(always)]
+fn packed(root: RootId, (spout, place): Origin) -> u64 {
+    u64::from(spout as u16).wrapping_add(1) << 48 | u64::from(root.reuse() as u16) << 32 | u64::from(place)
+}
+
+/// The origin in a number, if it is this root's.
+fn unpacked(root: RootId, number: u64) -> Option<Origin> {
+    let spout = ((number >> 48) as u32).checked_sub(1)?;
+    ((number >> 32) as u16 == root.reuse() as u16).then_some((spout, number as u32))
+}
 
 /// What became of the roots of all spouts so far; the rest of those emitted is pending.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -148,30 +166,41 @@ impl Page {
     }
 
     /// User code reads a record from which outputs of this origin will come, by spout's task and place; None: it has.
-    pub fn reads(&self, origin: Option<(u32, u32)>) {
+    pub fn reads(&self, origin: Option<Origin>) {
         let number = origin.map_or(0, |(spout, place)| (u64::from(spout) + 1) << 32 | u64::from(place));
         self.layout().reading.store(number, Ordering::Relaxed);
     }
 
     /// The origin of the record that user code reads.
-    pub fn reading(&self) -> Option<(u32, u32)> {
+    pub fn reading(&self) -> Option<Origin> {
         let number = self.layout().reading.load(Ordering::Relaxed);
         Some(((number >> 32).checked_sub(1)? as u32, number as u32))
     }
 
-    fn away(&self) -> &[AtomicU64] {
+    /// What calls away from the loop work on, and with which outputs it began.
+    fn away(&self) -> (&[AtomicU64], &[AtomicU64]) {
         // SAFETY: the mapping has so many places there, all zero at first, and lives as long as `self`.
-        unsafe { std::slice::from_raw_parts(self.0.0.cast::<u8>().add(AWAY_AT).cast::<AtomicU64>(), AWAY) }
+        unsafe { std::slice::from_raw_parts(self.0.0.cast::<u8>().add(AWAY_AT).cast::<AtomicU64>(), 2 * AWAY) }
+            .split_at(AWAY)
     }
 
-    /// A call away from the loop works on a tuple of this root, which has a place, less than [`AWAY`]; 0: no more.
-    pub fn work_away(&self, place: usize, root: u64) {
-        self.away()[place].store(root, Ordering::Relaxed);
+    /// A call away from the loop works on a tuple of this root, which has a place, less than [`AWAY`]; none: no more.
+    pub fn work_away(&self, place: usize, root: RootId) {
+        let (roots, origins) = self.away();
+        origins[place].store(self.origin(root.slot()).load(Ordering::Relaxed), Ordering::Relaxed);
+        roots[place].store(root.0, Ordering::Relaxed);
     }
 
-    /// The roots that calls work on away from the loop, each once.
-    pub fn suspects_away(&self) -> Vec<u64> {
-        suspects::each_once(self.away().iter().map(|place| place.load(Ordering::Relaxed)).filter(|root| *root != 0))
+    /// The roots that calls work on away from the loop, each once, and with which outputs they began if they are of the
+    /// worker's own spouts.
+    pub fn suspects_away(&self) -> Vec<(RootId, Option<Origin>)> {
+        let (roots, origins) = self.away();
+        let roots: Vec<u64> = roots.iter().map(|place| place.load(Ordering::Relaxed)).collect();
+        let with_origin = |root: u64| {
+            let at = roots.iter().position(|other| *other == root).expect("it is there");
+            (RootId(root), unpacked(RootId(root), origins[at].load(Ordering::Relaxed)))
+        };
+        suspects::each_once(roots.iter().copied().filter(|root| *root != 0)).into_iter().map(with_origin).collect()
     }
 
     #[inline(always)]
@@ -191,21 +220,17 @@ impl Page {
         unsafe { &*self.0.0.cast::<u8>().add(PAGE_BYTES).cast::<AtomicU64>().add(at) }
     }
 
-    /// The tree in this slot of the ledger begins with an output of a spout's task, by its place in their order.
+    /// The tree of this root begins with this output; none: with one that has no place.
     #[inline(always)]
-    pub fn set_origin(&self, slot: u32, spout: u32, place: u32) {
-        self.origin(slot).store(u64::from(spout) << 32 | u64::from(place), Ordering::Relaxed);
+    pub fn set_origin(&self, root: RootId, origin: Option<Origin>) {
+        let number = origin.map_or(0, |origin| packed(root, origin));
+        self.origin(root.slot()).store(number, Ordering::Relaxed);
     }
 
-    /// The tree in this slot has failed: no death is held against what it began with.
-    pub fn forget_origin(&self, slot: u32) {
-        self.set_origin(slot, u32::MAX, 0); // no task has that number
-    }
-
-    /// Which output of which spout's task the tree in this slot began with.
-    pub fn origin_of(&self, slot: u32) -> (u32, u32) {
-        let origin = self.origin(slot).load(Ordering::Relaxed);
-        ((origin >> 32) as u32, origin as u32)
+    /// Which output the tree of a root of the worker's own spouts begins with, or began with before it ended; none: its
+    /// slot has another tree since.
+    pub fn origin_of(&self, root: RootId) -> Option<Origin> {
+        unpacked(root, self.origin(root.slot()).load(Ordering::Relaxed))
     }
 
     /// So many outputs of a spout's task have ended with all before them.
@@ -262,6 +287,7 @@ impl Page {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use squall_core::ids::Incarnation;
 
     #[test]
     fn what_one_mapping_writes_the_other_reads() {
@@ -293,13 +319,17 @@ mod tests {
     fn what_is_worked_on_away_from_the_loop_is_noted_until_it_ends() {
         let (page, fd) = Page::create().unwrap();
         let theirs = Page::open(fd).unwrap();
-        theirs.work_away(0, 7);
-        theirs.work_away(1, 7);
-        theirs.work_away(AWAY - 1, u64::MAX);
-        assert_eq!(page.suspects_away(), [7, u64::MAX]);
-        (0..2).for_each(|place| theirs.work_away(place, 0));
-        assert_eq!(page.suspects_away(), [u64::MAX]);
-        assert_eq!(page.origin_of(SLOTS as u32 - 1), (0, 0));
+        let (one, later) = (RootId::new(Incarnation(1), 1, 7), RootId::new(Incarnation(1), 2, 7));
+        theirs.set_origin(one, Some((0, 9)));
+        theirs.work_away(0, one);
+        theirs.work_away(1, one);
+        theirs.set_origin(later, Some((0, 10)));
+        theirs.work_away(AWAY - 1, later);
+        let (one, later) = ((one, Some((0, 9))), (later, Some((0, 10))));
+        assert_eq!(page.suspects_away(), [one, later], "with what the slot had when the call began");
+        (0..2).for_each(|place| theirs.work_away(place, RootId::NONE));
+        assert_eq!(page.suspects_away(), [later]);
+        assert_eq!(page.origin_of(RootId::new(Incarnation(1), 0, SLOTS as u32 - 1)), None);
     }
 
     #[test]
@@ -312,28 +342,26 @@ mod tests {
         assert_eq!(page.reading(), None);
     }
 
-    #[test]
-    fn origins_are_by_slot() {
-        let (page, fd) = Page::create().unwrap();
-        Page::open(fd).unwrap().set_origin(SLOTS as u32 - 1, 3, u32::MAX);
-        assert_eq!((page.origin_of(SLOTS as u32 - 1), page.origin_of(0)), ((3, u32::MAX), (0, 0)));
-    }
-
     // semantics 9
     #[test]
-    fn a_tree_that_failed_has_no_origin_that_a_death_is_held_against() {
+    fn an_origin_is_of_the_newest_tree_in_its_slot() {
         let (page, fd) = Page::create().unwrap();
         let theirs = Page::open(fd).unwrap();
-        [(5, 9), (6, 10)].into_iter().for_each(|(slot, place)| theirs.set_origin(slot, 2, place));
-        theirs.forget_origin(5);
-        assert_eq!((page.origin_of(5), page.origin_of(6)), ((u32::MAX, 0), (2, 10)));
+        let [root, next] = [4, 5].map(|reuse| RootId::new(Incarnation(1), reuse, SLOTS as u32 - 1));
+        theirs.set_origin(root, Some((u32::from(u16::MAX) - 1, u32::MAX)));
+        let origins = (page.origin_of(root), page.origin_of(next));
+        assert_eq!(origins, (Some((u32::from(u16::MAX) - 1, u32::MAX)), None));
+        theirs.set_origin(next, Some((0, 0)));
+        assert_eq!((page.origin_of(root), page.origin_of(next)), (None, Some((0, 0))));
+        theirs.set_origin(root, None);
+        assert_eq!(page.origin_of(root), None);
     }
 
     #[test]
     fn prefixes_are_by_spout_however_many_there_are() {
         let (page, fd) = Page::create().unwrap();
         let theirs = Page::open(fd).unwrap();
-        theirs.set_origin(SLOTS as u32 - 1, 7, 7);
+        theirs.set_origin(RootId::new(Incarnation(1), 7, SLOTS as u32 - 1), Some((7, 7)));
         (0..1000).for_each(|spout| theirs.set_prefix(spout, spout as u64 + 1));
         assert_eq!(page.prefixes(1002), (1..=1000).chain([0, 0]).collect::<Vec<_>>());
     }

@@ -71,7 +71,7 @@ impl Core {
             let mut places = Vec::with_capacity(inputs.len().min(SUSPECTS));
             let mut note = |root: RootId| {
                 if let Some(place) = free.pop() {
-                    page.work_away(place.into(), root.0);
+                    page.work_away(place.into(), root);
                     places.push(place);
                 }
             };
@@ -88,7 +88,7 @@ impl Core {
     /// The code of a call has returned: it works no more on what is noted at these places.
     pub fn call_returned(&self, places: Vec<u16>) {
         if let Some(page) = &self.page {
-            places.iter().for_each(|place| page.work_away((*place).into(), 0));
+            places.iter().for_each(|place| page.work_away((*place).into(), RootId::NONE));
             self.away.free.with(|free| free.extend(places));
         }
     }

@@ -48,7 +48,7 @@ use pyo3::exceptions::PyImportError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use squall_core::ids::RootId;
-use squall_net::page::Page;
+use squall_net::page::{Origin, Page};
 use std::os::fd::{BorrowedFd, IntoRawFd};
 
 /// A new page shared by parent and worker: its file descriptor.
@@ -71,23 +71,23 @@ fn page_read(fd: i32) -> PyResult<(u32, u64)> {
     Ok((page.component(), page.calls()))
 }
 
-/// Number of a spout's task, and place of its output.
-type Origin = (u32, u32);
-
-/// (whether a call away from the loop did, root) of the tuples that calls worked on, by a shared page: the loop's last
-/// call, and those away from it.
+/// (whether a call away from the loop did, root, its origin if it is of this incarnation) of the tuples that calls worked
+/// on, by a shared page: the loop's last call, and those away from it.
 #[pyfunction]
-fn page_suspects(fd: i32) -> PyResult<Vec<(bool, u64)>> {
+fn page_suspects(fd: i32, incarnation: u16) -> PyResult<Vec<(bool, u64, Option<Origin>)>> {
     let page = page_of(fd)?;
-    let on_loop = page.suspects().into_iter().map(|root| (false, root));
-    Ok(on_loop.chain(page.suspects_away().into_iter().map(|root| (true, root))).collect())
+    let own = |root: RootId, origin: Option<Origin>| origin.filter(|_| root.incarnation().0 == incarnation);
+    let on_loop = page.suspects().into_iter().map(RootId);
+    let on_loop = on_loop.map(|root| (false, root.0, own(root, page.origin_of(root))));
+    let away = page.suspects_away().into_iter().map(|(root, origin)| (true, root.0, own(root, origin)));
+    Ok(on_loop.chain(away).collect())
 }
 
 /// The origin of a root of this incarnation, by its shared page; none of another one's root.
 #[pyfunction]
 fn page_origin(fd: i32, incarnation: u16, root: u64) -> PyResult<Option<Origin>> {
     let (page, root) = (page_of(fd)?, RootId(root));
-    Ok((root.incarnation().0 == incarnation).then(|| page.origin_of(root.slot())))
+    Ok(if root.incarnation().0 == incarnation { page.origin_of(root) } else { None })
 }
 
 /// The origin of the record that user code was reading, if it was.

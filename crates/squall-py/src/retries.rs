@@ -35,9 +35,6 @@ impl Core {
     #[cold]
     pub fn fail_root(&self, py: Python<'_>, root: RootId, failure: &Failure) {
         let Some(mut pending) = self.ledger.with(|ledger| ledger.fail(root)) else { return };
-        if let Some(page) = &self.page {
-            page.forget_origin(root.slot()); // what is left of the try may yet be called with what kills
-        }
         let spout = self.task(pending.spout);
         let state = spout.spout();
         state.pending.set(state.pending.get() - 1);

@@ -191,10 +191,7 @@ impl Task {
     fn note_origin(&self, root: RootId, place: u32) {
         if let Some(page) = &self.core().page {
             let state = self.spout();
-            match state.origin(place) {
-                Some(origin) => page.set_origin(root.slot(), state.number.get(), origin),
-                None => page.forget_origin(root.slot()),
-            }
+            page.set_origin(root, state.origin(place).map(|origin| (state.number.get(), origin)));
         }
     }
 

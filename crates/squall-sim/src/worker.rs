@@ -106,6 +106,8 @@ pub struct Worker {
     /// Which life it is.
     pub life: Incarnation,
     acker: Acker<Entry>,
+    /// What each root began with: a call may take what is left of a try that has failed.
+    began: BTreeMap<RootId, Message>,
     bundles: Bundles,
     ids: EdgeIds,
     peers: Vec<Peer>,
@@ -150,6 +152,7 @@ impl Worker {
             place,
             life,
             acker: Acker::new(life, host.mutant),
+            began: BTreeMap::new(),
             bundles: Bundles::default(),
             ids: EdgeIds::new(seed),
             peers: (0..places).map(|_| Peer::new(&tasks, host.plan.window)).collect(),

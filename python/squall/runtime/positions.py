@@ -22,7 +22,7 @@ from squall.runtime.build import Built, Task
 log = logging.getLogger("squall.worker")
 FIRST_ASK_S, ASK_EVERY_S = 0.05, 1.0
 """A life asks for them soon after its begin, then at twice the time each, up to once a second. So also lives that end
-early get on: each replays at most about half of what the one before did."""
+early get on: each leaves about half of what it did to the next one, not all."""
 STORED_WITHIN_S = 10.0
 """A position whose storing was not heard of for so long is sent again."""
 LAST_WITHIN_S = 5.0
@@ -154,8 +154,8 @@ class Positions:
         self._built.worker.after(tracked.task.index, delay_s, self._ask_again, (delay_s, tracked))
 
     def _ask_again(self, delay_s: float, tracked: _Tracked) -> None:
+        self._ask_after(min(2 * delay_s, ASK_EVERY_S), tracked)  # first, whatever the spout raises
         self._ask(tracked)
-        self._ask_after(min(2 * delay_s, ASK_EVERY_S), tracked)
 
     def _ask(self, tracked: _Tracked) -> None:
         with self._changed:

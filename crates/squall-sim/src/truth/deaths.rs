@@ -1,6 +1,6 @@
 //! On whose tuples workers died, and what is known of it where these are emitted.
 
-use super::{Standing, Truth, Try, TupleId};
+use super::{Standing, Truth, Try, TryState, TupleId};
 use crate::law::Law;
 use crate::truth::Message;
 use squall_core::ids::Incarnation;
@@ -15,6 +15,9 @@ pub(super) struct Deaths {
     real: Lives,
     /// Those that chance was to blame for, not a tuple.
     by_chance: BTreeSet<Incarnation>,
+    /// Of each record those that died on what was left of a try of it that had failed. Nobody knows any more that such a
+    /// tuple was to run alone, so what shared its call may be to blame.
+    left_over: Lives,
     /// Those that the parent will tell the next life of the spout's worker of.
     noted: Lives,
     /// Those that the life which emits the message was told of when it began.
@@ -40,9 +43,12 @@ impl Deaths {
 impl Truth {
     /// A life ended while a call worked on these tuples.
     pub fn died_on(&mut self, life: Incarnation, tuples: &[TupleId], by_chance: bool) {
-        let messages: Vec<Message> = tuples.iter().flat_map(|tuple| self.messages_of(*tuple)).collect();
-        for message in messages {
+        for of in tuples.iter().flat_map(|tuple| &self.tuples[*tuple as usize].tries) {
+            let TryState { message, standing, .. } = &self.tries[*of];
             self.deaths.real.entry(message.origin()).or_default().insert(life);
+            if *standing != Standing::Open {
+                self.deaths.left_over.entry(message.origin()).or_default().insert(life);
+            }
         }
         if by_chance {
             self.deaths.by_chance.insert(life);
@@ -90,13 +96,15 @@ impl Truth {
         }
     }
 
-    /// A message was given up because of deaths. `may_be_blamed`: for those that chance had no part in.
+    /// A message was given up because of deaths. `may_be_blamed`: for those that neither chance nor what was left of other
+    /// tries had a part in.
     pub(super) fn given_up_for_deaths(&mut self, message: Message, may_be_blamed: bool) {
         let lives = self.deaths.real.get(&message.origin()).cloned().unwrap_or_default();
         if lives.len() < usize::from(DEAD_FROM) {
             self.broken(Law::KillersAreGivenUp, || format!("{message:?} was given up after {} deaths", lives.len()));
         }
-        if !may_be_blamed && lives.is_disjoint(&self.deaths.by_chance) {
+        let left_over = self.deaths.left_over.get(&message.origin()).cloned().unwrap_or_default();
+        if !may_be_blamed && lives.is_disjoint(&self.deaths.by_chance) && lives.is_disjoint(&left_over) {
             self.broken(Law::KillersAreGivenUp, || format!("{message:?} was given up and kills nobody"));
         }
     }

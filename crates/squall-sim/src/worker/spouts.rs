@@ -149,6 +149,7 @@ impl Worker {
         let of = host.truth.opened(retry.message, retry.chain, self.life);
         let entry = Entry { spout: at, of, opened_ns: host.now_ns, retry };
         let root = self.acker.open(entry).expect("far fewer trees than slots");
+        self.began.insert(root, retry.message.origin());
         if retry.suspicions >= DEAD_FROM {
             return self.give_up(host, root, Because::Deaths, ends::BY_DEATHS);
         }

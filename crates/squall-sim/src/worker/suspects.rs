@@ -55,8 +55,8 @@ impl Worker {
         }
     }
 
-    /// What a root of this life that is open began with, as the parent can read it.
+    /// What a root of this life began with, whether it is still open or not, as the parent can read it.
     pub fn origin(&self, root: RootId) -> Option<Message> {
-        self.acker.entry(root).map(|entry| entry.retry.message.origin())
+        self.began.get(&root).copied()
     }
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,32 @@ from squall.connectors.secrets import resolved
 from squall.errors import ConfigError, Defect, TopologyError, repr_of
 
 log = logging.getLogger("squall.connectors.kafka")
+clients_log = logging.getLogger("squall.connectors.kafka.librdkafka")
+SAME_AGAIN_S = 60.0
+
+
+class Once(logging.Filter):
+    """Lets the same line pass once a minute: while a broker is away librdkafka writes it with each try.
+
+    Bound: 100 lines are remembered.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._passed_s: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the line is new."""
+        line, now_s = record.getMessage().partition(" (after ")[0], time.monotonic()
+        if now_s - self._passed_s.get(line, -SAME_AGAIN_S) < SAME_AGAIN_S:
+            return False
+        if len(self._passed_s) >= 100:
+            self._passed_s.clear()
+        self._passed_s[line] = now_s
+        return True
+
+
+clients_log.addFilter(Once())
 HIDDEN = "***"
 SECRET_WORDS = ("password", "secret", "token", "jaas", ".key.pem", "oauthbearer.config")
 
@@ -53,7 +80,7 @@ class Access:
             **texts,
             "bootstrap.servers": self.servers,
             "error_cb": on_error,
-            "logger": log,
+            "logger": clients_log,
             "client.id": self.options.get("client.id", "squall"),
         }
 
@@ -147,7 +174,7 @@ class Contact:
 
 def unavailable(where: str, because: str) -> Defect:
     """No broker can be reached for now."""
-    fix = "nothing is lost: it goes on when one is back; see that it runs and that its address is right"
+    fix = "nothing is lost: it goes on when one is back; see that it runs, its address, and security.protocol"
     return Defect("kafka_unavailable", f"{where} is not available", (("because", because),), fix)
 
 

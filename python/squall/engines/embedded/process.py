@@ -82,17 +82,17 @@ class Process(ABC):
         """
         return _core.page_prefixes(self.page, spouts)
 
-    def suspects(self) -> list[tuple[bool, int]]:
+    def suspects(self, incarnation: int, /) -> list[tuple[bool, int, tuple[int, int] | None]]:
         """The tuples that its loop's last call worked on, and those of the calls away from it; they outlive it.
 
-        Out: (whether it was a call away from the loop, root).
+        Out: (whether it was a call away from the loop, root, with what that began, as `origin` has it).
         """
-        return _core.page_suspects(self.page)
+        return _core.page_suspects(self.page, incarnation)
 
     def origin(self, incarnation: int, root: int) -> tuple[int, int] | None:
         """With what a root of this life of it began: (number of the spout's task, place of the output); it outlives it.
 
-        None: it is the root of another life, or worker.
+        None: it is the root of another life, or worker; its tree has ended, and others after it.
         """
         return _core.page_origin(self.page, incarnation, root)
 

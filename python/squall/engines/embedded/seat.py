@@ -159,7 +159,7 @@ class Seat:
             process.prefixes(spouts),
             self._raised or (self._components[number - 1] if number else None),
             self._raised is not None,
-            [(is_away, root, process.origin(self.incarnation, root)) for is_away, root in process.suspects()],
+            process.suspects(self.incarnation),
             process.reading(),
         )
         process.close()

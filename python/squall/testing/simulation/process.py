@@ -114,9 +114,9 @@ class SimulatedProcess(Process):
                 prefixes[place] = self.life.worker.ended_prefix(task.index) or 0
         return prefixes
 
-    def suspects(self) -> list[tuple[bool, int]]:
+    def suspects(self, incarnation: int, /) -> list[tuple[bool, int, tuple[int, int] | None]]:
         """See `Process`. A death by chance is held against no tuple: three would make a dead letter of a good one."""
-        return super().suspects() if self._is_by_itself else []
+        return super().suspects(incarnation) if self._is_by_itself else []
 
     def figures(self) -> dict[str, Any]:
         """The operating system knows nothing of it."""
