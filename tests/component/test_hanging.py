@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -357,5 +359,89 @@ def test_overlong_command_is_refused_and_harms_nobody(squall: Squall) -> None:
             client.sendall(line + b"\n")
             assert b"more than 65536 bytes" in client.recv(1000)
     assert squall.done("log-level", "idle", "mine=DEBUG").process.returncode == 0
+    run.interrupt()
+    assert run.end() == 0
+
+
+AWAY = """
+    import time
+    from squall import Bolt, Topology
+    from squall.api.waiting import Waits
+
+    def rows():
+        yield 0
+        while True:  # each poll is a call of the loop
+            yield None
+
+    class Wait(Waits, Bolt):
+        blocking = True
+
+        def process(self, n: int):
+            time.sleep(1000)
+
+        def waits_for(self):
+            return "a table"
+
+    class Hang(Bolt):
+        blocking = True
+
+        def process(self, n: int):
+            time.sleep(1000)
+
+    class HangOnLoop(Bolt):
+        def process(self, n: int):
+            while True:
+                pass
+
+    limits = {{"topology.stuck.secs": 0.3, "topology.stuck.restart": True, "topology.message.timeout.secs": 0.5}}
+    topology = Topology("hanging", settings=limits)
+    numbers = topology.spout("one", rows, outputs=("n",))
+    topology.bolt("wait", Wait).shuffle(numbers)
+    topology.bolt("hang", {kind}).shuffle(numbers)
+"""
+
+
+@pytest.mark.parametrize("kind", ["Hang", "HangOnLoop"])
+def test_worker_is_ended_for_the_call_that_hangs_not_for_one_that_waits(squall: Squall, kind: str) -> None:
+    """Semantics 16. While the loop goes on, and while it does not; in the same worker another call waits."""
+    run = squall.run(AWAY.format(kind=kind))
+    wait_until(run.lost, what="the end of the worker")
+    assert run.lost()[0]["code"] == "call_hangs"
+    assert '"hang"' in run.lost()[0]["cause"]
+
+    def told() -> set[tuple[str, str]]:
+        return {(stuck["component"], stuck["waits_for"]) for stuck in run.events("stuck")}
+
+    wait_until(lambda: told() == {("hang", ""), ("wait", "a table")}, what="both calls")
+    run.process.kill()
+
+
+def test_call_that_returned_on_a_loop_that_is_idle_since_costs_no_worker(squall: Squall) -> None:
+    """Semantics 16. It is alone in its worker, and none follows for several times as long as one may take."""
+    run = squall.run(
+        """
+        import time
+        from squall import Topology
+        from squall.connectors.tcp import TcpSpout
+
+        def slow(line):
+            end_s = time.monotonic() + 0.8
+            while time.monotonic() < end_s:
+                pass
+
+        limits = {"topology.stuck.secs": 0.3, "topology.stuck.restart": True, "topology.message.timeout.secs": 0.5}
+        topology = Topology("idle", settings=limits)
+        topology.bolt("slow", slow, retries=0).shuffle(topology.spout("lines", TcpSpout.listen("127.0.0.1:0")))
+        """,
+        "-w",
+        2,
+    )
+    host, _, port = run.event("started")["listening"]["lines"].rpartition(":")
+    with socket.create_connection((host, int(port))) as client:
+        client.sendall(b"a\n")
+        run.event("stuck")
+        idle_until_s = time.monotonic() + 3
+        wait_until(lambda: time.monotonic() > idle_until_s, what="some time")
+    assert run.lost() == []
     run.interrupt()
     assert run.end() == 0

@@ -14,7 +14,7 @@ from servers import PostgresqlAddress, fresh
 from squall import Topology
 from squall.connectors.contract import Transactional
 from squall.connectors.sql import SqlSink
-from squall.errors import ConfigError, SquallError
+from squall.errors import ConfigError, DeadLetter, SquallError
 from squall.testing import LocalCluster
 
 from .sql_places import DATABASES, Place, place_of, run_until, send, through
@@ -235,16 +235,16 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
 # -- exactly once ------------------------------------------------------------------------------------------------------
 
 
-def opened(place: Place, table: str, **options: Any) -> Any:
+def opened(place: Place, table: str, fields: Any = FIELDS, **options: Any) -> Any:
     """A cluster whose task `sql` is a sink that a test drives itself."""
-    return through(SqlSink(place.url, table, **options), [], FIELDS, table)
+    return through(SqlSink(place.url, table, **options), [], fields, table)
 
 
 class Rows:
     """Rows as a sink gets them."""
 
-    def __init__(self, *values: Any) -> None:
-        self.fields, self.values = tuple(FIELDS), values
+    def __init__(self, *values: Any, fields: Any = FIELDS) -> None:
+        self.fields, self.values = tuple(fields), values
 
 
 def test_staged_rows_are_seen_when_their_epoch_is_committed_and_once(place: Place) -> None:
@@ -294,3 +294,15 @@ def test_an_epoch_with_a_row_that_is_refused_is_not_committed_at_all(place: Plac
             sink.commit(1, staged)
         assert sink.committed() == 0
         assert place.rows(f"SELECT id FROM {table}") == []
+
+
+def test_a_value_of_a_secret_field_of_an_epoch_is_not_in_the_databases_words(postgres: Place) -> None:
+    fields = ("id", "api_key")
+    table = postgres.table("id INTEGER, api_key INTEGER")
+    with opened(postgres, table, fields) as cluster:
+        sink = cluster.task("sql", SqlSink)
+        sink.stage([Rows(1, "7", fields=fields), Rows(2, "hush-7", fields=fields)])
+        with pytest.raises(DeadLetter, match="invalid input syntax") as caught:
+            sink.commit(1, sink.prepare(1))
+    assert "hush" not in str(caught.value)
+    assert "***" in str(caught.value)

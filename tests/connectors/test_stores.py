@@ -20,6 +20,7 @@ from squall import Bolt, Topology
 from squall.connectors.contract import Unavailable
 from squall.connectors.files import Csv, FileSink, FileSpout, JsonLines, Parquet, Rotation
 from squall.connectors.files.reading.remote import Objects
+from squall.connectors.files.store_sink import StoreFileSink
 from squall.connectors.files.stores import Store, check_one_store, without_login
 from squall.errors import ConfigError, StateError, TopologyError
 from squall.runtime.failures import traceback_text
@@ -230,6 +231,38 @@ def test_killed_worker_leaves_no_half_file_and_its_rows_come_again(s3: S3Address
     assert run.end(60) == 0
     assert set(place.read().split()) == {b"%d" % n for n in range(6000)}
     assert all(len(place.fs.cat_file(f"{place.path}/{name}").split()) == 1000 for name in place.names()[:-2])
+
+
+def test_a_call_waits_for_the_store_while_that_is_asked_and_not_while_it_encodes(
+    s3: S3Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Semantics 16. When it opens, and for each file; what is left by an exception waits no more."""
+    said = list[tuple[str, str]]()
+    sinks = list[StoreFileSink]()
+
+    def spy(name: str) -> None:
+        original = getattr(StoreFileSink, name)
+
+        def spied(self: StoreFileSink, *args: Any) -> Any:
+            said.append((name, self.waits_for()))
+            sinks.append(self)
+            return original(self, *args)
+
+        monkeypatch.setattr(StoreFileSink, name, spied)
+
+    for name in ("_check", "_add", "_sealed", "_upload"):
+        spy(name)
+    place = s3_place(s3)
+    sink = FileSink(f"{place.address}/part.txt.gz", rotate=Rotation(rows=1000), storage=place.storage)
+    with writing(sink) as cluster:
+        run_until(cluster, lambda: len(cluster.acked("rows")) == 1000, "all rows")
+    asks = {"_check": place.address, "_add": "", "_sealed": "", "_upload": place.address}
+    assert set(said) == set(asks.items())
+    assert sinks[-1].waits_for() == ""
+    with pytest.raises(ConfigError, match="file_store_refused"):
+        writing(FileSink("s3://no-such-bucket/part.txt", storage=place.storage)).__enter__()
+    assert said[-1] == ("_check", "s3://no-such-bucket")
+    assert sinks[-1].waits_for() == ""
 
 
 # -- faults ------------------------------------------------------------------------------------------------------------

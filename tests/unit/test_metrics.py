@@ -165,7 +165,7 @@ def test_before_a_run_has_said_its_name_there_are_no_figures() -> None:
 
 
 def test_the_end_of_a_run_is_its_last_reading() -> None:
-    newest = Newest(lambda: ("count", 12.5))
+    newest = Newest(lambda: {"count": 12.5, "save": 3.0})
     newest.take({"event": "started", "topology": "shop", "at_epoch_ms": 0})
     newest.take(event({"count": {"acked": 3}}))
     newest.take({"event": "summary", **{**event({"count": {"acked": 5}}), "event": "summary"}})
@@ -173,6 +173,7 @@ def test_the_end_of_a_run_is_its_last_reading() -> None:
     assert value(found, "squall_component_acked_total", component="count") == 5
     assert value(found, "squall_up") == 0
     assert value(found, "squall_stuck_seconds", component="count") == 12.5
+    assert value(found, "squall_stuck_seconds", component="save") == 3
 
 
 @pytest.mark.parametrize(

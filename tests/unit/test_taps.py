@@ -249,7 +249,7 @@ def test_lines_of_a_tap_go_to_who_asked_and_the_end_is_told(relay: Relay) -> Non
 
 def test_who_looks_is_told_of_a_call_that_does_not_return(relay: Relay) -> None:
     relay.open()
-    relay.control.tell_stuck(Stuck(1, "count", 7, since_s=2.0, waits_for="a table"), 12.04)
+    relay.control.tell_stuck(Stuck(1, "count", since_s=2.0, call=7, waits_for="a table"), 12.04)
     relay.control.end()
     with relay.client.makefile() as lines:
         told = {"component": "count", "running_s": 10.0, "waits_for": "a table"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -27,9 +28,13 @@ class Somewhere:
 
     call: int = 0
     ends: bool = False
+    what: str = ""
 
     def running(self) -> int:
         return self.call
+
+    def waits_for(self) -> str:
+        return self.what
 
     def stuck(self) -> Stuck:
         if self.ends:
@@ -40,11 +45,31 @@ class Somewhere:
 def looks(place: Somewhere, calls: list[tuple[float, int]]) -> list[tuple[float, float]]:
     """(when, how long it was running) for each report; `calls` are (second of the look, number of the call)."""
     clock, told = Clock(), list[tuple[float, float]]()
-    watch = Watch(3.0, lambda _stuck, running_s: told.append((clock.now_s, running_s)), clock)
+    watch = Watch(3.0, lambda call: told.append((clock.now_s, call.running_s)), lambda _place: None, clock)
     watch.add(place)
     for clock.now_s, place.call in calls:
         watch.look()
     return told
+
+
+def told_of(calls: Sequence[tuple[float, int, str]]) -> list[tuple[float, str | None]]:
+    """(when, what it waits for; None: it is over) for each report of the second of two places.
+
+    `calls` are (second of the look, number of the call, what it waits for).
+    """
+    clock, place, told = Clock(), Somewhere(), list[tuple[int, float, str | None]]()
+    watch = Watch(
+        3.0,
+        lambda call: told.append((call.place, clock.now_s, call.waits_for)),
+        lambda number: told.append((number, clock.now_s, None)),
+        clock,
+    )
+    watch.add(Somewhere())
+    watch.add(place)
+    for clock.now_s, place.call, place.what in calls:
+        watch.look()
+    assert {number for number, _, _ in told} <= {2}
+    return [(at_s, what) for _, at_s, what in told]
 
 
 def test_call_is_reported_once() -> None:
@@ -56,6 +81,23 @@ def test_call_is_reported_once() -> None:
 def test_calls_that_return_and_places_without_calls_are_never_stuck() -> None:
     assert looks(Somewhere(), [(0, 1), (4, 2), (8, 3)]) == []
     assert looks(Somewhere(), [(0, 0), (4, 0), (8, 0)]) == []
+
+
+def test_end_of_a_call_that_was_told_of_is_told_and_that_of_no_other() -> None:
+    assert told_of([(0, 1, ""), (3, 1, ""), (4, 1, ""), (5, 0, ""), (6, 0, "")]) == [(3, ""), (5, None)]
+    assert told_of([(0, 1, ""), (3, 1, ""), (4, 2, ""), (6, 3, "")]) == [(3, ""), (4, None)]
+    assert told_of([(0, 1, ""), (2, 0, ""), (3, 2, ""), (5, 0, "")]) == []
+
+
+def test_call_that_begins_to_wait_is_told_anew_when_it_has_waited_for_too_long() -> None:
+    """It computed for too long first: a file is compressed before it is uploaded."""
+    looks = [(0, 1, ""), (3, 1, ""), (4, 1, "a store"), (6, 1, "a store"), (7, 1, "a store"), (8, 1, "a store")]
+    assert told_of(looks) == [(3, ""), (4, None), (7, "a store")]
+
+
+def test_call_that_hangs_after_it_waited_is_timed_from_the_end_of_the_wait() -> None:
+    looks = [(0, 1, "a store"), (100, 1, "a store"), (101, 1, ""), (103, 1, ""), (104, 1, ""), (105, 1, "")]
+    assert told_of(looks) == [(100, "a store"), (101, None), (104, "")]
 
 
 def test_call_that_ends_while_its_stack_is_taken_is_not_reported() -> None:
@@ -127,14 +169,14 @@ class Remote(Waits):
         return self.what
 
     def open(self, life: Life) -> str:
-        return life.stuck().waits_for
+        return life.waits_for()
 
 
 @pytest.mark.parametrize(("what", "told"), [("a table", "a table"), ("", ""), (ValueError("not opened"), "")])
 def test_what_a_call_says_it_waits_for_is_told_with_it(what: str | Exception, told: str) -> None:
     """Semantics 16. On a thread of its own, and when it is opened."""
     remote, life = Remote(what), Life()
-    assert Place("save", instance=remote).stuck().waits_for == told
+    assert Place("save", instance=remote).waits_for() == told
     with life.of("save"):
         assert life.run(remote.open, life) == told
-        assert life.run(lambda: life.stuck().waits_for) == ""
+        assert life.run(lambda: life.waits_for()) == ""

@@ -8,5 +8,8 @@ class Waits:
     hangs, and no worker is ended for it (`topology.stuck.restart`)."""
 
     def waits_for(self) -> str:
-        """The other system that the call which runs waits for, without secrets; empty: none. Any thread."""
+        """The other system that the call which runs waits for, without secrets; empty: none.
+
+        Asked about once a second while a call runs, on any thread: it says what is, and does nothing.
+        """
         raise NotImplementedError

@@ -52,7 +52,7 @@ class Tapped:
         self.has_ended = False
         """Whether the run is over."""
         self.on_stuck: Callable[[Event], None] = lambda _stuck: None
-        """Is told of a call that does not return: its component, and how long it has been running in seconds."""
+        """Is told of a call that does not return: `component`, `running_s` in seconds, and what it `waits_for`."""
         self._is_closed = False
         self._connection, self._component, self._rest = connection, wanted.component, rest
         self._buffer = sockets.LineBuffer()

@@ -18,7 +18,7 @@ from squall.cli.background import BackgroundOutput
 from squall.cli.commands import chosen, control_socket, no_answer
 from squall.cli.following import Following, Question
 from squall.cli.streams import STDOUT
-from squall.cli.texts import Event, failed_text, links_down, links_text, refused, stuck_text, summary_lines
+from squall.cli.texts import Event, failed_text, links_down, links_text, refused, stuck_head, summary_lines
 from squall.cli.view.words import harmless
 from squall.engines.embedded.runs import pid_of, running, topology_of
 from squall.errors import ClusterError
@@ -132,7 +132,7 @@ class Top:
             self._board.take(event)
             match event["event"]:
                 case "stuck":
-                    self._board.note(stuck_text(event).splitlines()[0])
+                    self._board.note(stuck_head(event))
                 case "failed":
                     self._last_words.append(harmless(failed_text(event)))
                 case "summary":

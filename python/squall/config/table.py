@@ -263,7 +263,7 @@ SETTINGS: Mapping[str, Setting] = {
             False,
             _T,
             "Whether a worker is ended when a call has run for twice the message time-out, unless it is one that says "
-            "it waits for another system, as connectors' do.",
+            "it waits for another system, as sinks and lookups of databases, queues and stores do.",
         ),
         _seconds("topology.drain.secs", 30, _T, "How long a run may drain before it ends with what is pending."),
         _text(

@@ -64,7 +64,8 @@ class RemoteBolt(Waits, Bolt):
         are to blame fail, the others go through: the other system says which they are, or it is halved to find them.
     Metrics: counters `rows`, `batches` and `errors` (rows of which a try failed), gauge `waiting_s`: for how long the
         other system has been away. A call that takes longer than `topology.stuck.secs` is shown as one that waits for
-        it, and never restarted for that: `connect` and `handle` have time-outs of their own.
+        it, and never restarted for that: `connect` and `handle` have time-outs of their own. That holds for functions
+        of users that they call, too: one that never comes back is not told apart.
     Threading: on a thread of its own. What comes in during a call is the next batch.
     """
 
@@ -171,7 +172,7 @@ class RemoteBolt(Waits, Bolt):
         self._leave()
 
     def waits_for(self) -> str:
-        """The other system: all calls are about it."""
+        """The other system: all calls are about it, those of functions of users within them too."""
         return self.where()
 
     # -- while it is away ------------------------------------------------------------------------------------------

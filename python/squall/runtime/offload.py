@@ -65,6 +65,10 @@ class EventLoopThread:
     def _answer(self, beat: int) -> None:
         self._answered = beat
 
+    def waits_for(self) -> str:
+        """Nothing: what is awaited does not hold the loop up (`Watched`)."""
+        return ""
+
     def stuck(self) -> Stuck:
         """Whose code holds the loop up, and its stack (`Watched`)."""
         thread = self._thread.ident or 0

@@ -2,7 +2,8 @@
 
 The core watches what its loop runs. Here: the calls of the tasks' lives, the threads of blocking components, and the
 event loop, where code that does not await holds everybody up. As in the core a thread looks from time to time, and
-times a call from the first look that saw it, so that no call pays for a clock.
+times a call from the first look that saw it, so that no call pays for a clock. A call that begins or ends to wait for
+another system begins anew for it: how long it waited says nothing of how long it has been computing.
 
 What never gives the interpreter lock up holds this thread up as well.
 """
@@ -10,6 +11,7 @@ What never gives the interpreter lock up holds this thread up as well.
 from __future__ import annotations
 
 import inspect
+import itertools
 import sys
 import threading
 import time
@@ -35,46 +37,66 @@ class Watched(Protocol):
         """The number of the call that runs; 0: none."""
         ...
 
+    def waits_for(self) -> str:
+        """The other system that it says it waits for; empty: none."""
+        ...
+
     def stuck(self) -> Stuck:
         """The call that runs."""
         ...
 
 
 class Stuck(NamedTuple):
-    """A call that runs for too long: its component, its stack, and the other system that it says it waits for."""
+    """A call that runs: its component, and its stack."""
 
     component: str
     stack: str
-    waits_for: str = ""
+
+
+class Told(NamedTuple):
+    """A call that has been doing one thing for too long: the number of its place, from 1, and what it waits for."""
+
+    place: int
+    component: str
+    stack: str
+    waits_for: str
+    running_s: float
 
 
 @dataclass(slots=True)
 class _Seen:
-    """The call that the last looks saw in a place."""
+    """What the last looks saw in a place: the number of its call, and what that waits for."""
 
+    number: int
     place: Watched
-    call: int = 0
+    doing: tuple[int, str] = (0, "")
     since_s: float = 0.0
     is_told: bool = False
 
 
 class Watch:
-    """Tells of each call that runs for too long, once.
+    """Tells of each call that runs, or waits for one other system, for too long: once, and once that this is over.
 
     Args:
-        stuck_s: how long a call may run.
-        tell: gets the call, and for how long it has been running in seconds.
+        stuck_s: how long a call may do so.
+        tell: gets the call.
+        tell_over: gets the number of the place whose call was told of, when it has ended or does something else.
     """
 
     def __init__(
-        self, stuck_s: float, tell: Callable[[Stuck, float], None], monotonic: Callable[[], float] = time.monotonic
+        self,
+        stuck_s: float,
+        tell: Callable[[Told], None],
+        tell_over: Callable[[int], None],
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._stuck_s, self._tell, self._monotonic = stuck_s, tell, monotonic
+        self._stuck_s, self._tell, self._tell_over, self._monotonic = stuck_s, tell, tell_over, monotonic
         self._places: list[_Seen] = []
+        self._numbers = itertools.count(1)
 
     def add(self, place: Watched) -> None:
         """Watches one more place. Any thread."""
-        self._places.append(_Seen(place))
+        self._places.append(_Seen(next(self._numbers), place))
 
     def start(self) -> None:
         """Looks from now on, on a thread that ends with the process."""
@@ -91,13 +113,16 @@ class Watch:
         now_s = self._monotonic()
         for seen in self._places[:]:
             call = seen.place.running()
-            if call != seen.call:
-                seen.call, seen.since_s, seen.is_told = call, now_s, False
+            waits_for = seen.place.waits_for() if call else ""
+            if (call, waits_for) != seen.doing:
+                if seen.is_told:
+                    self._tell_over(seen.number)
+                seen.doing, seen.since_s, seen.is_told = (call, waits_for), now_s, False
             elif call and not seen.is_told and now_s - seen.since_s >= self._stuck_s:
                 stuck = seen.place.stuck()
                 if seen.place.running() == call:  # else that is the stack of something else
                     seen.is_told = True
-                    self._tell(stuck, now_s - seen.since_s)
+                    self._tell(Told(seen.number, *stuck, waits_for, now_s - seen.since_s))
 
 
 class Place:
@@ -123,9 +148,13 @@ class Place:
         """See `Watched`."""
         return self._running
 
+    def waits_for(self) -> str:
+        """See `Watched`."""
+        return waited_for(self._instance)
+
     def stuck(self) -> Stuck:
         """See `Watched`."""
-        return Stuck(self._component, stack_of(self.thread), waited_for(self._instance))
+        return Stuck(self._component, stack_of(self.thread))
 
 
 class Life:
@@ -168,12 +197,16 @@ class Life:
         """See `Watched`."""
         return self._running
 
+    def waits_for(self) -> str:
+        """See `Watched`."""
+        return waited_for(self._instance)
+
     def stuck(self) -> Stuck:
         """See `Watched`."""
         result = self._result
         if inspect.iscoroutine(result) and inspect.getcoroutinestate(result) == inspect.CORO_SUSPENDED:
             return Stuck(self._component, _awaits(result))
-        return Stuck(self._component, stack_of(self._thread), waited_for(self._instance))
+        return Stuck(self._component, stack_of(self._thread))
 
 
 def waited_for(instance: object) -> str:

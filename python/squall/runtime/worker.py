@@ -46,7 +46,7 @@ from squall.runtime.running import Running
 from squall.runtime.stages import Stage, Stages
 from squall.runtime.taps import Taps
 from squall.runtime.tracing import open_trace
-from squall.runtime.watch import Life, Stuck, Watch
+from squall.runtime.watch import Life, Told, Watch
 
 log = logging.getLogger("squall.worker")
 REPORT_EVERY_S = 1.0
@@ -117,7 +117,7 @@ class WorkerProcess:
         self.numbers = {name: number for number, name in enumerate(components, 1)}
         marks = Marks(page_fd, components)
         life_of_tasks = Life(marks.roving())
-        watch = Watch(graph.settings["topology.stuck.secs"], self.stuck)
+        watch = Watch(graph.settings["topology.stuck.secs"], self.stuck, self.went_on)
         watch.add(life_of_tasks)
         watch.start()
         self.offloaders = Offloaders(marks, watch.add)
@@ -337,10 +337,14 @@ class WorkerProcess:
         if not self.session.offer(_line("progress", let_go=let_go, **totals)):
             self.partings.untold(let_go)
 
-    def stuck(self, call: Stuck, running_s: float) -> None:
-        """Tells of a call that does not return, as the core's watchdog does."""
+    def stuck(self, call: Told) -> None:
+        """Tells of a call that does not return, as the core's watchdog does of those of the loop."""
         about = {"component": self.numbers[call.component], "stack": call.stack, "waits_for": call.waits_for}
-        self.send("stuck", running_s=round(running_s, 1), **about)
+        self.send("stuck", place=call.place, running_s=round(call.running_s, 1), **about)
+
+    def went_on(self, place: int) -> None:
+        """Tells that this is over."""
+        self.send("went_on", place=place)
 
     def send(self, event: str, **fields: Any) -> None:
         """Sends an event to the parent."""

@@ -6,7 +6,8 @@ import logging
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -66,15 +67,16 @@ class StoreFileSink(Waits, FileSink):
         context.gauge("open files", lambda: len(self._growing))
         context.gauge("held", lambda: sum(len(file.held) for file in list(self._growing.values())))
         context.gauge("waiting_s", self._waiting_s)
-        self._client = self._store.connect(f'bolt "{context.component}"')
         try:
-            self._check()
+            with self._asking():
+                self._client = self._store.connect(f'bolt "{context.component}"')
+                self._check()
         except Unavailable as error:
             self._tell(error)
         context.every(self._rotate.look_every_s, self._finish_old)
 
     _away_since_s: float | None
-    _is_uploading = False
+    _is_asking = False
 
     def _check(self) -> None:
         if self._is_checked:
@@ -115,8 +117,20 @@ class StoreFileSink(Waits, FileSink):
         self._growing.clear()
 
     def waits_for(self) -> str:
-        """The store, while a file is on its way to it."""
-        return self._store.where if self._is_uploading else ""
+        """The store, while it is asked whether it takes files, and while a file is on its way to it."""
+        return self._where() if self._is_asking else ""
+
+    def _where(self) -> str:
+        return self._store.address(str(self._layout.root))
+
+    @contextmanager
+    def _asking(self) -> Generator[None]:
+        """Inside, the call waits for the store."""
+        self._is_asking = True
+        try:
+            yield
+        finally:
+            self._is_asking = False
 
     # -- rows ------------------------------------------------------------------------------------------------------
 
@@ -210,27 +224,28 @@ class StoreFileSink(Waits, FileSink):
         growing.local.unlink(missing_ok=True)
 
     def _until_done(self, growing: Growing) -> None:
-        sealed, is_again = self._sealed(growing), False
-        self._is_uploading = True
+        sealed = self._sealed(growing)
+        with self._asking():
+            self._upload(sealed, growing.target)
+        if sealed != growing.local:
+            sealed.unlink(missing_ok=True)
+        if self._away_since_s is not None:
+            log.info("event=available what=%r after_s=%.1f", self._where(), self._waiting_s())
+            self._away_since_s = None
+        self._backoff.succeeded()
+
+    def _upload(self, sealed: Path, target: str) -> None:
+        is_again = False
         while True:
             try:
                 self._check()
-                uploaded(self._client, sealed, growing.target, is_again=is_again)
+                return uploaded(self._client, sealed, target, is_again=is_again)
             except Exception as error:  # what the store refuses may be mended: its rows wait
                 self._tell(error)
                 is_again = True
                 pause_s = self._backoff.pause_s(time.monotonic())
                 assert pause_s is not None, "it never gives up"
                 time.sleep(pause_s)
-            else:
-                break
-        self._is_uploading = False
-        if sealed != growing.local:
-            sealed.unlink(missing_ok=True)
-        if self._away_since_s is not None:
-            log.info("event=available what=%r after_s=%.1f", self._store.where, self._waiting_s())
-            self._away_since_s = None
-        self._backoff.succeeded()
 
     def _sealed(self, growing: Growing) -> Path:
         """The local file as it is to be in the store."""
@@ -248,8 +263,7 @@ class StoreFileSink(Waits, FileSink):
         self._away_since_s = time.monotonic()
         facts = (("because", self._client.shown(error)), ("waiting", f"{self._held()} rows, and what comes after them"))
         fix = "nothing is lost: files are written when it is back; see that it can be reached, and may be written to"
-        where = self._store.address(str(self._layout.root))
-        defect = Defect("sink_unavailable", f"{where} is not available", facts, fix)
+        defect = Defect("sink_unavailable", f"{self._where()} is not available", facts, fix)
         self.context.report_error(ClusterError(defect, retryable=True))
 
     def _waiting_s(self) -> float:

@@ -131,7 +131,7 @@ class SqlSink(Sink):
         try:
             self._database.run(lambda: self._do(target, target.encode(rows)))
         except DeadLetter as refusal:
-            raise DeadLetter(self._masked(str(refusal), rows)) from None
+            raise _masked(refusal, self._secrets(rows[:1])) from None  # of several it is told of each alone
 
     def _target(self, fields: tuple[str, ...]) -> Target:
         if fields not in self._targets:
@@ -146,13 +146,10 @@ class SqlSink(Sink):
         with self._database.resolved.dialect.transaction(raw):
             write(raw, encoded)
 
-    def _masked(self, text: str, rows: Sequence[Tuple]) -> str:
-        """The database's words without values of fields whose names are those of secrets."""
-        for row in rows[:1]:
-            for name, value in zip(row.fields, row.values, strict=True):
-                if self._masker.hides(name) and str(value):
-                    text = text.replace(str(value), HIDDEN)
-        return text
+    def _secrets(self, rows: Sequence[Tuple]) -> list[str]:
+        """The values of fields whose names are those of secrets, each once."""
+        at = [number for number, name in enumerate(rows[0].fields) if self._masker.hides(name)]
+        return list({str(row.values[number]) for row in rows for number in at} - {""}) if at else []
 
     # -- exactly once (semantics 34) -------------------------------------------------------------------------------
 
@@ -165,7 +162,8 @@ class SqlSink(Sink):
         """
         self._reach(later=True)
         target = self._target(rows[0].fields)
-        self._staged.append({"fields": list(rows[0].fields), "rows": target.encode(rows)})
+        part = {"fields": list(rows[0].fields), "rows": target.encode(rows), "secrets": self._secrets(rows)}
+        self._staged.append(part)
 
     def prepare(self, epoch: int) -> bytes:
         """The rows of the open epoch, as the statements take them."""
@@ -185,6 +183,9 @@ class SqlSink(Sink):
         self._reach(later=True)
         try:
             self._database.run(lambda: self._publish(epoch, parts))
+        except DeadLetter as refusal:
+            self._drop()
+            raise _masked(refusal, [secret for part in parts for secret in part["secrets"]]) from None
         except Exception:
             self._drop()
             raise
@@ -221,3 +222,11 @@ class SqlSink(Sink):
         """Has the next call connect anew."""
         self._is_connected = False
         self.disconnect()
+
+
+def _masked(refusal: DeadLetter, secrets: Sequence[str]) -> DeadLetter:
+    """The database's words without secrets; a longer one may hold a shorter."""
+    text = str(refusal)
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, HIDDEN)
+    return DeadLetter(text)

@@ -222,9 +222,9 @@ class Crew:
         """The components whose code runs now."""
         return sorted({name for seat in self._seats.values() for name in seat.ran()})
 
-    def calls(self, number: int) -> int:
-        """How many calls of user code the worker's loop has begun; -1 while there is none."""
-        return self._seats[number].calls()
+    def call(self, number: int) -> int:
+        """The number of the call of user code that the worker's loop runs; 0: none."""
+        return self._seats[number].call()
 
     def log_lines(self) -> list[str]:
         """What the workers' logs have got since the last call."""

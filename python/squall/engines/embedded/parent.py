@@ -21,7 +21,7 @@ from squall.cluster import totals
 from squall.cluster.placement import place
 from squall.cluster.settling import Kind as StageKind
 from squall.cluster.settling import Stage
-from squall.cluster.stuck import Stuck, StuckCalls
+from squall.cluster.stuck import LOOP, Stuck, StuckCalls
 from squall.config.load import local_dir
 from squall.engines.embedded import events, outcome, sockets
 from squall.engines.embedded.control import Answered, Control
@@ -161,10 +161,9 @@ class EmbeddedRun:
             exports.close()
             self._say(exports.complaints())
 
-    def _stuck_now(self) -> tuple[str, float] | None:
-        """The call that has not returned for longest."""
-        longest = self._stuck.longest()
-        return None if longest is None else (longest.component, time.monotonic() - longest.since_s)
+    def _stuck_now(self) -> dict[str, float]:
+        """The components with a call that does not return, and for how long."""
+        return self._stuck.running_s(time.monotonic())
 
     # -- follow --------------------------------------------------------------------------------------------------
 
@@ -222,6 +221,8 @@ class EmbeddedRun:
                 self._ended(worker, event)
             case "stuck":
                 self._stuck_call(worker, event)
+            case "went_on":
+                self._stuck.went_on(worker, event["place"])
             case "tap" if self._control is not None:
                 self._control.tapped(event)
             case _:
@@ -289,8 +290,9 @@ class EmbeddedRun:
         number: int = event["component"]
         component = self._components[number - 1]
         since_s = time.monotonic() - event["running_s"]
-        waits_for: str = event.get("waits_for", "")  # the core's watchdog does not know
-        stuck = Stuck(worker, component, self._crew.calls(worker), since_s, waits_for)
+        place: int = event.pop("place", LOOP)  # the core's watchdog watches the loop alone
+        waits_for: str = event.get("waits_for", "")
+        stuck = Stuck(worker, component, since_s, place, self._crew.call(worker), waits_for)
         self._stuck.told(stuck)
         on_loop = self._graph.components[component].mode is Mode.LOOP
         about = {"component": component, "on_loop": on_loop, "worker": worker, "waits_for": waits_for}
@@ -336,7 +338,7 @@ class EmbeddedRun:
             self._step(outcome.Interrupted())
         crew.pass_time()
         now_s = time.monotonic()
-        for late in self._stuck.passed(crew.calls, now_s):
+        for late in self._stuck.passed(crew.call, now_s):
             crew.end_worker(late.worker, outcome.call_hangs(late.component, now_s - late.since_s))
         if now_s - self._told_at_s > PROGRESS_WITHIN_S:  # the first worker does not report: it hangs, or is replaced
             self._progress()

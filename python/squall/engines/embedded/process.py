@@ -61,9 +61,10 @@ class Process(ABC):
     def close(self) -> None:
         """Lets go of its descriptors."""
 
-    def calls(self) -> int:
-        """How many calls of user code its loop has begun."""
-        return _core.page_read(self.page)[1]
+    def call(self) -> int:
+        """The number of the call of user code that its loop runs; 0: none."""
+        component, calls = _core.page_read(self.page)
+        return calls if component else 0
 
     def totals(self) -> tuple[int, int, int, int]:
         """Emitted, acked, failed and dead roots of all its spouts; they outlive it."""

@@ -124,9 +124,9 @@ class Seat:
             return {}
         return {**self._process.figures(), "report_age_s": round(time.monotonic() - self._reported_s, 1)}
 
-    def calls(self) -> int:
-        """How many calls of user code its loop has begun; -1 while there is no process."""
-        return -1 if self._process is None else self._process.calls()
+    def call(self) -> int:
+        """The number of the call of user code that its loop runs; 0: none."""
+        return 0 if self._process is None else self._process.call()
 
     def ran(self) -> list[str]:
         """The components whose code runs now."""

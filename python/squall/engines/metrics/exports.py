@@ -21,7 +21,7 @@ class Exports:
 
     Args:
         resource: what a run is called where it is pushed to.
-        stuck: the component whose call holds the loop up now, and for how long in seconds.
+        stuck: the components with a call that does not return now, and for how long in seconds.
 
     Threading: other threads only read the newest reading, so that user code that hangs holds nobody up, and someone who
         collects costs the worker nothing.
@@ -32,7 +32,7 @@ class Exports:
     """
 
     def __init__(
-        self, settings: Mapping[str, Any], resource: dict[str, str], stuck: Callable[[], tuple[str, float] | None]
+        self, settings: Mapping[str, Any], resource: dict[str, str], stuck: Callable[[], Mapping[str, float]]
     ) -> None:
         self._newest = Newest(stuck)
         self._endpoint: Endpoint | None = None

@@ -21,14 +21,14 @@ def _nothing() -> Event:
 class Reading:
     """The event that told how the run was started, and the newest that told how it stands.
 
-    `stuck`: the component whose call holds the loop up, and for how long, in seconds.
+    `stuck`: the components with a call that does not return, and for how long, in seconds.
     """
 
     started: Event = field(default_factory=_nothing)
     progress: Event = field(default_factory=_nothing)
     phase: str = PHASES[0]
     age_s: float = 0.0
-    stuck: tuple[str, float] | None = None
+    stuck: Mapping[str, float] = field(default_factory=dict[str, float])
 
     @property
     def components(self) -> Mapping[str, Event]:
@@ -40,12 +40,12 @@ class Newest:
     """Keeps what a run told last.
 
     Args:
-        stuck: the component whose call holds the loop up now, and for how long.
+        stuck: the components with a call that does not return now, and for how long in seconds.
 
     Threading: any thread may ask for a reading while another takes events in.
     """
 
-    def __init__(self, stuck: Callable[[], tuple[str, float] | None] = lambda: None) -> None:
+    def __init__(self, stuck: Callable[[], Mapping[str, float]] = dict) -> None:
         self._stuck = stuck
         self._reading: Reading = Reading()
 

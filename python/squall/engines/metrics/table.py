@@ -48,8 +48,8 @@ def _info(reading: Reading) -> Values:
 
 
 def _stuck(reading: Reading) -> Values:
-    if reading.stuck is not None:
-        yield (reading.stuck[0],), reading.stuck[1]
+    for component, running_s in reading.stuck.items():
+        yield (component,), running_s
 
 
 def _workers(key: str, reading: Reading) -> Values:
@@ -174,7 +174,7 @@ METRICS = (
         _G,
         ("component",),
         "stuck: running_s",
-        "For how long a call has not returned, once that is reported; absent when the loop goes on.",
+        "For how long a call has not returned, or waits for another system, once that is reported; else absent.",
         _stuck,
     ),
     # -- its worker
