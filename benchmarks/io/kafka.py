@@ -115,7 +115,7 @@ def once(kafka: KafkaAddress, client: Client, source: str, records: int) -> Figu
     ran = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=WITHIN_S, check=False)
     if ran.returncode:
         raise RuntimeError(f"{client.title} failed:\n{ran.stdout}{ran.stderr}")
-    told = json.loads(ran.stdout.splitlines()[-1])
+    told = json.loads(next(line for line in reversed(ran.stdout.splitlines()) if line.startswith("{")))
     written = size(kafka, target)
     if client is not FAUST and written < told["records"]:
         raise RuntimeError(f"{client.title} wrote {written} records of {told['records']}")
