@@ -93,6 +93,7 @@ def test_entry_that_is_no_row_is_a_dead_letter_and_acked(redis: RedisAddress) ->
         run_until(cluster, lambda: pending(redis, stream, "g") == 0, "all acks")
         assert rows_of(cluster) == [(1,), (2,)]
         assert "cannot be a row" in cluster.dead_letters()[0].error
+        assert cluster.dead_letters()[0].fields == ("stream", "id", "fields")
 
 
 def test_removed_entries_are_told(redis: RedisAddress) -> None:

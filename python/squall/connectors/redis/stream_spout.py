@@ -17,7 +17,10 @@ from squall.connectors.redis.server import DEFAULT_TIMEOUT_S, DEFAULT_URL, Serve
 from squall.connectors.redis.store import SERVERS
 from squall.errors import repr_of
 from squall.model.durations import Seconds
+from squall.runtime.letters import Undecoded
 
+BAD = ("stream", "id", "fields")
+"""What is kept of an entry that cannot be a row."""
 DEFAULT_BATCH = 1000
 DEFAULT_CLAIM_AFTER_S = 60.0
 LEAST_CLAIM_AFTER_S = 5 * LOOK_S
@@ -156,7 +159,8 @@ class RedisStreamSpout(Source):
     def _bury(self, chunk: Chunk, first: int, end: int) -> tuple[int, int]:
         """Makes dead letters of the bad entries that come next; from where to where the rows after them are good."""
         while first < end and (bad := chunk.bad.get(first)) is not None:
-            self.context.dead_letter(*bad.values, error=bad.error, id=self._ids(chunk, first, first + 1)[0])
+            record = Undecoded(BAD, bad.values)
+            self.context.dead_letter(record, error=bad.error, id=self._ids(chunk, first, first + 1)[0])
             first += 1
         return first, next((at for at in range(first, end) if at in chunk.bad), end)
 
