@@ -99,6 +99,7 @@ def test_a_database_that_a_spout_cannot_reach_is_told_once_with_what_to_see_to()
     assert "very-secret" not in told
 
 
+@pytest.mark.servers
 def test_brokers_that_cannot_be_reached_are_told_and_not_by_a_line_for_each_try(squall: Squall) -> None:
     run = squall.run(f"""
         from squall import Topology

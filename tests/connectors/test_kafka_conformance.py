@@ -42,7 +42,9 @@ IN_FULL = {
     EpochSchedule.LATE_COMMIT,
     SinkSchedule.ONE_BY_ONE,
     SinkSchedule.SLOW,
+    SourceSchedule.KILLS,
     SourceSchedule.ONE_BY_ONE,
+    SourceSchedule.RESTARTS,
     SourceSchedule.SLOW,
 }
 """What takes its time, and so is of `make test-servers`."""

@@ -146,11 +146,11 @@ ORDER = '{"type": "record", "name": "Order", "fields": [{"name": "n", "type": "i
 LATER = '{"type": "record", "name": "Order", "fields": [{"name": "n", "type": "int"}, {"name": "m", "type": "int"}]}'
 
 
-@pytest.mark.parametrize("how", ["killed", pytest.param("suspended", marks=pytest.mark.servers)])
 def test_a_schema_registry_that_goes_away_is_waited_for(
-    squall: Squall, kafka: KafkaAddress, own_registry: Registry, how: str
+    squall: Squall, kafka: KafkaAddress, own_registry: Registry
 ) -> None:
-    """Records whose schema is known go on; those of another wait until the registry says what it is."""
+    """Records whose schema is known go on; those of another wait until the registry says what it is. It stands still,
+    since the one of the tests forgets its schemas when it ends."""
     noted, topic = Noted(squall, kafka), kafka.topic("registered")
 
     def written(schema: str, rows: list[dict[str, int]]) -> list[bytes]:
@@ -162,16 +162,11 @@ def test_a_schema_registry_that_goes_away_is_waited_for(
     given = f"servers=SERVERS, group={topic!r}, commit_every=0.2, value=Avro({own_registry.url!r}), fields='value'"
     run = noted.run(f"KafkaSpout({topic!r}, {given})")
     noted.wait(2, run)
-    own_registry.kill() if how == "killed" else own_registry.suspend()
+    own_registry.suspend()
     feed(kafka, topic, [*first, *later])
     wait_until(lambda: any("schema registry" in one for one in errors(run)), what="the error")
     wait_committed(kafka, topic, topic, 2)
-    if how == "killed":
-        own_registry.start()
-        assert written(ORDER, [{"n": 1}]) == first[:1]  # it forgets its schemas; now they have their numbers again
-        assert written(LATER, [{"n": 3, "m": 3}]) == later
-    else:
-        own_registry.resume()
+    own_registry.resume()
     rows = noted.wait(5, run)
     wait_committed(kafka, topic, topic, 5)
     assert ended(run)["dead"] == 0
@@ -221,6 +216,7 @@ def test_compacted_records_leave_gaps_that_are_stepped_over(squall: Squall, kafk
     assert rows[0][0] == 6
 
 
+@pytest.mark.servers
 def test_members_that_come_and_go_every_few_seconds(squall: Squall, kafka: KafkaAddress) -> None:
     """Rebalances leave no partition that nobody reads, and repeat little."""
     noted = Noted(squall, kafka)
@@ -246,6 +242,7 @@ def test_members_that_come_and_go_every_few_seconds(squall: Squall, kafka: Kafka
     assert all(sorted(set(found)) == list(range(len(set(found)))) for found in offsets.values())
 
 
+@pytest.mark.servers
 def test_a_topology_that_is_held_up_stays_in_its_group(squall: Squall, kafka: KafkaAddress) -> None:
     """A spout that waits for room and does not poll would be put out of its group."""
     noted = Noted(squall, kafka)

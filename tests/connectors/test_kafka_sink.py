@@ -91,6 +91,7 @@ def test_a_wrong_topic_or_password_ends_the_run(squall: Squall, kafka: KafkaAddr
     assert "guessed-wrongly" not in run.out + run.err
 
 
+@pytest.mark.servers
 def test_an_outage_slows_and_then_all_goes_through_once(squall: Squall, own_kafka: Kafka) -> None:
     topic = own_kafka.topic("outage", partitions=2)
     run = writing(squall, own_kafka.address, f"KafkaSink({topic!r}, servers=SERVERS)", "range(6000)", rate=2000)

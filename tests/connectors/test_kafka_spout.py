@@ -191,6 +191,7 @@ def test_a_right_password_of_the_environment(
     ended(run)
 
 
+@pytest.mark.servers
 def test_a_broker_that_is_away_at_the_start_is_waited_for_and_told(noted: Noted) -> None:
     run = noted.run("KafkaSpout('t', servers='127.0.0.1:1', group='g')")
     wait_until(lambda: any("is not available" in error for error in errors(run)), what="the error")
@@ -287,6 +288,7 @@ def test_seek_while_it_runs(noted: Noted, kafka: KafkaAddress, squall: Squall) -
     ended(run)
 
 
+@pytest.mark.servers
 def test_too_much_uncommitted_pauses_a_partition_and_says_what_holds_it(noted: Noted, kafka: KafkaAddress) -> None:
     """STORM-2343: too much that is uncommitted stopped the spout for good, without a word."""
     topic = kafka.topic("held", partitions=2)

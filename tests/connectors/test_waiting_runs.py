@@ -62,6 +62,7 @@ def test_a_sink_that_waits_says_for_what_and_its_worker_is_not_ended(own_redis: 
     assert {int(row) for row in client(own_redis).lrange(key, 0, -1)} == set(range(100))
 
 
+@pytest.mark.servers
 def test_a_store_that_is_silent_is_waited_for_when_its_sink_opens_and_later(own_s3: S3, squall: Squall) -> None:
     """Semantics 16. Clients of stores without time-outs wait for as long as it takes."""
     bucket = own_s3.bucket()
