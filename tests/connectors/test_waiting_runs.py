@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import fsspec
+import pytest
 from servers import S3, Redis, fresh
 
 from tests.component.conftest import Squall, squall, wait_until
