@@ -164,7 +164,7 @@ class Contact:
         if error.code() in self._refusals:
             self.refused = text_of(error)
         elif error.code() in self._absences and (self.away is None or not _says_little(text_of(error))):
-            self.away = text_of(error)  # the one broker's own says more than that all are down
+            self.away = _hinted(text_of(error))  # the one broker's own says more than that all are down
             self._say_more()
         elif error.code() not in self._absences:
             log.info("event=kafka_said error=%r", text_of(error))
@@ -178,9 +178,7 @@ class Contact:
         clients_log.log(level, message, *parts)
         line = message % parts if parts else message
         if line.startswith("FAIL "):
-            self._last = " ".join(line.rpartition("]: ")[2].split())[:500]
-            if "Disconnected" in self._last and "SSL" not in self._last:
-                self._last += "; a broker that wants SASL or TLS does so: see security.protocol"
+            self._last = _hinted(" ".join(line.rpartition("]: ")[2].split())[:500])
             self._say_more()
 
     def _say_more(self) -> None:
@@ -191,6 +189,12 @@ class Contact:
     def is_well(self) -> None:
         """A broker has answered."""
         self.refused = self.away = self._last = None
+
+
+def _hinted(said: str) -> str:
+    """With what a closed connection may mean, if the client does not say it."""
+    is_closed = "Disconnected" in said and "SSL" not in said
+    return f"{said}; a broker that wants SASL or TLS does so: see security.protocol" if is_closed else said
 
 
 def _says_little(said: str) -> bool:
